@@ -1,0 +1,1 @@
+"""ASGI and FastAPI: the decorator, the response, and what an app needs around them."""

@@ -1,0 +1,81 @@
+"""A plain iterator as an async one: each `next()` runs in a thread, and the event loop goes on.
+
+A `next()` that runs cannot be interrupted. So a cancellation waits for it, and only then is the
+iterator closed: a generator that is closed while it runs raises ValueError and is never cleaned up.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, TypeVar, cast
+
+__all__ = ["from_sync"]
+
+T = TypeVar("T")
+
+# Its own threads: the default executor and anyio's limiter serve everything else of an
+# application, and streams that block in `next()` for seconds would starve it.
+_THREADS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="from_sync")
+
+_END: Any = object()  # never leaves this file: a StopIteration cannot be set on a future
+
+
+class from_sync(AsyncIterator[T], Generic[T]):
+    """An async iterator over `iterable`, which is iterated in threads, one `next()` at a time.
+
+    Every `next()`, and the close, runs in one copy of the caller's context, so contextvars that a
+    generator sets are there when it goes on. What `next()` raises is raised here.
+
+    Close it with `aclose()` or `async with` unless it ran to its end; that closes a generator (runs
+    its `finally`) in a thread, and waits for it. Cancelling an `anext` waits for the `next()` that
+    runs; a second cancellation does not.
+    """
+
+    def __init__(self, iterable: Iterable[T]) -> None:
+        self._iterable = iterable
+        self._iterator: Iterator[T] | None = None
+        self._context = contextvars.copy_context()
+        self._closed = False
+
+    def __aiter__(self) -> "from_sync[T]":
+        return self
+
+    async def __anext__(self) -> T:
+        if self._closed:
+            raise StopAsyncIteration
+        item = await self._in_thread(self._next)
+        if item is _END:
+            self._closed = True
+            raise StopAsyncIteration
+        return cast(T, item)
+
+    async def aclose(self) -> None:
+        """Close the iterator, in a thread; nothing happens the second time."""
+        if not self._closed:
+            self._closed = True
+            if (close := getattr(self._iterator or self._iterable, "close", None)) is not None:
+                await self._in_thread(close)
+
+    async def __aenter__(self) -> "from_sync[T]":
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def _next(self) -> Any:
+        if self._iterator is None:
+            self._iterator = iter(self._iterable)
+        return next(self._iterator, _END)
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(_THREADS, self._context.run, function)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.cancel():  # it runs: wait for it, it cannot be stopped
+                await asyncio.wait({future})
+                if not future.cancelled():
+                    future.exception()  # seen; the cancellation says more
+            raise

@@ -1,0 +1,158 @@
+"""Which representation a request gets: Accept negotiation by RFC 9110, and the stream flag."""
+
+import enum
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from dual_mode_streaming.errors import NotAcceptable
+
+__all__ = ["AVAILABLE", "Negotiated", "ResponseMode", "detect_mode", "negotiate"]
+
+_MAX_BYTES: Final = 8192
+"""What is read of an Accept header; browsers send about 150 bytes. The rest is not looked at."""
+
+
+class ResponseMode(enum.Enum):
+    """How a generator is answered."""
+
+    BATCH = "batch"
+    STREAM = "stream"
+    LINES = "lines"
+
+    @property
+    def media_type(self) -> str:
+        """The media type that the mode is answered with unless another one was asked for."""
+        return _MEDIA_TYPES[self]
+
+
+_MEDIA_TYPES: Final = {
+    ResponseMode.BATCH: "application/json",
+    ResponseMode.STREAM: "text/event-stream",
+    ResponseMode.LINES: "application/jsonl",
+}
+
+# What can be answered. The order decides between types that a client wants equally: first where it
+# names them, then where a wildcard covers them.
+_NAMED_ORDER: Final = (
+    ("text/event-stream", ResponseMode.STREAM),
+    ("application/json", ResponseMode.BATCH),
+    ("application/jsonl", ResponseMode.LINES),
+    ("application/x-ndjson", ResponseMode.LINES),
+)
+_WILDCARD_ORDER: Final = ("application/json", "text/event-stream", "application/jsonl")
+AVAILABLE: Final = tuple(media_type for media_type, _ in _NAMED_ORDER)
+
+
+class Negotiated(NamedTuple):
+    """The mode, and the media type to answer it with."""
+
+    mode: ResponseMode
+    media_type: str
+
+
+def detect_mode(accept: str | Iterable[str] | None, stream: bool | None = None) -> ResponseMode:
+    """The mode that a request asks for.
+
+    An explicit `stream` wins: True is STREAM, False is BATCH. Then Accept decides (RFC 9110,
+    12.5.1), by q and by how specific its ranges are; it may be given as several header values. On
+    equal q among types that are named STREAM wins; a wildcard, or no header, means BATCH.
+
+    Raises NotAcceptable if nothing that there is satisfies the header.
+    """
+    return negotiate(accept, stream).mode
+
+
+def negotiate(accept: str | Iterable[str] | None, stream: bool | None = None) -> Negotiated:
+    """Like `detect_mode`, with the media type to answer with: `application/x-ndjson` if asked."""
+    if stream is not None:
+        mode = ResponseMode.STREAM if stream else ResponseMode.BATCH
+        return Negotiated(mode, mode.media_type)
+    if accept is not None and not isinstance(accept, str):
+        accept = ",".join(accept)
+    if accept is None:
+        accept = ""
+    return _by_accept(accept) if len(accept) <= 256 else _parsed(accept[:_MAX_BYTES])
+
+
+def _parsed(accept: str) -> Negotiated:
+    ranges = _ranges(accept)
+    if not ranges and not accept.strip(" \t,"):
+        return Negotiated(ResponseMode.BATCH, ResponseMode.BATCH.media_type)
+    best: tuple[float, bool, int] | None = None
+    chosen: Negotiated | None = None
+    for order, (media_type, mode) in enumerate(_NAMED_ORDER):
+        named = media_type in ranges
+        q = ranges.get(media_type)
+        if q is None:
+            q = ranges.get(media_type.partition("/")[0] + "/*")
+        if q is None:
+            q = ranges.get("*/*", 0.0)
+        if q == 0:
+            continue
+        if not named:
+            if media_type not in _WILDCARD_ORDER:
+                continue
+            order = _WILDCARD_ORDER.index(media_type)
+        rank = (q, named, -order)
+        if best is None or rank > best:
+            best, chosen = rank, Negotiated(mode, media_type)
+    if chosen is None:
+        raise NotAcceptable(AVAILABLE)
+    return chosen
+
+
+_by_accept = lru_cache(maxsize=256)(_parsed)
+
+
+def _ranges(accept: str) -> dict[str, float]:
+    """Each media range with its q; the first of a range that is given twice counts.
+
+    Parameters other than q are let go: what we answer has none, and `;charset=utf-8` on a JSON
+    range must not make it unacceptable. What is no media range, or has no valid q, is passed over.
+    """
+    ranges: dict[str, float] = {}
+    for part in _split(accept, ","):
+        media_range, *parameters = _split(part, ";")
+        media_range = media_range.strip(" \t").lower()
+        if "/" not in media_range or media_range in ranges:
+            continue
+        q: float | None = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip(" \t").lower() == "q":
+                q = _weight(value.strip(" \t"))
+                break
+        if q is not None:
+            ranges[media_range] = q
+    return ranges
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at the separator where it is not inside a quoted string."""
+    if '"' not in text:
+        return text.split(separator)
+    parts, start, quoted, escaped = [], 0, False, False
+    for index, character in enumerate(text):
+        if escaped:
+            escaped = False
+        elif quoted and character == "\\":
+            escaped = True
+        elif character == '"':
+            quoted = not quoted
+        elif character == separator and not quoted:
+            parts.append(text[start:index])
+            start = index + 1
+    parts.append(text[start:])
+    return parts
+
+
+def _weight(text: str) -> float | None:
+    """RFC 9110, 12.4.2: 0 to 1 with up to three decimals; None for anything else."""
+    whole, dot, decimals = text.partition(".")
+    if whole not in ("0", "1") or len(decimals) > 3:
+        return None
+    if decimals and not (decimals.isascii() and decimals.isdigit()):
+        return None
+    q = float(f"{whole}{dot}{decimals}")
+    return q if q <= 1 else None

@@ -1,0 +1,310 @@
+"""An item becomes JSON, and JSON becomes the frame of a mode: the only way from value to wire.
+
+`ItemCodec` knows the declared item type; `EventFrames` and `LineFrames` know the wire format of one
+streamed answer. A batch is the same JSON in one list, so that the law holds by construction: what a
+client folds from the frames is what the batch body says.
+"""
+
+import enum
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, Discriminator, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
+
+__all__ = [
+    "RESERVED_EVENTS",
+    "EventFrames",
+    "ItemCodec",
+    "LineFrames",
+    "SerializationOptions",
+]
+
+RESERVED_EVENTS: Final = frozenset({"done", "error", "reset", "cancelled", "interrupted"})
+"""Event names with a meaning of their own in our streams; an item may not take one."""
+
+
+class SerializationOptions(typing.TypedDict, total=False):
+    """How items are serialised: FastAPI's `response_model_*` options without the prefix."""
+
+    by_alias: bool
+    include: Any
+    exclude: Any
+    exclude_unset: bool
+    exclude_defaults: bool
+    exclude_none: bool
+
+
+class ItemCodec:
+    """Validate and serialise the items of one endpoint as FastAPI's `response_model` would.
+
+    `item_type` is the annotation of the items: a pydantic model, dataclass, TypedDict, a union of
+    them (with a discriminator the tag names the events), or `Any` for whatever comes.
+    `event_types` tells how to read other libraries' event classes as ours.
+
+    Raises ValueError if a tag of the union is a reserved event name.
+    """
+
+    def __init__(
+        self,
+        item_type: Any = Any,
+        *,
+        event_types: Mapping[type, Callable[[Any], ServerSentEvent]] | None = None,
+        options: SerializationOptions | None = None,
+    ) -> None:
+        self.event_types = {ServerSentEvent: lambda event: event, **(event_types or {})}
+        self.item_type = _without(item_type, self.event_types)
+        self.tags = Tags.of(self.item_type)
+        self._options: SerializationOptions = {"by_alias": True, **(options or {})}
+        self._adapter = None if self.item_type is Any else TypeAdapter[Any](self.item_type)
+        self._list_adapter: TypeAdapter[Any] | None = None
+        # An instance of exactly the declared model needs no validation: pydantic would return it
+        # as it is. (With `revalidate_instances` it would not, so then there is no such class.)
+        self.exact: type | None = None
+        if _is_model(self.item_type) and (
+            self.item_type.model_config.get("revalidate_instances", "never") == "never"
+        ):
+            self.exact = self.item_type
+
+    def json(self, item: Any) -> bytes:
+        """The item as compact JSON on one line.
+
+        Raises pydantic's ValidationError if the item is not of the declared type, and
+        PydanticSerializationError if there is no JSON for it.
+        """
+        adapter = self._adapter
+        if adapter is None:
+            return dumps(item)
+        if type(item) is not self.exact:
+            item = adapter.validator.validate_python(item, from_attributes=True)
+        raw = adapter.serializer.to_json(item, **self._options)
+        return raw if raw.isascii() else escape_line_separators(raw)
+
+    def validated(self, item: Any) -> Any:
+        """The item as the declared type, for a fold; events pass as they are.
+
+        Raises pydantic's ValidationError.
+        """
+        if self._adapter is None or type(item) is self.exact or type(item) in self.event_types:
+            return item
+        return self._adapter.validate_python(item, from_attributes=True)
+
+    def json_list(self, items: Sequence[Any]) -> bytes:
+        """The items as JSON, comma-separated, without the brackets: a part of a batch."""
+        exact = self.exact
+        if exact is None or not all(type(item) is exact for item in items):
+            parts = (self.data(item) for item in items)
+            return b",".join(part for part in parts if part is not None)
+        if self._list_adapter is None:
+            self._list_adapter = TypeAdapter(list[exact])  # type: ignore[valid-type]
+        raw = self._list_adapter.serializer.to_json(list(items), **self._options)[1:-1]
+        return raw if raw.isascii() else escape_line_separators(raw)
+
+    def event(self, item: Any) -> ServerSentEvent | None:
+        """The item as an event if it is of an event class, ours or another's; else None."""
+        convert = self.event_types.get(type(item))
+        return None if convert is None else convert(item)
+
+    def data(self, item: Any) -> bytes | None:
+        """What a batch or a line says of the item; None if it is an event that carries no data."""
+        event = self.event(item)
+        if event is None:
+            return self.json(item)
+        return None if event.data is None else dumps(event.data)
+
+
+class EventFrames:
+    """The frames of one answer as Server-Sent Events: items with ids, then `done` or `error`.
+
+    Ids are `<run>.<n>`, n counting the items from 1; an event's own id replaces ours. `count` says
+    how many items there were; an event without data (a comment, a retry) is not an item.
+    """
+
+    __slots__ = ("_codec", "_error_event", "_exact", "_options", "_run", "_template", "count")
+
+    heartbeat: Final = b": ping\n"  # one LF: a blank line makes strict clients see an empty event
+
+    def __init__(self, codec: ItemCodec, run: str, *, error_event: str = "error") -> None:
+        self._codec = codec
+        self._run = run
+        self._error_event = error_event
+        self._template = b"id: " + run.encode() + b".%d\ndata: %b\n\n"
+        self._exact = codec.exact
+        self.count = 0
+
+    def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
+        """What stands before the first item: the reconnection time, and that history is lost."""
+        frames = b"" if retry is None else ServerSentEvent(retry=retry).encode()
+        if reset is not None:
+            frames += ServerSentEvent(event="reset", data=dumps(reset).decode()).encode()
+        return frames
+
+    def item(self, item: Any) -> bytes:
+        """The frame of one item. Raises as `ItemCodec.json`; ValueError for a reserved name."""
+        codec = self._codec
+        if type(item) is self._exact:  # the fast path: one model, no name, our id
+            self.count = number = self.count + 1
+            return self._template % (number, codec.json(item))
+        event = codec.event(item)
+        if event is None:
+            data, name = codec.json(item), codec.tags.tag(item) if codec.tags else None
+            self.count += 1
+            frame = self._template % (self.count, data)
+            return frame if name is None else b"event: %b\n%b" % (name.encode(), frame)
+        if event.event in RESERVED_EVENTS:
+            raise ValueError(
+                f"the event name {event.event!r} is reserved "
+                f"({', '.join(sorted(RESERVED_EVENTS))}); name the event otherwise"
+            )
+        frame = event.encode()
+        if event.data is None:
+            return frame
+        self.count += 1
+        return (
+            frame
+            if event.id is not None
+            else b"id: %b.%d\n%b"
+            % (
+                self._run.encode(),
+                self.count,
+                frame,
+            )
+        )
+
+    def done(self) -> bytes:
+        """The end of a whole answer; its id tells a reconnecting EventSource to stop."""
+        return self._terminal("done", dumps({"items": self.count}), final=True)
+
+    def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
+        """The end of a failed answer, an RFC 9457 problem as data.
+
+        `final=False` leaves out the id of the end, so that an EventSource comes again.
+        """
+        return self._terminal(self._error_event, dumps(problem), final=final)
+
+    def _terminal(self, event: str, data: bytes, *, final: bool) -> bytes:
+        end_id = f"{self._run}.end" if final else None
+        return ServerSentEvent(event=event, id=end_id, data=data.decode()).encode()
+
+
+class LineFrames:
+    """The frames of one answer as JSON Lines: an item a line, and nothing else.
+
+    There is no frame for an end or an error: success is the clean end of the transfer, a failure
+    breaks it; and none for a heartbeat, since a strict reader parses every line.
+    """
+
+    __slots__ = ("_codec", "count")
+
+    heartbeat: Final = b""
+
+    def __init__(self, codec: ItemCodec) -> None:
+        self._codec = codec
+        self.count = 0
+
+    def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
+        """Nothing: a line format has no place for either."""
+        return b""
+
+    def item(self, item: Any) -> bytes:
+        """The line of one item; empty for an event that carries no data."""
+        data = self._codec.data(item)
+        if data is None:
+            return b""
+        self.count += 1
+        return data + b"\n"
+
+    def done(self) -> bytes:
+        """Nothing: the transfer's clean end says it."""
+        return b""
+
+    def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> None:
+        """None: only a broken transfer can say it."""
+        return
+
+
+class Tags:
+    """The discriminator of a union: which tag an item carries, and which tags there are.
+
+    `choices` maps each tag to its member type, where the tags can be told from the types.
+    """
+
+    def __init__(self, key: str | Callable[[Any], Any], members: Sequence[Any]) -> None:
+        self._key = key
+        self.choices: dict[str, Any] = {}
+        if isinstance(key, str):
+            for member in members:
+                for tag in _literals(member, key):
+                    self.choices[tag] = member
+        for tag in self.choices:
+            if tag in RESERVED_EVENTS or set(tag) & set("\r\n\0"):
+                raise ValueError(
+                    f"the tag {tag!r} of the item union cannot name an event: it is reserved or "
+                    f"has a line end (reserved: {', '.join(sorted(RESERVED_EVENTS))})"
+                )
+
+    @classmethod
+    def of(cls, item_type: Any) -> "Tags | None":
+        """The tags of an annotated union with a discriminator; None for anything else."""
+        item_type = getattr(item_type, "__value__", item_type)  # `type X = ...`
+        if get_origin(item_type) is not Annotated:
+            return None
+        union, *metadata = get_args(item_type)
+        union = getattr(union, "__value__", union)
+        for note in metadata:
+            key = note.discriminator if isinstance(note, FieldInfo) else note
+            if isinstance(key, Discriminator):
+                key = key.discriminator
+            elif not (isinstance(note, FieldInfo) and isinstance(key, str)):
+                continue
+            return cls(key, get_args(union))
+        return None
+
+    def tag(self, item: Any) -> str | None:
+        """The name of the item's event, or None if it shows no tag."""
+        key = self._key
+        if not isinstance(key, str):
+            tag = key(item)
+        elif isinstance(item, Mapping):
+            tag = item.get(key)
+        else:
+            tag = getattr(item, key, None)
+        return None if tag is None else _plain(tag)
+
+
+def _plain(tag: Any) -> str:
+    return str(tag.value if isinstance(tag, enum.Enum) else tag)
+
+
+def _literals(member: Any, key: str) -> list[str]:
+    """The values that the member's tag field may take: those of its Literal."""
+    while get_origin(member) is Annotated:
+        member = get_args(member)[0]
+    if not isinstance(member, type):
+        return []
+    if issubclass(member, BaseModel):
+        field = member.model_fields.get(key)
+        annotation = None if field is None else field.annotation
+    else:
+        annotation = typing.get_type_hints(member).get(key)
+    return (
+        [_plain(tag) for tag in get_args(annotation)] if get_origin(annotation) is Literal else []
+    )
+
+
+def _is_model(item_type: Any) -> bool:
+    return isinstance(item_type, type) and issubclass(item_type, BaseModel)
+
+
+def _without(item_type: Any, event_types: Mapping[type, Any]) -> Any:
+    """The declared type less the event classes, which are framed as they are, not validated."""
+    if item_type in event_types:
+        return Any
+    if get_origin(item_type) not in (Union, UnionType):
+        return item_type
+    members = tuple(member for member in get_args(item_type) if member not in event_types)
+    return Union[members] if members else Any  # noqa: UP007  (built at run time)

@@ -1,0 +1,230 @@
+"""Server-Sent Events as bytes: one class for an event, its encoding, and the decoder.
+
+The format is WHATWG's (HTML Living Standard, section 9.2, "Server-sent events"); what it leaves
+open is said where it is decided. Nothing here does any I/O.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pydantic_core
+
+from dual_mode_streaming.errors import EventTooLarge
+
+__all__ = ["EventDecoder", "ServerSentEvent", "dumps", "escape_line_separators"]
+
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")  # str.splitlines would also split at U+2028
+_ID_TABOO: Final = re.compile(r"[\r\n\0]")
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def dumps(value: Any) -> bytes:
+    """Any value as compact JSON on one line; models by alias, NaN and infinities as null.
+
+    Raises PydanticSerializationError if there is no JSON for it.
+    """
+    raw = pydantic_core.to_json(value, by_alias=True, inf_nan_mode="null")
+    return raw if raw.isascii() else escape_line_separators(raw)
+
+
+def escape_line_separators(raw: bytes) -> bytes:
+    """JSON with U+2028, U+2029 and U+0085 escaped.
+
+    They are no line ends to WHATWG, but clients that split lines by `str.splitlines` lose text on
+    them (LiteLLM does). In JSON they can only stand inside strings, so the escape is always valid.
+    """
+    if b"\xe2\x80" in raw:
+        raw = raw.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return raw.replace(b"\xc2\x85", b"\\u0085")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event, or a comment or reconnection time that goes along without one.
+
+    data: a str goes out as it is, any other value as JSON; None for no data, and then no client
+        dispatches an event.
+    event: the event's name; None, and as the standard has it the empty string, mean "message".
+    id: what a client shows as Last-Event-ID when it comes again; "" clears it.
+    retry: the reconnection time in milliseconds.
+    comment: ignored by clients; may have several lines.
+
+    Raises ValueError for what cannot be framed, and says why.
+    """
+
+    data: Any = None
+    event: str | None = None
+    id: str | None = None
+    retry: int | None = None
+    comment: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("event", "id", "comment"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{name} must be a str, not {value!r}; use str({value!r})")
+            if value is not None and not _encodable(value):
+                raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot encode")
+        if isinstance(self.data, str) and not _encodable(self.data):
+            raise ValueError("data has a lone surrogate, which UTF-8 cannot encode")
+        if self.event is not None and _LINE_END.search(self.event):
+            raise ValueError(f"event must be one line, not {self.event!r}")
+        if self.id is not None and _ID_TABOO.search(self.id):
+            raise ValueError(f"id must be one line without a NUL, not {self.id!r}")
+        retry = self.retry
+        if retry is not None and (type(retry) is not int or retry < 0):
+            raise ValueError(f"retry must be a whole number of milliseconds from 0, not {retry!r}")
+
+    def encode(self) -> bytes:
+        """The event's frame.
+
+        What no client dispatches (a comment, a reconnection time) ends in a single line end: after
+        a blank line, the decoders of httpx-sse and of the openai and anthropic SDKs would make an
+        empty event of it. Raises PydanticSerializationError if there is no JSON for the data.
+        """
+        lines: list[str] = []
+        if self.comment is not None:
+            lines += [f": {line}" for line in _LINE_END.split(self.comment)]
+        if self.event is not None:
+            lines.append(f"event: {self.event}")
+        if self.id is not None:
+            lines.append(f"id: {self.id}")
+        if self.retry is not None:
+            lines.append(f"retry: {self.retry}")
+        if self.data is not None:
+            data = self.data if isinstance(self.data, str) else dumps(self.data).decode()
+            lines += [f"data: {line}" for line in _LINE_END.split(data)]
+        if self.data is not None or self.event is not None or self.id is not None:
+            lines.append("")
+        return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class EventDecoder:
+    """Bytes in, events out, exactly as WHATWG's parser dispatches them, wherever the bytes are cut.
+
+    An event's `data` is the text as it came, its `event` None where no name was given (the standard
+    calls it "message"), its `id` the last event id in force, None if there never was one; `retry`
+    is that of its own block. Comments and unknown fields are dropped. An event that is not ended by
+    a blank line is never dispatched.
+
+    `max_event_bytes` bounds an event, and a line that is not ended yet; None for no bound.
+    """
+
+    def __init__(self, max_event_bytes: int | None = 16 * 1024 * 1024) -> None:
+        self.last_event_id: str | None = None
+        """What a client shows as Last-Event-ID when it comes again; None if there never was one."""
+        self.retry: int | None = None
+        """The reconnection time last told, in milliseconds."""
+        self._limit = max_event_bytes
+        self._too_large = False
+        self._at_start = True
+        self._after_cr = False
+        self._partial: list[bytes] = []  # the line that is not ended yet, in pieces
+        self._partial_size = 0
+        self._id: str | None = None
+        self._begin_block()
+
+    def _begin_block(self) -> None:
+        self._data: list[str] = []
+        self._event = ""
+        self._block_retry: int | None = None
+        self._block_size = 0
+
+    @property
+    def in_event(self) -> bool:
+        """Whether the bytes so far end inside an event or a line, which the standard discards."""
+        return bool(self._partial or self._data or self._event)
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """The events that `chunk` completes.
+
+        Raises EventTooLarge if an event passes `max_event_bytes`, and at every call after that.
+        """
+        self._check_size()
+        if self._at_start:
+            chunk = b"".join((*self._partial, chunk))
+            self._partial.clear()
+            if _BOM.startswith(chunk) and len(chunk) < len(_BOM):
+                self._partial.append(chunk)
+                return []
+            self._at_start = False
+            chunk = chunk.removeprefix(_BOM)
+        if not chunk:
+            return []
+        if self._after_cr:
+            chunk = chunk.removeprefix(b"\n")
+        self._after_cr = chunk.endswith(b"\r") or (self._after_cr and not chunk)
+        # bytes.splitlines splits at CR, LF and CRLF and at nothing else.
+        lines = chunk.splitlines()
+        rest = lines.pop() if lines and chunk[-1] not in b"\r\n" else b""
+        if lines and self._partial:
+            lines[0] = b"".join((*self._partial, lines[0]))
+            self._partial.clear()
+            self._partial_size = 0
+        events: list[ServerSentEvent] = []
+        for line in lines:
+            if line:
+                self._take_field(line)
+            else:
+                self._dispatch(events)
+        if rest:
+            self._partial.append(rest)
+            self._partial_size += len(rest)
+            self._check_size()
+        return events
+
+    def _check_size(self) -> None:
+        if self._limit is None:
+            return
+        if self._too_large or self._partial_size + self._block_size > self._limit:
+            self._too_large = True
+            self._partial.clear()
+            self._begin_block()
+            raise EventTooLarge(self._limit)
+
+    def _take_field(self, line: bytes) -> None:
+        self._block_size += len(line)
+        if self._limit is not None and self._block_size > self._limit:
+            self._check_size()
+        name, _, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            self._data.append(value.decode("utf-8", "replace"))
+        elif name == b"event":
+            self._event = value.decode("utf-8", "replace")
+        elif name == b"id":
+            if b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) < 16:  # isdigit is ASCII on bytes
+            self.retry = self._block_retry = int(value)
+
+    def _dispatch(self, events: list[ServerSentEvent]) -> None:
+        self.last_event_id = self._id  # also of a block without data
+        if self._data:
+            data = self._data[0] if len(self._data) == 1 else "\n".join(self._data)
+            event = _decoded(data, self._event or None, self._id, self._block_retry)
+            events.append(event)
+        if self._block_size:
+            self._begin_block()
+
+
+def _decoded(data: str, name: str | None, id: str | None, retry: int | None) -> ServerSentEvent:
+    """An event from the wire, which cannot hold what `ServerSentEvent` checks for."""
+    event = object.__new__(ServerSentEvent)
+    put = object.__setattr__
+    put(event, "data", data)
+    put(event, "event", name)
+    put(event, "id", id)
+    put(event, "retry", retry)
+    put(event, "comment", None)
+    return event

@@ -1,0 +1,148 @@
+"""A batch answer: the fold of all items, bounded in items, bytes and seconds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from starlette.exceptions import HTTPException
+
+from dual_mode_streaming.errors import BatchLimitExceeded
+from dual_mode_streaming.rendering import ItemCodec
+from dual_mode_streaming.sse import dumps, escape_line_separators
+from dual_mode_streaming.web.delivery import TURN_SECONDS, SourceCancelled, close_source
+from dual_mode_streaming.web.options import Options
+from dual_mode_streaming.web.owner import End, Owner, drive
+
+__all__ = ["Batch", "Fold", "first"]
+
+Fold = Callable[[AsyncIterator[Any]], Awaitable[Any]]
+"""What makes the batch body of the items. It may return before they end."""
+
+_CHUNK: Final = 64
+"""So many items are encoded in one call: it is cheaper, and the bytes are counted often enough."""
+
+
+async def first(items: AsyncIterator[Any]) -> Any:
+    """A fold for feeds: the first item is the whole batch body; null if there is none."""
+    async for item in items:
+        return item
+    return None
+
+
+class Batch:
+    """Makes the batch body of one source: `{"data": [item, …]}`, or what `fold` returns.
+
+    `result` serialises what the fold returns; without it the value's own type decides.
+    """
+
+    __slots__ = (
+        "_codec",
+        "_fold",
+        "_options",
+        "_owner",
+        "_result",
+        "_source",
+        "_turn_ends",
+        "body",
+    )
+
+    def __init__(
+        self,
+        source: AsyncIterator[Any],
+        codec: ItemCodec,
+        *,
+        owner: Owner,
+        options: Options,
+        fold: Fold | None = None,
+        result: TypeAdapter[Any] | None = None,
+    ) -> None:
+        self.body: bytes | None = None
+        self._source = source
+        self._codec = codec
+        self._fold = fold
+        self._result = result
+        self._owner = owner
+        self._options = options
+        self._turn_ends = 0.0
+
+    async def run(self) -> None:
+        """Make `body`; to be run in the owner's task. The source is closed when it returns.
+
+        Raises BatchLimitExceeded, and what the source or the fold raises.
+        """
+        self._turn_ends = perf_counter() + TURN_SECONDS
+        loop = asyncio.get_running_loop()
+        limit = loop.call_later(self._options.batch_seconds, self._owner.stop, End.TOO_LONG)
+        try:
+            await drive(self._make(), self._owner.watch)
+        except asyncio.CancelledError as cancelled:
+            end = self._owner.end
+            if end is None:
+                raise SourceCancelled("the generator raised CancelledError") from cancelled
+            if end is End.TOO_LONG:
+                raise BatchLimitExceeded("seconds", self._options.batch_seconds) from None
+            if end is End.DRAINING:
+                raise HTTPException(503, end.value, headers={"Retry-After": "1"}) from None
+            raise
+        finally:
+            limit.cancel()
+
+    async def _make(self) -> None:
+        try:
+            body = await (self._collect() if self._fold is None else self._folded(self._fold))
+        finally:
+            await close_source(self._source)
+        if len(body) > self._options.batch_bytes:
+            raise BatchLimitExceeded("bytes", self._options.batch_bytes)
+        self.body = body
+
+    async def _collect(self) -> bytes:
+        parts: list[bytes] = []
+        chunk: list[Any] = []
+        count = size = 0
+        limit = self._options.batch_items
+        encode = self._codec.json_list
+        async for item in self._source:
+            count += 1
+            if count > limit:
+                raise BatchLimitExceeded("items", limit)
+            chunk.append(item)
+            if len(chunk) == _CHUNK:
+                part = encode(chunk)
+                chunk.clear()
+                parts.append(part)
+                size += len(part)
+                if size > self._options.batch_bytes:
+                    raise BatchLimitExceeded("bytes", self._options.batch_bytes)
+            if perf_counter() > self._turn_ends:
+                await self._let_others_run()
+        parts.append(encode(chunk))
+        return b'{"data":[%b]}' % b",".join(part for part in parts if part)
+
+    async def _folded(self, fold: Fold) -> bytes:
+        items = self._checked()
+        try:
+            value = await fold(items)
+        finally:
+            await items.aclose()
+        if self._result is None:
+            return dumps(value)
+        value = self._result.validate_python(value, from_attributes=True)
+        return escape_line_separators(self._result.dump_json(value, by_alias=True))
+
+    async def _checked(self) -> Any:
+        """The items as a fold sees them: of the declared type, and counted."""
+        count = 0
+        async for item in self._source:
+            count += 1
+            if count > self._options.batch_items:
+                raise BatchLimitExceeded("items", self._options.batch_items)
+            if perf_counter() > self._turn_ends:
+                await self._let_others_run()
+            yield self._codec.validated(item)
+
+    async def _let_others_run(self) -> None:
+        await asyncio.sleep(0)
+        self._turn_ends = perf_counter() + TURN_SECONDS

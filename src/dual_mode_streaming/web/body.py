@@ -1,0 +1,74 @@
+"""One `receive` for two readers: a generator that reads its request's body, and the watch for the
+client's disconnect.
+
+ASGI gives both through the same callable. A watch that simply called it would take the body's
+chunks away from the generator, which would then wait for ever.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from starlette.types import Message, Receive
+
+__all__ = ["SharedReceive"]
+
+_HELD_BYTES: Final = 256 * 1024
+
+
+class SharedReceive:
+    """Hands every message of the body to the generator, and notices the disconnect meanwhile.
+
+    The instance is the `receive` to give to the generator's Request. While nobody reads the body
+    the watch holds at most about 256 kB of it and then waits, so that the server's own flow control
+    stops the upload.
+    """
+
+    __slots__ = ("_gone", "_held", "_held_bytes", "_lock", "_room", "_source")
+
+    def __init__(self, source: Receive) -> None:
+        self._source = source
+        self._held: deque[Message] = deque()
+        self._held_bytes = 0
+        self._lock = asyncio.Lock()  # one reader of the source at a time
+        self._room = asyncio.Event()
+        self._room.set()
+        self._gone = False
+
+    async def __call__(self) -> Message:
+        """The next message, for the generator."""
+        async with self._lock:  # a watch that holds it is about to put the message into `_held`
+            if self._held:
+                message = self._held.popleft()
+                self._held_bytes -= len(message.get("body", b""))
+                self._room.set()
+                return message
+            if self._gone:
+                return {"type": "http.disconnect"}
+            message = await self._source()
+            self._gone = message["type"] == "http.disconnect"
+            return message
+
+    async def until_disconnect(self) -> None:
+        """Return when the client has gone."""
+        while not self._gone:
+            await self._room.wait()
+            async with self._lock:
+                if self._gone:  # the generator saw it while we waited for the lock
+                    return  # type: ignore[unreachable]
+                message = await self._source()
+                if message["type"] == "http.disconnect":
+                    self._gone = True
+                    return
+                self._held.append(message)
+                self._held_bytes += len(message.get("body", b""))
+                if self._held_bytes > _HELD_BYTES:
+                    self._room.clear()
+
+
+async def until_disconnect(receive: Receive) -> None:
+    """Return when the client has gone. What is left of the request's body is let go."""
+    if isinstance(receive, SharedReceive):
+        return await receive.until_disconnect()
+    while (await receive())["type"] != "http.disconnect":
+        pass

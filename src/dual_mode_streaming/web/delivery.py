@@ -1,0 +1,314 @@
+"""A streamed answer on its way: items are pulled, framed, and sent when nothing more is ready.
+
+All of it runs in the owner's task. A slow source is flushed item by item, a fast one leaves in
+large sends; no queue, no producer task, and a reader that stalls pauses the generator.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Send
+
+from dual_mode_streaming.errors import BrokenTransfer
+from dual_mode_streaming.web.options import Options
+from dual_mode_streaming.web.owner import End, Owner, drive, logger
+from dual_mode_streaming.web.problems import problem, problem_of
+
+__all__ = ["Delivery", "Frames", "SourceCancelled", "close_source"]
+
+FLUSH_BYTES: Final = 16 * 1024
+"""So many bytes leave even if more items are ready."""
+
+TURN_SECONDS: Final = 0.001
+"""So long a busy source may hold the event loop, and an item may wait for the ones after it."""
+
+
+class Frames(Protocol):
+    """A wire format of a streamed answer: how its items, its end and its failure look."""
+
+    @property
+    def heartbeat(self) -> bytes: ...
+    @property
+    def count(self) -> int: ...
+
+    def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes: ...
+    def item(self, item: Any) -> bytes: ...
+    def done(self) -> bytes: ...
+    def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes | None: ...
+
+
+class SourceCancelled(RuntimeError):
+    """The generator let a CancelledError out that nobody had sent it.
+
+    That happens when it awaits something that was cancelled elsewhere. It is a failure: as a
+    cancellation it would pass for an end that was asked for.
+    """
+
+
+class Delivery:
+    """Delivers one source as one streamed response.
+
+    `start` gives the `http.response.start` message at the moment of the commit, when status and
+    headers become final; `reset` is what a reader is told who came with a cursor that is not ours
+    to serve. `failure` holds the error that ended the stream after the commit, once it has ended.
+    """
+
+    __slots__ = (
+        "_beat",
+        "_buffer",
+        "_committed",
+        "_frames",
+        "_head",
+        "_last_sent",
+        "_options",
+        "_owner",
+        "_reset",
+        "_send",
+        "_sending",
+        "_source",
+        "_stall_timer",
+        "_start",
+        "_timer",
+        "_turn_ends",
+        "_waited",
+        "failure",
+    )
+
+    def __init__(
+        self,
+        source: AsyncIterator[Any],
+        frames: Frames,
+        *,
+        owner: Owner,
+        send: Send,
+        start: Callable[[], Message],
+        options: Options,
+        reset: Any = None,
+    ) -> None:
+        self.failure: BaseException | None = None
+        self._source = source
+        self._frames = frames
+        self._owner = owner
+        self._send = send
+        self._start = start
+        self._options = options
+        self._reset = reset
+        self._buffer = bytearray()
+        self._head: Message | None = None  # final from the first item on
+        self._committed = False
+        self._waited = False
+        self._sending = False
+        self._last_sent = 0.0
+        self._turn_ends = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # grace first, then heartbeats
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Everything from the first item to the last byte; to be run in the owner's task.
+
+        Raises what the source raises before the commit. After it a failure is told to the reader in
+        the stream and kept in `failure`; a format that cannot tell it raises BrokenTransfer.
+        """
+        self._turn_ends = perf_counter() + TURN_SECONDS
+        loop = asyncio.get_running_loop()
+        limit = self._options.max_duration
+        cut = loop.call_later(limit, self._owner.stop, End.TOO_LONG) if limit else None
+        try:
+            await drive(self._deliver(), self._on_wait)
+        finally:
+            for timer in (cut, self._timer, self._stall_timer):
+                if timer is not None:
+                    timer.cancel()
+            if self._beat is not None:
+                self._beat.cancel()
+                await asyncio.wait({self._beat})
+
+    async def _deliver(self) -> None:
+        error: BaseException | None = None
+        try:
+            try:
+                if self._options.grace == 0:
+                    self._head = self._start()
+                    await self._flush()
+                await self._pump()
+            finally:
+                await close_source(self._source)
+        except asyncio.CancelledError as cancelled:
+            end = self._owner.end
+            if end is None:
+                error = SourceCancelled("the generator raised CancelledError")
+                error.__cause__ = cancelled
+            elif end.reader_is_there:
+                error = cancelled
+            else:
+                raise
+        except Exception as exception:
+            error = exception
+        await self._conclude(error)
+
+    async def _pump(self) -> None:
+        """Pull items at the speed of `async for`, and make way when a bound is reached."""
+        source, buffer, owner, frame = self._source, self._buffer, self._owner, self._frames.item
+        making_way = False
+        while True:
+            try:
+                async for item in source:
+                    if self._head is None:  # the first item: status and headers are final now
+                        self._head = self._start()
+                    buffer += frame(item)
+                    if perf_counter() > self._turn_ends or len(buffer) >= FLUSH_BYTES:
+                        making_way = True
+                        await self._make_way()
+                        making_way = False
+                    if owner.end is not None:  # a source that swallowed its CancelledError
+                        raise asyncio.CancelledError
+                return
+            except asyncio.CancelledError as cancelled:
+                if not making_way or owner.end is not None:
+                    raise
+                # A timeout in the source that spans its yields fired while it waited for us: it is
+                # the source's, which turns it into its TimeoutError, or goes on.
+                try:
+                    buffer += frame(await _throw_into(source, cancelled))
+                except StopAsyncIteration:
+                    return
+
+    async def _make_way(self) -> None:
+        """A bound is reached: send, and let others run if it is their turn."""
+        now = perf_counter()
+        if self._waited:  # the source has let others run since we looked last: a new turn
+            self._waited = False
+            self._turn_ends = now + TURN_SECONDS
+            if len(self._buffer) < FLUSH_BYTES:
+                return
+        await self._flush()
+        if now > self._turn_ends:
+            self._turn_ends = now + TURN_SECONDS
+            await asyncio.sleep(0)
+
+    def _on_wait(self) -> Awaitable[None] | None:
+        """Called before each wait: for the source, for the connection, or for other tasks."""
+        self._waited = True
+        if self._timer is None:  # the first wait of this answer
+            self._owner.watch()
+            self._arm(self._options.heartbeat if self._committed else self._options.grace)
+        return self._flush() if self._buffer and not self._sending else None
+
+    async def _flush(self, *, more: bool = True) -> None:
+        """Send what is buffered, the head of the response before it if it has not left yet."""
+        self._sending = True
+        try:
+            if self._beat is not None:
+                await asyncio.wait({self._beat})
+            if not self._committed:
+                await self._commit()
+            elif more and not self._buffer:
+                return
+            body = bytes(self._buffer)
+            self._buffer.clear()
+            try:
+                await self._transmit(body, more)
+            except asyncio.CancelledError:
+                self._buffer[:0] = body  # servers wait for room before they write
+                raise
+        finally:
+            self._sending = False
+
+    async def _commit(self) -> None:
+        self._committed = True
+        self._head = self._head or self._start()
+        await self._send(self._head)
+        self._buffer[:0] = self._frames.opening(retry=self._options.retry, reset=self._reset)
+
+    async def _transmit(self, body: bytes, more: bool) -> None:
+        message = {"type": "http.response.body", "body": body, "more_body": more}
+        try:
+            await drive(self._send(message), self._on_full)
+        except OSError:  # some servers say so when the client has gone (ASGI 2.4)
+            self._owner.stop(End.DISCONNECTED)
+        finally:
+            if self._stall_timer is not None:
+                self._stall_timer.cancel()
+                self._stall_timer = None
+        self._last_sent = perf_counter()
+
+    def _on_full(self) -> None:
+        """Called before each wait for the connection: its buffers are full."""
+        if self._stall_timer is None:
+            self._stall_timer = asyncio.get_running_loop().call_later(
+                self._options.send_timeout, self._owner.stop, End.STALLED
+            )
+
+    async def _conclude(self, error: BaseException | None) -> None:
+        """Send the end: of a whole answer, of a failed one, or of one that we cut."""
+        if error is None:
+            ending: bytes | None = self._frames.done()
+        elif (end := self._owner.end) is not None:
+            ending = self._cut_short(end)
+        elif self._head is None:
+            raise error
+        else:
+            self.failure = error
+            logger.error("a stream failed after %d items", self._frames.count, exc_info=error)
+            ending = self._frames.failed(problem_of(error))
+        if ending is None:
+            await self._flush()
+            raise BrokenTransfer("the stream failed after its start") from error
+        self._buffer += ending
+        await self._flush(more=False)
+
+    def _cut_short(self, end: End) -> bytes | None:
+        """The ending of an answer that we end early; without an end id, so that readers return."""
+        if self._head is None and not self._options.feed:
+            raise HTTPException(503, end.value, headers={"Retry-After": "1"})
+        ending = self._frames.failed(problem(503, f"{end.value}; come again"), final=False)
+        return b"" if ending and self._options.feed else ending
+
+    def _arm(self, delay: float | None) -> None:
+        if delay is not None:
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        """The grace is over, or it is time to look whether the stream is idle."""
+        interval = self._options.heartbeat
+        idle = perf_counter() - self._last_sent
+        due = interval is not None and idle >= interval * 0.999
+        if self._committed and not due:
+            self._arm(None if interval is None else interval - idle)
+            return
+        if not self._sending and self._beat is None:
+            self._beat = asyncio.create_task(self._send_beat())
+            self._beat.add_done_callback(self._beat_done)
+        self._arm(interval)
+
+    async def _send_beat(self) -> None:
+        """Send the head of the response, or a heartbeat, while the source makes us wait."""
+        if not self._committed:
+            await self._commit()
+        body = bytes(self._buffer) or self._frames.heartbeat
+        self._buffer.clear()
+        await self._transmit(body, True)
+
+    def _beat_done(self, beat: asyncio.Task[None]) -> None:
+        self._beat = None
+        if not beat.cancelled() and (error := beat.exception()):
+            logger.error("the head or heartbeat of a stream could not be sent", exc_info=error)
+            self._owner.stop(End.DISCONNECTED)
+
+
+async def close_source(source: AsyncIterator[Any]) -> None:
+    """Close the source if it can be closed; it is done already if it ran to its end."""
+    if (close := getattr(source, "aclose", None)) is not None:
+        await close()
+
+
+async def _throw_into(source: AsyncIterator[Any], error: BaseException) -> Any:
+    """Raise `error` where the source is suspended; gives its next item, if it makes one."""
+    athrow = getattr(source, "athrow", None)
+    if athrow is None:
+        raise error
+    return await athrow(error)

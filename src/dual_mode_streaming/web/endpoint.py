@@ -1,0 +1,273 @@
+"""`dual_mode`: an async generator function becomes a FastAPI path operation with both modes.
+
+FastAPI sees a plain coroutine function whose signature has the generator's parameters, and hidden
+ones for what we need ourselves: the request, the injected response, the stream flag. It must not
+see the generator: it unwraps `__wrapped__` and then answers an empty JSONL (0.165).
+"""
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar, Unpack, get_args, get_origin, overload
+
+from fastapi import Query
+from fastapi.params import Header
+from pydantic import BaseModel, TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dual_mode_streaming.bridges import from_sync
+from dual_mode_streaming.rendering import ItemCodec, SerializationOptions
+from dual_mode_streaming.web.batch import Fold
+from dual_mode_streaming.web.options import OptionOverrides, Options
+from dual_mode_streaming.web.response import EVENT_TYPES, DualModeResponse
+
+__all__ = ["BatchOf", "DualModeEndpoint", "dual_mode", "endpoint_of"]
+
+Generator = Callable[..., Any]
+Endpoint = Callable[..., Any]
+T = TypeVar("T")
+
+_ITERATORS = (
+    *("AsyncIterator", "AsyncGenerator", "AsyncIterable"),
+    *("Iterator", "Generator", "Iterable"),
+)
+_ATTRIBUTE = "__dual_mode__"
+
+
+class BatchOf(BaseModel, Generic[T]):
+    """The batch body of an endpoint without a fold: every item, in order."""
+
+    data: list[T]
+
+
+@dataclass(frozen=True, slots=True)
+class DualModeEndpoint:
+    """What is known of a decorated endpoint: for its OpenAPI document, and for tests."""
+
+    function: Generator
+    codec: ItemCodec
+    batch_type: Any
+    stream_flag: str | None
+    options: OptionOverrides
+
+
+@overload
+def dual_mode(function: Generator, /) -> Endpoint: ...
+@overload
+def dual_mode(
+    *,
+    fold: Fold | None = None,
+    stream_flag: str | None = "stream",
+    handles_last_event_id: bool | None = None,
+    **options: Unpack[OptionOverrides],
+) -> Callable[[Generator], Endpoint]: ...
+def dual_mode(
+    function: Generator | None = None,
+    /,
+    *,
+    fold: Fold | None = None,
+    stream_flag: str | None = "stream",
+    handles_last_event_id: bool | None = None,
+    **options: Unpack[OptionOverrides],
+) -> Any:
+    """Answer an async generator function as batch JSON, Server-Sent Events or JSON Lines.
+
+    Goes directly under a FastAPI route decorator, with or without arguments. The function may also
+    be a plain generator function, which then runs in a thread.
+
+    Args:
+        fold: an async function from the async iterator of items to the batch body; it may return
+            early, and its return annotation is the batch schema. `{"data": [...]}` by default.
+        stream_flag: the query parameter that decides the mode before Accept does; a parameter of
+            that name in the function's own signature is used; None for no flag.
+        handles_last_event_id: the function itself goes on where a Last-Event-ID left off; told by a
+            `last_event_id` header parameter of its own unless given.
+        options: see `Options`.
+
+    Raises TypeError if the function is no generator function or an annotation cannot be resolved,
+    ValueError for an option out of range or a union tag that is a reserved event name.
+    """
+
+    def decorate(function: Generator) -> Endpoint:
+        return _endpoint(function, fold, stream_flag, handles_last_event_id, options, caller)
+
+    # Annotations may name what is local to the function that decorates: a test, a factory.
+    caller = sys._getframe(1).f_locals
+    Options.of(options)
+    return decorate if function is None else decorate(function)
+
+
+def endpoint_of(endpoint: Any) -> DualModeEndpoint | None:
+    """What is known of a path operation function if `dual_mode` made it; else None."""
+    known = getattr(endpoint, _ATTRIBUTE, None)
+    return known if isinstance(known, DualModeEndpoint) else None
+
+
+def _endpoint(
+    function: Generator,
+    fold: Fold | None,
+    stream_flag: str | None,
+    handles_last_event_id: bool | None,
+    options: OptionOverrides,
+    caller: Mapping[str, Any],
+) -> Endpoint:
+    is_sync = inspect.isgeneratorfunction(function)
+    if not is_sync and not inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"dual_mode needs an async generator function (one that uses `yield`), not {function!r}"
+        )
+    signature, returns = _resolved(function, caller)
+    item_type = _item_type(returns)
+    known = DualModeEndpoint(
+        function=function,
+        codec=ItemCodec(item_type, event_types=EVENT_TYPES),
+        batch_type=_batch_type(item_type, fold, caller),
+        stream_flag=stream_flag,
+        options=options,
+    )
+    fold_result = None if fold is None or known.batch_type is Any else TypeAdapter(known.batch_type)
+    codecs: dict[int, tuple[Any, ItemCodec]] = {}
+
+    parameters = dict(signature.parameters)
+    request_name = _parameter(parameters, Request) or _hide(parameters, "request", Request)
+    response_name = _parameter(parameters, Response) or _hide(parameters, "response", Response)
+    flag_name = stream_flag
+    if stream_flag is not None and stream_flag not in parameters:
+        flag_name = _hide(parameters, "stream", _flag_type(stream_flag), default=None)
+    if handles_last_event_id is None:
+        handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
+
+    def codec_for(route: Any) -> ItemCodec:
+        """The codec under the route's own `response_model_*` options."""
+        kept, codec = codecs.get(id(route), (None, known.codec))
+        if kept is not route:
+            if wanted := _serialization(route):
+                codec = ItemCodec(item_type, event_types=EVENT_TYPES, options=wanted)
+            codecs[id(route)] = (route, codec)
+        return codec
+
+    async def endpoint(**values: Any) -> Response:
+        request, response = values[request_name], values[response_name]
+        stream = None if flag_name is None else values.get(flag_name)
+        for name in hidden:
+            del values[name]
+        source = function(**values)
+        route = request.scope.get("route")
+        return DualModeResponse(
+            from_sync(source) if is_sync else source,
+            stream=stream,
+            codec=codec_for(route),
+            fold=fold,
+            fold_result=fold_result,
+            status_code=getattr(route, "status_code", None) or 200,
+            sets=response,
+            request=request,
+            handles_last_event_id=handles_last_event_id,
+            **options,
+        )
+
+    hidden = parameters.keys() - signature.parameters.keys()
+    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(endpoint, attribute, getattr(function, attribute))
+    ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
+    endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=ordered, return_annotation=known.batch_type
+    )
+    endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
+    setattr(endpoint, _ATTRIBUTE, known)
+    return endpoint
+
+
+def _resolved(function: Any, caller: Mapping[str, Any]) -> tuple[inspect.Signature, Any]:
+    """The signature with every annotation resolved, and the return annotation.
+
+    FastAPI resolves strings against the globals of the function it is given, and that is ours.
+    """
+    try:
+        hints = typing.get_type_hints(function, localns=dict(caller), include_extras=True)
+    except NameError as error:
+        raise TypeError(
+            f"dual_mode cannot resolve an annotation of {function.__qualname__}: {error}; "
+            "import the name where the function is defined, not only under TYPE_CHECKING"
+        ) from error
+    signature = inspect.signature(function)
+    parameters = [
+        parameter.replace(annotation=hints.get(name, parameter.annotation))
+        for name, parameter in signature.parameters.items()
+    ]
+    return signature.replace(parameters=parameters), hints.get("return")
+
+
+def _item_type(returns: Any) -> Any:
+    """T of `AsyncIterator[T]` and its kin; Any where nothing is said."""
+    if getattr(get_origin(returns), "__name__", None) in _ITERATORS:
+        arguments = get_args(returns)
+        return arguments[0] if arguments else Any
+    return Any
+
+
+def _batch_type(item_type: Any, fold: Fold | None, caller: Mapping[str, Any]) -> Any:
+    """The schema of the batch body: what the fold returns, or a list of items under `data`."""
+    if fold is not None:
+        returns = _resolved(fold, caller)[1]
+        return Any if returns is None else returns
+    data_type = ItemCodec(item_type, event_types=EVENT_TYPES).item_type
+    return BatchOf[data_type]  # type: ignore[valid-type]
+
+
+def _parameter(parameters: Mapping[str, inspect.Parameter], kind: type) -> str | None:
+    """The name of the function's own parameter of that kind: FastAPI fills only one of each."""
+    for name, parameter in parameters.items():
+        annotation = parameter.annotation
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        if isinstance(annotation, type) and issubclass(annotation, kind):
+            return name
+    return None
+
+
+def _hide(
+    parameters: dict[str, inspect.Parameter],
+    name: str,
+    annotation: Any,
+    default: Any = inspect.Parameter.empty,
+) -> str:
+    """Add a parameter of our own, under a name that the function does not use."""
+    name = f"dual_mode_{name}"
+    parameters[name] = inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+    return name
+
+
+def _flag_type(name: str) -> Any:
+    return Annotated[
+        bool | None,
+        Query(
+            alias=name,
+            description="True for a stream of events, false for one JSON document; "
+            "without it the Accept header decides.",
+        ),
+    ]
+
+
+def _is_last_event_id(parameter: inspect.Parameter) -> bool:
+    notes = [parameter.default, *get_args(parameter.annotation)[1:]]
+    for note in notes:
+        if isinstance(note, Header):
+            return (note.alias or parameter.name).replace("_", "-").lower() == "last-event-id"
+    return False
+
+
+def _serialization(route: Any) -> SerializationOptions:
+    """The route's `response_model_*` options that differ from FastAPI's defaults."""
+    options: dict[str, Any] = {}
+    for name in ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none"):
+        if value := getattr(route, f"response_model_{name}", None):
+            options[name] = value
+    if not getattr(route, "response_model_by_alias", True):
+        options["by_alias"] = False
+    return typing.cast(SerializationOptions, options)

@@ -1,0 +1,183 @@
+"""One task owns the generator, from the first `anext` to `aclose`; here that task is started,
+watched and ended.
+
+Ending it is the delicate part. The order is: cancel **once**, so that the awaits in a generator's
+`finally` complete; wait, where no outer cancel scope reaches; after `cleanup_timeout` cancel a
+second time; after as long again, abandon it and say so in the log.
+"""
+
+import asyncio
+import enum
+import logging
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+import anyio
+from starlette.types import Receive
+
+from dual_mode_streaming.web.body import until_disconnect
+
+__all__ = ["End", "Owner", "drive"]
+
+logger = logging.getLogger("dual_mode_streaming")
+
+
+class End(enum.Enum):
+    """Why an answer was ended from outside."""
+
+    DISCONNECTED = "the client disconnected"
+    STALLED = "the client took nothing for the send timeout"
+    CANCELLED = "the request was cancelled"
+    TOO_LONG = "the answer lasted too long"
+    DRAINING = "the server is shutting down"
+
+    @property
+    def reader_is_there(self) -> bool:
+        """The connection still works, so the answer can say how it ended."""
+        return self in (End.TOO_LONG, End.DRAINING)
+
+
+class Owner:
+    """Runs one answer in a task of its own, and ends it in order when it must end early.
+
+    `end` is None while nobody asked for an end. `watch` and `stop` may be called from anywhere in
+    the event loop; `run` is awaited by the request's task and returns when the answer's task is
+    done, or abandoned.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_receive",
+        "_task",
+        "_timeout",
+        "_timer",
+        "_waiter",
+        "_watch",
+        "end",
+    )
+
+    def __init__(self, receive: Receive, cleanup_timeout: float) -> None:
+        self.end: End | None = None
+        self._receive = receive
+        self._timeout = cleanup_timeout
+        self._task: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._abandoned = False
+
+    async def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` to its end.
+
+        Raises what `work` raises, unless it was ended by `stop`: then what it raised on its way out
+        is logged. A cancellation of the caller stops the work, waits for it, and is raised again.
+        """
+        # A new task has no part in the anyio scopes around the request: none of them can interrupt
+        # the generator's cleanup. Its context is a copy of the request's.
+        self._task = task = asyncio.create_task(work)
+        task.add_done_callback(self._wake)
+        try:
+            await self._until_ended()
+        except asyncio.CancelledError:
+            self.stop(End.CANCELLED)
+            with anyio.CancelScope(shield=True):
+                while not (task.done() or self._abandoned):
+                    try:
+                        await self._until_ended()
+                    except asyncio.CancelledError:  # a native cancel passes a shield: go on waiting
+                        continue
+            raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._watch is not None:
+                self._watch.cancel()
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait({self._watch}, timeout=1)
+            self._report(task)
+        if self.end is None or (self.end.reader_is_there and task.done()):
+            task.result()
+
+    def watch(self) -> None:
+        """Begin to watch for the client's disconnect, if that is not being done already."""
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._until_disconnect())
+
+    def stop(self, end: End) -> None:
+        """End the work because of `end`; only the first reason counts."""
+        task = self._task
+        if self.end is not None or task is None or task.done():
+            return
+        self.end = end
+        self._timer = asyncio.get_running_loop().call_later(self._timeout, self._insist, task)
+        task.cancel()
+
+    def _insist(self, task: asyncio.Task[None]) -> None:
+        logger.warning(
+            "a generator's cleanup lasts longer than %g s: cancelled again", self._timeout
+        )
+        self._timer = asyncio.get_running_loop().call_later(self._timeout, self._abandon)
+        task.cancel()
+
+    def _abandon(self) -> None:
+        self._abandoned = True
+        self._wake()
+
+    async def _until_disconnect(self) -> None:
+        try:
+            await until_disconnect(self._receive)
+        except Exception:  # a server that raises instead of giving the message
+            logger.debug("receive failed; taken for a disconnect", exc_info=True)
+        self.stop(End.DISCONNECTED)
+
+    async def _until_ended(self) -> None:
+        task = self._task
+        if task is not None and not task.done() and not self._abandoned:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def _wake(self, _task: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        if not task.done():
+            logger.error("a generator did not end on two cancellations and is abandoned: %r", task)
+        elif self.end is None or self.end.reader_is_there or task.cancelled():
+            pass  # `run` raises what there is
+        elif error := task.exception():
+            logger.error("a generator failed when it was ended: %s", self.end.value, exc_info=error)
+
+
+@types.coroutine
+def drive(
+    awaitable: Awaitable[None], on_wait: Callable[[], Awaitable[None] | None]
+) -> Generator[Any, Any, None]:
+    """Await `awaitable` in this task, and call `on_wait` each time it is about to wait.
+
+    A coroutine that waits hands up the future it waits for, through every `await` between, to the
+    task. Standing in that way costs nothing, and shows the very moment at which all that was ready
+    has been done: what is buffered can leave now, in one send, with no queue, timer or second task.
+    """
+    work = awaitable.__await__()
+    try:
+        waiting = work.send(None)
+        while True:
+            if (first := on_wait()) is not None:
+                try:
+                    yield from first.__await__()
+                except BaseException as error:
+                    # The work is what is cancelled, and so what it waits for, as Task.cancel does.
+                    cancelled = isinstance(error, asyncio.CancelledError)
+                    if not cancelled or waiting is None or not waiting.cancel():
+                        waiting = work.throw(error)
+                        continue
+            try:
+                value = yield waiting
+            except BaseException as error:  # everything belongs to the work
+                waiting = work.throw(error)
+            else:
+                waiting = work.send(value)
+    except StopIteration:
+        return

@@ -1,0 +1,59 @@
+"""RFC 9457 problems: what a client is told of a failure, which is never its traceback."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from dual_mode_streaming.errors import BatchLimitExceeded, NotAcceptable
+from dual_mode_streaming.sse import dumps
+
+__all__ = ["MEDIA_TYPE", "problem", "problem_of", "problem_response", "vary_by_accept"]
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+def problem(status: int, detail: str | None = None, **members: Any) -> dict[str, Any]:
+    """A problem of the default type, its title the status' phrase; `members` are extensions."""
+    try:
+        title = HTTPStatus(status).phrase
+    except ValueError:
+        title = "Error"
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
+    if detail is not None:
+        body["detail"] = detail
+    return body | members
+
+
+def problem_of(error: BaseException) -> dict[str, Any]:
+    """What a client may know of `error`.
+
+    An HTTPException says its status and detail, our own errors say what they are; anything else is
+    a bare 500, since its text may hold what is nobody's business.
+    """
+    if isinstance(error, HTTPException):
+        detail: object = error.detail  # FastAPI's may be anything
+        if isinstance(detail, str):
+            return problem(error.status_code, detail)
+        return problem(error.status_code, None, errors=detail)
+    if isinstance(error, NotAcceptable):
+        return problem(error.status_code, str(error), available=error.available)
+    if isinstance(error, BatchLimitExceeded):
+        return problem(504 if error.bound == "seconds" else 413, str(error), bound=error.bound)
+    return problem(500, "The answer could not be completed.")
+
+
+def problem_response(body: dict[str, Any]) -> Response:
+    """The problem as a response of its own, with its status and `Vary: Accept`."""
+    response = Response(dumps(body), status_code=body["status"], media_type=MEDIA_TYPE)
+    vary_by_accept(response.headers)
+    return response
+
+
+def vary_by_accept(headers: MutableHeaders) -> None:
+    """Let the headers say that another Accept may have had another answer (RFC 9110, 12.5.5)."""
+    named = {name.strip().lower() for name in headers.get("vary", "").split(",")}
+    if not named & {"accept", "*"}:
+        headers.add_vary_header("Accept")

@@ -1,0 +1,296 @@
+"""The response of one generator: choose the representation, deliver it, answer for what goes wrong.
+
+`DualModeResponse` is an ASGI callable for Starlette and FastAPI. From request to frame the way is:
+negotiate here, then one `Owner` task runs a `Batch` or a `Delivery`, which pull from the generator
+and render by `rendering`.
+"""
+
+import contextlib
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Final, Unpack
+
+from fastapi.sse import ServerSentEvent as FastAPIServerSentEvent
+from pydantic import RootModel, TypeAdapter
+from starlette.background import BackgroundTask
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from dual_mode_streaming.errors import BatchLimitExceeded, BrokenTransfer, NotAcceptable
+from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
+from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
+from dual_mode_streaming.sse import ServerSentEvent
+from dual_mode_streaming.web.batch import Batch, Fold
+from dual_mode_streaming.web.body import SharedReceive
+from dual_mode_streaming.web.delivery import Delivery, close_source
+from dual_mode_streaming.web.lifecycle import exchange_of
+from dual_mode_streaming.web.options import OptionOverrides, Options
+from dual_mode_streaming.web.owner import End, Owner, logger
+from dual_mode_streaming.web.problems import problem_of, problem_response, vary_by_accept
+
+__all__ = ["EVENT_TYPES", "DualModeResponse"]
+
+_END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
+"""The id of the last frame of a stream of ours, whatever its run."""
+
+_STREAM_HEADERS: Final = {
+    "cache-control": "no-cache, no-store, no-transform",  # nobody keeps or recompresses a stream
+    "x-accel-buffering": "no",  # nginx hands frames on as they come
+}
+
+
+def _from_fastapi(event: FastAPIServerSentEvent) -> ServerSentEvent:
+    """FastAPI's event as ours: its `data` is always JSON, its `raw_data` goes out as it is."""
+    data = event.data if event.raw_data is None else event.raw_data
+    if isinstance(event.data, str):
+        data = RootModel[str](event.data)  # not a str to us, so it goes out as JSON, in quotes
+    return ServerSentEvent(
+        data=data, event=event.event, id=event.id, retry=event.retry, comment=event.comment
+    )
+
+
+EVENT_TYPES: Final[Mapping[type, Callable[[Any], ServerSentEvent]]] = {
+    FastAPIServerSentEvent: _from_fastapi
+}
+
+
+class DualModeResponse(Response):
+    """One async generator, answered as batch JSON, Server-Sent Events or JSON Lines.
+
+    The response owns the generator from here on: it is started, run and closed in one task, and is
+    closed on every way out, also when it is never started.
+
+    Args:
+        content: the async iterator of items; its `aclose` is called, if it has one.
+        mode: the representation; negotiated by `stream` and the Accept header if None.
+        stream: an explicit wish, which wins over Accept: True for events, False for batch.
+        codec: how the items are validated and serialised; any items by default.
+        fold: makes the batch body from the async iterator of items; `{"data": [...]}` by default.
+        fold_result: validates and serialises what the fold returns; by its own type by default.
+        status_code, headers, background: as for any Starlette response.
+        sets: a response whose status and headers count as set by the endpoint until the commit:
+            FastAPI's injected `Response`.
+        request: the request, if the generator reads its body itself: the watch for the client's
+            disconnect then leaves it every byte.
+        handles_last_event_id: the generator itself goes on where a Last-Event-ID left off.
+        options: see `Options`.
+
+    Raises, out of its `__call__`, what the generator raises before the commit; `BrokenTransfer`
+    where a transfer has to break so that nobody takes it for whole.
+    """
+
+    def __init__(
+        self,
+        content: AsyncIterator[Any],
+        *,
+        mode: ResponseMode | None = None,
+        stream: bool | None = None,
+        codec: ItemCodec | None = None,
+        fold: Fold | None = None,
+        fold_result: TypeAdapter[Any] | None = None,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        background: BackgroundTask | None = None,
+        sets: Response | None = None,
+        request: Request | None = None,
+        handles_last_event_id: bool = False,
+        **options: Unpack[OptionOverrides],
+    ) -> None:
+        Options.of(options)  # a bad one is told where it is given
+        self.status_code = status_code
+        self.background = background
+        self.init_headers(headers)
+        del self.headers["content-length"]
+        self.content = content
+        self._negotiated = None if mode is None else Negotiated(mode, mode.media_type)
+        self._stream = stream
+        self._codec = codec or _ANY
+        self._fold = fold
+        self._fold_result = fold_result
+        self._sets = sets
+        self._request = request
+        self._handles_last_event_id = handles_last_event_id
+        self._overrides = options
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        exchange.negotiated = True
+        headers = Headers(scope=scope)
+        last_event_id = headers.get("last-event-id", "")
+        answer: Response | None = None
+        try:
+            form = self._negotiated or negotiate(headers.getlist("accept"), self._stream)
+        except NotAcceptable as error:
+            answer = problem_response(problem_of(error))
+        else:
+            resumes = form.mode is ResponseMode.STREAM and scope["method"] == "GET"
+            if resumes and _END_ID.fullmatch(last_event_id):
+                answer = Response(status_code=204)  # EventSource stops on it (WHATWG, 9.2.3)
+                vary_by_accept(answer.headers)
+            elif scope["method"] == "HEAD":
+                answer = Response(status_code=self._status(), headers=self._head(form))
+        if answer is not None:
+            await close_source(self.content)
+            return await answer(scope, receive, send)
+
+        options = Options.of(exchange.defaults, self._overrides)
+        if self._request is not None:
+            receive = _share(self._request, receive)
+        owner = Owner(receive, options.cleanup_timeout)
+        with exchange.open(owner):
+            if form.mode is ResponseMode.BATCH:
+                await self._answer_batch(form, owner, options, scope, receive, send)
+            else:
+                reset = None
+                if resumes and last_event_id and not self._handles_last_event_id:
+                    reset = {"reason": "not_recorded", "requested": last_event_id}
+                await self._answer_stream(form, owner, options, reset, scope, send)
+        if self.background is not None:
+            await self.background()
+
+    async def _answer_batch(
+        self,
+        form: Negotiated,
+        owner: Owner,
+        options: Options,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        batch = Batch(
+            self.content,
+            self._codec,
+            owner=owner,
+            options=options,
+            fold=self._fold,
+            result=self._fold_result,
+        )
+        try:
+            await self._own(owner, batch.run())
+        except BatchLimitExceeded as error:
+            return await problem_response(problem_of(error))(scope, receive, send)
+        if batch.body is not None and owner.end is None:
+            head = self._head(form)
+            answer = Response(batch.body, status_code=self._status(), headers=head)
+            answer.raw_headers.extend(self._set_headers())
+            await answer(scope, receive, send)
+
+    async def _answer_stream(
+        self,
+        form: Negotiated,
+        owner: Owner,
+        options: Options,
+        reset: Any,
+        scope: Scope,
+        send: Send,
+    ) -> None:
+        frames: EventFrames | LineFrames
+        if form.mode is ResponseMode.STREAM:
+            run = secrets.token_hex(5)
+            frames = EventFrames(self._codec, run, error_event=options.error_event)
+        else:
+            frames = LineFrames(self._codec)
+        final: list[tuple[bytes, bytes]] = []
+
+        def start() -> Message:
+            nonlocal final
+            final = self._set_headers()
+            head = MutableHeaders(self._head(form))
+            if form.mode is ResponseMode.LINES and "gzip" in Headers(scope=scope).get(
+                "accept-encoding", ""
+            ):
+                head["content-encoding"] = "identity"  # or GZipMiddleware holds the lines back
+            return {
+                "type": "http.response.start",
+                "status": self._status(),
+                "headers": head.raw + final,
+            }
+
+        delivery = Delivery(
+            self.content,
+            frames,
+            owner=owner,
+            send=send,
+            start=start,
+            options=options,
+            reset=reset,
+        )
+        await self._own(owner, delivery.run())
+        if self._sets is not None and self._set_headers() != final:
+            logger.warning(
+                "%s: headers were set after the stream had begun, and are lost", scope["path"]
+            )
+        if delivery.failure is not None:
+            await _tell_dependencies(scope, delivery.failure)
+        if owner.end is End.STALLED:
+            _abort(scope)
+
+    async def _own(self, owner: Owner, work: Any) -> None:
+        """Run the answer in its owner's task; every error says that Accept had a say."""
+        try:
+            await owner.run(work)
+        except HTTPException as error:
+            headers = MutableHeaders(headers=error.headers or {})
+            vary_by_accept(headers)
+            error.headers = dict(headers)
+            raise
+        finally:
+            # A task cancelled before its first step has run nothing, so closed nothing.
+            with contextlib.suppress(RuntimeError):  # abandoned: it still runs
+                await close_source(self.content)
+
+    def _status(self) -> int:
+        if self._sets is not None and self._sets.status_code is not None:
+            return self._sets.status_code
+        return self.status_code
+
+    def _set_headers(self) -> list[tuple[bytes, bytes]]:
+        """What the endpoint and its dependencies set on the injected response."""
+        return [] if self._sets is None else list(self._sets.raw_headers)
+
+    def _head(self, form: Negotiated) -> dict[str, str]:
+        head = MutableHeaders(headers={"content-type": form.media_type})
+        if form.mode is not ResponseMode.BATCH:
+            head.update(_STREAM_HEADERS)
+        head.update(self.headers)
+        vary_by_accept(head)
+        return dict(head)
+
+
+_ANY: Final = ItemCodec(event_types=EVENT_TYPES)
+
+
+def _share(request: Request, receive: Receive) -> Receive:
+    """Let the request's body and the watch for its disconnect share one `receive`."""
+    if not isinstance(request._receive, SharedReceive):
+        request._receive = SharedReceive(receive)  # Starlette has no public way to set it
+    return request._receive
+
+
+def _abort(scope: Scope) -> None:
+    """Close the connection of a reader that takes nothing, or break the response trying."""
+    abort = scope.get("extensions", {}).get("dual_mode.abort")
+    if abort is None:
+        raise BrokenTransfer(End.STALLED.value)
+    logger.info("%s: %s; the connection is aborted", scope["path"], End.STALLED.value)
+    abort()
+
+
+async def _tell_dependencies(scope: Scope, failure: BaseException) -> None:
+    """Let FastAPI's yield-dependencies exit with the failure, so that a transaction rolls back.
+
+    The failure was told to the reader in the stream. Raised out of the response it would also
+    become a second, useless error in the server's log, so it ends here.
+    """
+    stack = scope.get("fastapi_inner_astack")
+    if isinstance(stack, AsyncExitStack):
+        try:
+            await stack.__aexit__(type(failure), failure, failure.__traceback__)
+        except BaseException as raised:
+            if raised is not failure:
+                raise
