@@ -69,13 +69,13 @@ class from_sync(AsyncIterator[T], Generic[T]):
         return next(self._iterator, _END)
 
     async def _in_thread(self, function: Callable[[], Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(_THREADS, self._context.run, function)
+        job = _THREADS.submit(self._context.run, function)
+        done = asyncio.wrap_future(job)
         try:
-            return await asyncio.shield(future)
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
-            if not future.cancel():  # it runs: wait for it, it cannot be stopped
-                await asyncio.wait({future})
-                if not future.cancelled():
-                    future.exception()  # seen; the cancellation says more
+            if not job.cancel():  # it runs, and cannot be stopped: wait for it
+                await asyncio.wait({done})
+                if not done.cancelled():
+                    done.exception()  # seen; the cancellation says more
             raise

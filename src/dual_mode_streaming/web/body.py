@@ -37,17 +37,18 @@ class SharedReceive:
 
     async def __call__(self) -> Message:
         """The next message, for the generator."""
-        async with self._lock:  # a watch that holds it is about to put the message into `_held`
-            if self._held:
-                message = self._held.popleft()
-                self._held_bytes -= len(message.get("body", b""))
-                self._room.set()
-                return message
+        while not self._held:
             if self._gone:
                 return {"type": "http.disconnect"}
-            message = await self._source()
-            self._gone = message["type"] == "http.disconnect"
-            return message
+            async with self._lock:  # if the watch has it, the watch's message comes into `_held`
+                if not self._held and not self._gone:
+                    message = await self._source()
+                    self._gone = message["type"] == "http.disconnect"
+                    return message
+        message = self._held.popleft()
+        self._held_bytes -= len(message.get("body", b""))
+        self._room.set()
+        return message
 
     async def until_disconnect(self) -> None:
         """Return when the client has gone."""

@@ -127,6 +127,16 @@ class Delivery:
                 self._beat.cancel()
                 await asyncio.wait({self._beat})
 
+    @property
+    def begun(self) -> bool:
+        """Whether the head of the response has left."""
+        return self._committed
+
+    @property
+    def _reader_has_gone(self) -> bool:
+        end = self._owner.end
+        return end is not None and not end.reader_is_there
+
     async def _deliver(self) -> None:
         error: BaseException | None = None
         try:
@@ -138,14 +148,10 @@ class Delivery:
             finally:
                 await close_source(self._source)
         except asyncio.CancelledError as cancelled:
-            end = self._owner.end
-            if end is None:
+            error = cancelled
+            if self._owner.end is None:
                 error = SourceCancelled("the generator raised CancelledError")
                 error.__cause__ = cancelled
-            elif end.reader_is_there:
-                error = cancelled
-            else:
-                raise
         except Exception as exception:
             error = exception
         await self._conclude(error)
@@ -157,15 +163,16 @@ class Delivery:
         while True:
             try:
                 async for item in source:
+                    buffer += frame(item)
                     if self._head is None:  # the first item: status and headers are final now
                         self._head = self._start()
-                    buffer += frame(item)
                     if perf_counter() > self._turn_ends or len(buffer) >= FLUSH_BYTES:
                         making_way = True
                         await self._make_way()
                         making_way = False
-                    if owner.end is not None:  # a source that swallowed its CancelledError
-                        raise asyncio.CancelledError
+                    if owner.end is not None:
+                        await asyncio.sleep(0)  # where a cancellation still under way arrives
+                        raise asyncio.CancelledError  # and if the source has swallowed it
                 return
             except asyncio.CancelledError as cancelled:
                 if not making_way or owner.end is not None:
@@ -187,16 +194,20 @@ class Delivery:
                 return
         await self._flush()
         if now > self._turn_ends:
-            self._turn_ends = now + TURN_SECONDS
             await asyncio.sleep(0)
+            self._waited = False  # that was our own wait, and the next item may leave at once
+            self._turn_ends = perf_counter() + TURN_SECONDS
 
     def _on_wait(self) -> Awaitable[None] | None:
         """Called before each wait: for the source, for the connection, or for other tasks."""
         self._waited = True
         if self._timer is None:  # the first wait of this answer
             self._owner.watch()
-            self._arm(self._options.heartbeat if self._committed else self._options.grace)
-        return self._flush() if self._buffer and not self._sending else None
+            committed = self._committed or self._buffer  # or about to be
+            self._arm(self._options.heartbeat if committed else self._options.grace)
+        if not self._buffer or self._sending or self._reader_has_gone:
+            return None
+        return self._flush()
 
     async def _flush(self, *, more: bool = True) -> None:
         """Send what is buffered, the head of the response before it if it has not left yet."""
@@ -208,24 +219,26 @@ class Delivery:
                 await self._commit()
             elif more and not self._buffer:
                 return
-            body = bytes(self._buffer)
-            self._buffer.clear()
-            try:
-                await self._transmit(body, more)
-            except asyncio.CancelledError:
-                self._buffer[:0] = body  # servers wait for room before they write
-                raise
+            await self._transmit_buffer(more=more)
         finally:
             self._sending = False
 
     async def _commit(self) -> None:
-        self._committed = True
         self._head = self._head or self._start()
-        await self._send(self._head)
+        await self._transmit(self._head)
+        self._committed = True
         self._buffer[:0] = self._frames.opening(retry=self._options.retry, reset=self._reset)
 
-    async def _transmit(self, body: bytes, more: bool) -> None:
-        message = {"type": "http.response.body", "body": body, "more_body": more}
+    async def _transmit_buffer(self, *, more: bool = True) -> None:
+        body = bytes(self._buffer)
+        self._buffer.clear()
+        try:
+            await self._transmit({"type": "http.response.body", "body": body, "more_body": more})
+        except asyncio.CancelledError:
+            self._buffer[:0] = body  # servers wait for room before they write
+            raise
+
+    async def _transmit(self, message: Message) -> None:
         try:
             await drive(self._send(message), self._on_full)
         except OSError:  # some servers say so when the client has gone (ASGI 2.4)
@@ -247,6 +260,8 @@ class Delivery:
         """Send the end: of a whole answer, of a failed one, or of one that we cut."""
         if error is None:
             ending: bytes | None = self._frames.done()
+        elif self._reader_has_gone:
+            raise error
         elif (end := self._owner.end) is not None:
             ending = self._cut_short(end)
         elif self._head is None:
@@ -287,11 +302,12 @@ class Delivery:
 
     async def _send_beat(self) -> None:
         """Send the head of the response, or a heartbeat, while the source makes us wait."""
-        if not self._committed:
+        began = self._committed
+        if not began:
             await self._commit()
-        body = bytes(self._buffer) or self._frames.heartbeat
-        self._buffer.clear()
-        await self._transmit(body, True)
+        self._buffer += self._frames.heartbeat
+        if self._buffer or not began:  # some servers and middlewares hold the head back till a body
+            await self._transmit_buffer()
 
     def _beat_done(self, beat: asyncio.Task[None]) -> None:
         self._beat = None

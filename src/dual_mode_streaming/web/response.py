@@ -38,6 +38,9 @@ __all__ = ["EVENT_TYPES", "DualModeResponse"]
 _END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last frame of a stream of ours, whatever its run."""
 
+_ECHOED: Final = 200
+"""So much of a client's cursor is told back to it."""
+
 _STREAM_HEADERS: Final = {
     "cache-control": "no-cache, no-store, no-transform",  # nobody keeps or recompresses a stream
     "x-accel-buffering": "no",  # nginx hands frames on as they come
@@ -148,8 +151,8 @@ class DualModeResponse(Response):
             else:
                 reset = None
                 if resumes and last_event_id and not self._handles_last_event_id:
-                    reset = {"reason": "not_recorded", "requested": last_event_id}
-                await self._answer_stream(form, owner, options, reset, scope, send)
+                    reset = {"reason": "not_recorded", "requested": last_event_id[:_ECHOED]}
+                await self._answer_stream(form, owner, options, reset, scope, receive, send)
         if self.background is not None:
             await self.background()
 
@@ -174,11 +177,11 @@ class DualModeResponse(Response):
             await self._own(owner, batch.run())
         except BatchLimitExceeded as error:
             return await problem_response(problem_of(error))(scope, receive, send)
+        answer = _NOBODY
         if batch.body is not None and owner.end is None:
-            head = self._head(form)
-            answer = Response(batch.body, status_code=self._status(), headers=head)
+            answer = Response(batch.body, self._status(), self._head(form))
             answer.raw_headers.extend(self._set_headers())
-            await answer(scope, receive, send)
+        await answer(scope, receive, send)
 
     async def _answer_stream(
         self,
@@ -187,6 +190,7 @@ class DualModeResponse(Response):
         options: Options,
         reset: Any,
         scope: Scope,
+        receive: Receive,
         send: Send,
     ) -> None:
         frames: EventFrames | LineFrames
@@ -221,6 +225,8 @@ class DualModeResponse(Response):
             reset=reset,
         )
         await self._own(owner, delivery.run())
+        if not delivery.begun and owner.end is End.DISCONNECTED:
+            return await _NOBODY(scope, receive, send)
         if self._sets is not None and self._set_headers() != final:
             logger.warning(
                 "%s: headers were set after the stream had begun, and are lost", scope["path"]
@@ -263,6 +269,10 @@ class DualModeResponse(Response):
 
 
 _ANY: Final = ItemCodec(event_types=EVENT_TYPES)
+
+_NOBODY: Final = Response(status_code=499)
+"""The answer to a client that has left before it got one: no server delivers it, and middlewares
+that expect some answer have theirs. nginx logs such requests with that status."""
 
 
 def _share(request: Request, receive: Receive) -> Receive:

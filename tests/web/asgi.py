@@ -1,0 +1,132 @@
+"""A client made of nothing but ASGI messages: every await of a response is in the test's hands."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from dual_mode_streaming import EventDecoder, ServerSentEvent
+
+
+class Client:
+    """One request to an ASGI app, and what comes back.
+
+    `pause()` makes the app's `send` block, as a server does whose client reads nothing; `leave()`
+    delivers the disconnect.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        path: str = "/",
+        *,
+        accept: str | None = "text/event-stream",
+        method: str = "GET",
+        query: str = "",
+        headers: Iterable[tuple[str, str]] = (),
+        body: Iterable[bytes] = (b"",),
+        extensions: dict[str, Any] | None = None,
+    ) -> None:
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+        if accept is not None:
+            raw.append((b"accept", accept.encode()))
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": query.encode(),
+            "headers": raw,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "extensions": extensions or {},
+        }
+        self.app = app
+        self.chunks = list(body)
+        self.messages: list[dict[str, Any]] = []
+        self.gone = asyncio.Event()
+        self.room = asyncio.Event()
+        self.room.set()
+        self.blocked = asyncio.Event()
+        self.news = asyncio.Condition()
+        self.task: asyncio.Task[None] | None = None
+
+    async def receive(self) -> dict[str, Any]:
+        if self.chunks:
+            chunk = self.chunks.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks)}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if not self.room.is_set():
+            self.blocked.set()
+            await self.room.wait()
+        if self.gone.is_set():
+            return  # as uvicorn does
+        self.messages.append(message)
+        async with self.news:
+            self.news.notify_all()
+
+    def pause(self) -> None:
+        self.room.clear()
+
+    def leave(self) -> None:
+        self.gone.set()
+        self.room.set()
+
+    async def run(self) -> "Client":
+        """The whole exchange."""
+        async with asyncio.timeout(10):
+            await self.app(self.scope, self.receive, self.send)
+        return self
+
+    @asynccontextmanager
+    async def running(self):
+        """The exchange in the background; it must be over soon after the block."""
+        self.task = asyncio.create_task(self.app(self.scope, self.receive, self.send))
+        try:
+            yield self
+            async with asyncio.timeout(10):
+                await self.task
+        finally:
+            self.task.cancel()
+
+    async def until(self, text: bytes) -> None:
+        """Wait until the body has `text`."""
+        async with asyncio.timeout(10), self.news:
+            await self.news.wait_for(lambda: text in self.body or self.task.done())
+        assert text in self.body, self.body
+
+    @property
+    def status(self) -> int:
+        return self.messages[0]["status"]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        pairs = self.messages[0]["headers"]
+        assert len({name.lower() for name, _ in pairs} - {b"set-cookie"}) == len(
+            [name for name, _ in pairs if name.lower() != b"set-cookie"]
+        ), f"a header twice: {pairs}"
+        return {name.decode().lower(): value.decode() for name, value in pairs}
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.messages[1:])
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.messages) and self.messages[-1].get("more_body") is False
+
+    @property
+    def events(self) -> list[ServerSentEvent]:
+        return EventDecoder().feed(self.body)
+
+
+async def get(app: Any, path: str = "/", **kwargs: Any) -> Client:
+    """The finished exchange."""
+    return await Client(app, path, **kwargs).run()
