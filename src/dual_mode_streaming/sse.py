@@ -150,6 +150,8 @@ class EventDecoder:
         Raises EventTooLarge if an event passes `max_event_bytes`, and at every call after that.
         """
         self._check_size()
+        if not chunk:
+            return []
         if self._at_start:
             chunk = b"".join((*self._partial, chunk))
             self._partial.clear()
@@ -192,12 +194,14 @@ class EventDecoder:
             raise EventTooLarge(self._limit)
 
     def _take_field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        if not name:
+            return  # a comment
+        if value[:1] == b" ":
+            value = value[1:]
         self._block_size += len(line)
         if self._limit is not None and self._block_size > self._limit:
             self._check_size()
-        name, _, value = line.partition(b":")
-        if value[:1] == b" ":
-            value = value[1:]
         if name == b"data":
             self._data.append(value.decode("utf-8", "replace"))
         elif name == b"event":

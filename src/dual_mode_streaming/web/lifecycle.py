@@ -43,10 +43,11 @@ class Lifecycle:
 class Exchange:
     """One request and its answer, as far as the app around it wants to know."""
 
-    __slots__ = ("_lifecycle", "negotiated")
+    __slots__ = ("_lifecycle", "_owner", "negotiated")
 
     def __init__(self, lifecycle: Lifecycle | None) -> None:
         self._lifecycle = lifecycle
+        self._owner: Owner | None = None
         self.negotiated = False
 
     @property
@@ -60,12 +61,19 @@ class Exchange:
         if self._lifecycle is None:
             yield
             return
+        self._owner = owner
         answers = self._lifecycle.open_answers
         answers.add(owner)
         try:
             yield
         finally:
             answers.discard(owner)
+            self._owner = None
+
+    def drain(self) -> None:
+        """End the answer, if one is open: the server is shutting down."""
+        if self._owner is not None:
+            self._owner.stop(End.DRAINING)
 
 
 def exchange_of(scope: Scope) -> Exchange:

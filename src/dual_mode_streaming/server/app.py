@@ -1,0 +1,90 @@
+"""The service as a FastAPI app: its routes, and one generator behind each that streams."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from importlib import resources
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Response
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+
+from dual_mode_streaming import dual_mode, first, install
+from dual_mode_streaming.server.feed import HostFeed, Sample
+from dual_mode_streaming.server.settings import Settings, load
+from dual_mode_streaming.web.lifecycle import lifecycle_of
+
+__all__ = ["create_app"]
+
+
+class Item(BaseModel):
+    """An item of `/data`."""
+
+    index: int
+    message: str
+
+
+class Health(BaseModel):
+    """Whether the service lives, or is ready for more."""
+
+    status: str
+
+
+class Latest(BaseModel):
+    """The batch answer of `/events`."""
+
+    sample: Annotated[Sample | None, Field(description="The newest sample of this host.")]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service, by the given settings or those of the environment.
+
+    Raises SettingsError if the environment's are wrong.
+    """
+    settings = settings or load()
+    app = FastAPI(
+        title="dual-mode-streaming",
+        summary="One async generator, answered as batch JSON or as Server-Sent Events.",
+    )
+    install(app, **settings.response_options())
+    feed = HostFeed()
+    page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
+
+    @app.get("/data", summary="Count, item by item")
+    @dual_mode
+    async def data(
+        count: Annotated[int, Query(ge=0, le=10**9, description="How many items.")] = 10,
+        interval: Annotated[
+            float, Query(ge=0, le=3600, description="Seconds before each item but the first.")
+        ] = 0.1,
+    ) -> AsyncIterator[Item]:
+        for index in range(count):
+            if interval and index:
+                await asyncio.sleep(interval)
+            yield Item(index=index, message=f"Item {index + 1} of {count}")
+
+    async def newest(samples: AsyncIterator[Sample]) -> Latest:
+        return Latest(sample=await first(samples))
+
+    @app.get("/events", summary="This host's load, live")
+    @dual_mode(fold=newest, feed=True, retry=1000)
+    async def events() -> AsyncIterator[Sample]:
+        async for sample in feed.read():
+            yield sample
+
+    @app.get("/healthz", summary="Is the process alive?")
+    async def healthz() -> Health:
+        return Health(status="ok")
+
+    @app.get("/readyz", summary="Does it take new requests?")
+    async def readyz(response: Response) -> Health:
+        if lifecycle_of(app).draining:
+            response.status_code = 503
+            return Health(status="draining")
+        return Health(status="ok")
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    return app

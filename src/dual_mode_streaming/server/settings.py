@@ -1,0 +1,78 @@
+"""The settings of the service: `DUAL_MODE_*` variables, and the flags that win over them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dual_mode_streaming.web.options import OptionOverrides
+
+__all__ = ["Settings", "SettingsError", "load"]
+
+_PREFIX = "DUAL_MODE_"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the text is one line that names it and says what would be right."""
+
+
+def _known_store(store: str) -> str:
+    if store != "memory":
+        raise ValueError("'memory': recordings on SQLite or Redis do not exist yet")
+    return store
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """What the service runs with. Times are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=256)
+    store: Annotated[str, AfterValidator(_known_store)] = "memory"
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
+    heartbeat: Positive = 15.0
+    grace: float = Field(1.0, ge=0, allow_inf_nan=False)
+    send_timeout: Positive = 30.0
+    stream_limit: Positive | None = None
+    batch_items: int = Field(100_000, ge=1)
+    batch_bytes: int = Field(64 * 1024 * 1024, ge=1)
+    batch_seconds: Positive = 300.0
+    drain_timeout: Positive = 4.0
+
+    def response_options(self) -> OptionOverrides:
+        """The settings that are options of every response."""
+        return {
+            "heartbeat": self.heartbeat,
+            "grace": self.grace,
+            "send_timeout": self.send_timeout,
+            "max_duration": self.stream_limit,
+            "batch_items": self.batch_items,
+            "batch_bytes": self.batch_bytes,
+            "batch_seconds": self.batch_seconds,
+        }
+
+    def as_environment(self) -> dict[str, str]:
+        """The settings as variables, for processes that load them anew."""
+        values = self.model_dump(exclude_none=True)
+        return {f"{_PREFIX}{name.upper()}": str(value) for name, value in values.items()}
+
+
+def load(**flags: Any) -> Settings:
+    """The settings: what the flags give (None is not given), then the environment, then defaults.
+
+    Raises SettingsError, one line, for the first that is wrong.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        where = f"--{name.replace('_', '-')}" if name in given else f"{_PREFIX}{name.upper()}"
+        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        raise SettingsError(f"{where}={first['input']}: should be {reason}") from error

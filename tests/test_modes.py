@@ -1,0 +1,111 @@
+"""Accept negotiation by RFC 9110, section 12.5.1."""
+
+import statistics
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_mode_streaming import NotAcceptable, ResponseMode, detect_mode
+from dual_mode_streaming.modes import negotiate
+
+BATCH, STREAM, LINES = ResponseMode.BATCH, ResponseMode.STREAM, ResponseMode.LINES
+
+
+@pytest.mark.parametrize(
+    ("accept", "mode"),
+    [
+        (None, BATCH),
+        ("", BATCH),
+        (" , ,", BATCH),
+        ("*/*", BATCH),
+        ("application/json", BATCH),
+        ("text/event-stream", STREAM),
+        ("application/jsonl", LINES),
+        ("application/x-ndjson", LINES),
+        ("TEXT/Event-Stream", STREAM),
+        ("text/event-stream; charset=utf-8", STREAM),
+        ('text/event-stream;a="x,y;q=0"', STREAM),
+        ("application/json;charset=utf-8", BATCH),
+        ("text/*", STREAM),
+        ("application/*", BATCH),
+        ("text/event-stream;q=0, */*", BATCH),
+        ("application/json;q=0, */*", STREAM),
+        ("application/json, text/event-stream", STREAM),
+        ("application/json, text/event-stream;q=0.9", BATCH),
+        ("application/json;q=0.5, text/event-stream;q=0.4, application/jsonl;q=0.6", LINES),
+        ("*/*, text/event-stream;q=0.5", BATCH),
+        ("text/event-stream, */*;q=0.1", STREAM),
+        ("text/event-stream;Q=0.1, application/json;q=0.2", BATCH),
+        ("text/event-stream ; q=0.1 , application/json ; q=0.2", BATCH),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", BATCH),
+        ("image/png, text/event-stream;q=0.001", STREAM),
+        ("text/*;q=0.3, application/json;q=0.2", STREAM),
+        ("text/event-stream;q=2, application/json", BATCH),  # no valid q: passed over
+        ("text/event-stream;q=0.1234, application/json", BATCH),
+        ("text/event-stream;q=x, application/json", BATCH),
+        (["application/json;q=0.1", "text/event-stream"], STREAM),
+        ([], BATCH),
+    ],
+)
+def test_accept(accept, mode):
+    assert detect_mode(accept) is mode
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["image/png", "text/html", "*/*;q=0", "text/event-stream;q=0", "garbage", "application/xml"],
+)
+def test_nothing_acceptable(accept):
+    with pytest.raises(NotAcceptable) as caught:
+        detect_mode(accept)
+    assert caught.value.status_code == 406
+    assert "text/event-stream" in caught.value.available
+    assert "application/json" in str(caught.value)
+
+
+@pytest.mark.parametrize("accept", [None, "image/png", "application/json", "text/event-stream"])
+def test_the_flag_wins_either_way(accept):
+    assert detect_mode(accept, True) is STREAM
+    assert detect_mode(accept, stream=False) is BATCH
+
+
+def test_lines_are_answered_with_the_type_that_was_asked_for():
+    assert negotiate("application/x-ndjson").media_type == "application/x-ndjson"
+    assert negotiate("application/jsonl, */*;q=0.1").media_type == "application/jsonl"
+
+
+JUNK = [
+    "," * 100_000,
+    ";" * 100_000,
+    '"' * 100_000,
+    " " * 100_000,
+    "a/b," * 25_000,
+    "a/b;q=" * 20_000,
+    "text/event-stream;q=0.1," * 4_000,
+    '\\"' * 50_000,
+    "*/*;" * 25_000,
+    "=" * 100_000,
+]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda junk: junk[:8])
+def test_junk_costs_next_to_nothing(junk):
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        try:
+            detect_mode(junk)
+        except NotAcceptable:
+            pass
+        times.append(time.perf_counter() - start)
+    assert statistics.median(times) < 0.005
+
+
+@given(st.text(max_size=300) | st.text('q=0.15,;*/ atexn-vsrm"\\', max_size=300))
+def test_anything_is_a_mode_or_not_acceptable(accept):
+    try:
+        assert detect_mode(accept) in ResponseMode
+    except NotAcceptable:
+        pass

@@ -1,0 +1,254 @@
+"""The codec: WHATWG's rules one by one, its own examples, and encoder and decoder as a pair."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from dual_mode_streaming import EventDecoder, EventTooLarge, ServerSentEvent
+from dual_mode_streaming.sse import dumps
+
+
+def decode(data: bytes, step: int | None = None) -> list[ServerSentEvent]:
+    decoder = EventDecoder()
+    step = step or max(1, len(data))
+    return [
+        event
+        for start in range(0, len(data), step)
+        for event in decoder.feed(data[start : start + step])
+    ]
+
+
+def parts(data: bytes) -> list[tuple[str, str | None, str | None]]:
+    events = decode(data)
+    assert events == decode(data, 1), "cut at every byte it reads otherwise"
+    return [(event.data, event.event, event.id) for event in events]
+
+
+# The examples of the specification, section 9.2.6.
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (
+            b"data: This is the first message.\n\n"
+            b"data: This is the second message, it\ndata: has two lines.\n\n"
+            b"data: This is the third message.\n\n",
+            [
+                ("This is the first message.", None, None),
+                ("This is the second message, it\nhas two lines.", None, None),
+                ("This is the third message.", None, None),
+            ],
+        ),
+        (
+            b"event: add\ndata: 73857293\n\nevent: remove\ndata: 2153\n\n",
+            [("73857293", "add", None), ("2153", "remove", None)],
+        ),
+        (b"data: YHOO\ndata: +2\ndata: 10\n\n", [("YHOO\n+2\n10", None, None)]),
+        (
+            b": test stream\n\ndata: first event\nid: 1\n\n"
+            b"data:second event\nid\n\ndata:  third event\n\n",
+            [("first event", None, "1"), ("second event", None, ""), (" third event", None, "")],
+        ),
+        (b"data\n\ndata\ndata\n\ndata:", [("", None, None), ("\n", None, None)]),
+        (b"data:test\n\ndata: test\n\n", [("test", None, None)] * 2),
+    ],
+)
+def test_the_examples_of_the_specification(stream, expected):
+    assert parts(stream) == expected
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"data: a\r\rdata: b\r\n\r\ndata: c\n\n", ["a", "b", "c"]),
+        (b"\xef\xbb\xbfdata: a\n\n", ["a"]),
+        (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", ["b"]),  # only one BOM
+        (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", ["a"]),  # and only at the start
+        (b"data: \xe2\x80\xa8\xc2\x85\x0b\x0c\n\n", ["\u2028\u0085\x0b\x0c"]),
+        (b"data: \xff\xfe\n\n", ["\ufffd\ufffd"]),
+        (b": comment\n\n: another\n\n", []),
+        (b"id: 1\n\n: ping\n\nevent: x\n\n", []),  # no phantom events
+        (b"retry: 5\n\n", []),
+        (b"data: a\n", []),  # not ended
+        (b"data: a\nid: 1", []),
+        (b"unknown: x\ndata: a\nData: b\n data: c\n\n", ["a"]),
+        (b"data:a:b: c\n\n", ["a:b: c"]),
+        (b"\n\n\r\n\rdata: a\n\n", ["a"]),
+        (b"\xef\xbb", []),
+        (b"", []),
+    ],
+)
+def test_the_rules(stream, expected):
+    assert [data for data, _, _ in parts(stream)] == expected
+
+
+def test_ids_stick_and_count_without_data_too():
+    assert parts(b"id: 1\ndata: a\n\ndata: b\n\nid: 2\n\ndata: c\n\nid\ndata: d\n\n") == [
+        ("a", None, "1"),
+        ("b", None, "1"),
+        ("c", None, "2"),
+        ("d", None, ""),
+    ]
+    assert parts(b"id: 1\ndata: a\n\nid: 2\0\ndata: b\n\n")[1] == ("b", None, "1")
+    decoder = EventDecoder()
+    decoder.feed(b"id: 7\n")
+    assert decoder.last_event_id is None  # its block has not ended
+    decoder.feed(b"\n")
+    assert decoder.last_event_id == "7"
+
+
+@pytest.mark.parametrize(
+    ("field", "retry"),
+    [
+        (b"100", 100),
+        (b"0", 0),
+        (b"-5", None),
+        (b"1_000", None),
+        (b"+1", None),
+        (b" 1", None),
+        (b"1 ", None),
+        (b"", None),
+        (b"1.5", None),
+        ("١".encode(), None),  # noqa: RUF001
+        (b"9" * 5000, None),
+    ],
+)
+def test_retry_is_digits_only(field, retry):
+    decoder = EventDecoder()
+    (event,) = decoder.feed(b"retry: " + field + b"\ndata: x\n\ndata: y\n\n")[:1]
+    assert decoder.retry == event.retry == retry
+
+
+def test_what_is_unfinished_is_seen():
+    decoder = EventDecoder()
+    decoder.feed(b"data: a\n\n")
+    assert not decoder.in_event
+    decoder.feed(b"data: b\n")
+    assert decoder.in_event
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    "endless", [b"data: " + b"x" * 5000, b"data: x\n" * 500, b"x" * 5000, b": " + b"c" * 5000]
+)
+def test_an_event_has_a_largest_size(step, endless):
+    decoder = EventDecoder(max_event_bytes=1000)
+    assert decoder.feed(b"data: fits\n\n" * 1000)
+
+    def feed_all() -> None:
+        for start in range(0, len(endless), step):
+            decoder.feed(endless[start : start + step])
+
+    with pytest.raises(EventTooLarge, match="1000 bytes"):
+        feed_all()
+    with pytest.raises(EventTooLarge):
+        decoder.feed(b"\n\ndata: later\n\n")
+
+
+def test_a_long_stream_of_comments_is_no_large_event():
+    decoder = EventDecoder(max_event_bytes=1000)
+    for _ in range(5000):
+        decoder.feed(b": ping\n")
+    assert decoder.feed(b"data: a\n\n")
+
+
+def test_decoding_byte_by_byte_is_linear():
+    decoder = EventDecoder()
+    for _ in range(200_000):
+        decoder.feed(b"x")
+    assert decoder.feed(b"\ndata: a\n\n")[0].data == "a"
+
+
+# --- encoding ------------------------------------------------------------------------------------
+
+
+class Model(BaseModel):
+    a: int
+
+
+@pytest.mark.parametrize(
+    ("event", "frame"),
+    [
+        (ServerSentEvent("x"), b"data: x\n\n"),
+        (ServerSentEvent("x", "e", "1", 5, "c"), b": c\nevent: e\nid: 1\nretry: 5\ndata: x\n\n"),
+        (ServerSentEvent("a\nb\r\nc\rd\n"), b"data: a\ndata: b\ndata: c\ndata: d\ndata: \n\n"),
+        (ServerSentEvent(""), b"data: \n\n"),
+        (ServerSentEvent({"a": [1, None]}), b'data: {"a":[1,null]}\n\n'),
+        (ServerSentEvent(Model(a=1)), b'data: {"a":1}\n\n'),
+        (ServerSentEvent(0), b"data: 0\n\n"),
+        (ServerSentEvent("\u2028"), "data: \u2028\n\n".encode()),
+        (ServerSentEvent({"a": "\u2028\u2029\u0085"}), b'data: {"a":"\\u2028\\u2029\\u0085"}\n\n'),
+        (ServerSentEvent(comment="ping"), b": ping\n"),
+        (ServerSentEvent(comment="a\nb"), b": a\n: b\n"),
+        (ServerSentEvent(retry=10), b"retry: 10\n"),
+        (ServerSentEvent(id="7"), b"id: 7\n\n"),
+        (ServerSentEvent(), b""),
+    ],
+)
+def test_encoding(event, frame):
+    assert event.encode() == frame
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"id": "a\nb"}, "one line"),
+        ({"id": "a\rb"}, "one line"),
+        ({"id": "a\0"}, "NUL"),
+        ({"id": 7}, "str"),
+        ({"event": "a\nb"}, "one line"),
+        ({"event": 1}, "str"),
+        ({"comment": 1}, "str"),
+        ({"retry": True}, "milliseconds"),
+        ({"retry": -1}, "milliseconds"),
+        ({"retry": 1.5}, "milliseconds"),
+        ({"retry": "1"}, "milliseconds"),
+        ({"data": "\ud800"}, "surrogate"),
+        ({"event": "\udfff"}, "surrogate"),
+    ],
+)
+def test_what_cannot_be_framed_is_a_value_error(fields, why):
+    with pytest.raises(ValueError, match=why):
+        ServerSentEvent(**fields)
+
+
+def test_infinities_are_null_in_json():
+    assert dumps([float("inf"), float("nan")]) == b"[null,null]"
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=8)
+events = st.builds(
+    ServerSentEvent,
+    data=text,
+    event=st.none() | name.filter(bool),
+    id=st.none() | name.map(lambda value: value.replace("\0", "")),
+    retry=st.none() | st.integers(0, 10**12),
+    comment=st.none() | text,
+)
+
+
+@given(st.lists(events, max_size=6), st.lists(st.integers(1, 9), max_size=60))
+def test_encoder_and_decoder_are_a_pair(sent, cuts):
+    data = b"".join(event.encode() for event in sent)
+    decoder, received, start = EventDecoder(), [], 0
+    for cut in [*cuts, len(data)]:
+        received += decoder.feed(data[start : start + cut])
+        start += cut
+    assert not decoder.in_event
+    last_id = None
+    assert len(received) == len(sent)
+    for event, back in zip(sent, received, strict=True):
+        last_id = event.id if event.id is not None else last_id
+        lines = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        assert (back.data, back.event, back.id, back.retry) == (
+            lines,
+            event.event,
+            last_id,
+            event.retry,
+        )
+
+
+@given(st.binary(max_size=200), st.integers(1, 7))
+def test_any_bytes_read_the_same_however_they_are_cut(data, step):
+    assert decode(data) == decode(data, step)
