@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -38,8 +40,14 @@ class StreamingProtocol(_protocol):  # type: ignore[misc]
         app: ASGIApp = self.app  # type: ignore[has-type]
         self._scope: Scope = {}
 
+        def abort() -> None:
+            # Without this the kernel would go on offering what it holds, for many minutes.
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+
         async def with_abort(scope: Scope, receive: Receive, send: Send) -> None:
-            scope.setdefault("extensions", {})["dual_mode.abort"] = transport.abort
+            scope.setdefault("extensions", {})["dual_mode.abort"] = abort
             self._scope = scope
             await app(scope, receive, send)
 

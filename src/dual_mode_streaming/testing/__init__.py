@@ -1,0 +1,29 @@
+"""For tests of streaming endpoints, ours and yours: a transport that really streams, clients that
+stall and abort, a real server, and assertions on events.
+
+    transport = StreamingTransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with client.stream("GET", "/events?stream=true") as response:
+            async for event in read_events(response):
+                ...
+"""
+
+from dual_mode_streaming.testing.clients import RawClient
+from dual_mode_streaming.testing.events import (
+    assert_done,
+    assert_error,
+    collect_events,
+    read_events,
+)
+from dual_mode_streaming.testing.server import serving
+from dual_mode_streaming.testing.transport import StreamingTransport
+
+__all__ = [
+    "RawClient",
+    "StreamingTransport",
+    "assert_done",
+    "assert_error",
+    "collect_events",
+    "read_events",
+    "serving",
+]

@@ -25,6 +25,13 @@ FLUSH_BYTES: Final = 16 * 1024
 TURN_SECONDS: Final = 0.001
 """So long a busy source may hold the event loop, and an item may wait for the ones after it."""
 
+ROUND_SECONDS: Final = 0.02
+"""What a round of the event loop should last at the most: with many busy sources in it, each takes
+shorter turns, so that the loop still notices in time who has left or is new."""
+
+SHORTEST_TURN: Final = 0.00002
+"""No turn is shorter, or the turns themselves would be most of the work."""
+
 
 class Frames(Protocol):
     """A wire format of a streamed answer: how its items, its end and its failure look."""
@@ -72,6 +79,7 @@ class Delivery:
         "_stall_timer",
         "_start",
         "_timer",
+        "_turn",
         "_turn_ends",
         "_waited",
         "failure",
@@ -102,6 +110,7 @@ class Delivery:
         self._waited = False
         self._sending = False
         self._last_sent = 0.0
+        self._turn = TURN_SECONDS
         self._turn_ends = 0.0
         self._timer: asyncio.TimerHandle | None = None  # grace first, then heartbeats
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -189,14 +198,17 @@ class Delivery:
         now = perf_counter()
         if self._waited:  # the source has let others run since we looked last: a new turn
             self._waited = False
-            self._turn_ends = now + TURN_SECONDS
+            self._turn_ends = now + self._turn
             if len(self._buffer) < FLUSH_BYTES:
                 return
         await self._flush()
         if now > self._turn_ends:
             await asyncio.sleep(0)
             self._waited = False  # that was our own wait, and the next item may leave at once
-            self._turn_ends = perf_counter() + TURN_SECONDS
+            back = perf_counter()
+            turn = self._turn * ROUND_SECONDS / (back - now)
+            self._turn = min(max(turn, SHORTEST_TURN), TURN_SECONDS)
+            self._turn_ends = back + self._turn
 
     def _on_wait(self) -> Awaitable[None] | None:
         """Called before each wait: for the source, for the connection, or for other tasks."""
@@ -244,9 +256,12 @@ class Delivery:
         except OSError:  # some servers say so when the client has gone (ASGI 2.4)
             self._owner.stop(End.DISCONNECTED)
         finally:
+            waited = self._stall_timer is not None
             if self._stall_timer is not None:
                 self._stall_timer.cancel()
                 self._stall_timer = None
+        if waited:  # room came, or the client went: the watch, which knows, goes first
+            await asyncio.sleep(0)
         self._last_sent = perf_counter()
 
     def _on_full(self) -> None:

@@ -5,6 +5,7 @@ negotiate here, then one `Owner` task runs a `Batch` or a `Delivery`, which pull
 and render by `rendering`.
 """
 
+import asyncio
 import contextlib
 import re
 import secrets
@@ -234,7 +235,7 @@ class DualModeResponse(Response):
         if delivery.failure is not None:
             await _tell_dependencies(scope, delivery.failure)
         if owner.end is End.STALLED:
-            _abort(scope)
+            await _abort(scope)
 
     async def _own(self, owner: Owner, work: Any) -> None:
         """Run the answer in its owner's task; every error says that Accept had a say."""
@@ -282,13 +283,14 @@ def _share(request: Request, receive: Receive) -> Receive:
     return request._receive
 
 
-def _abort(scope: Scope) -> None:
+async def _abort(scope: Scope) -> None:
     """Close the connection of a reader that takes nothing, or break the response trying."""
     abort = scope.get("extensions", {}).get("dual_mode.abort")
     if abort is None:
         raise BrokenTransfer(End.STALLED.value)
     logger.info("%s: %s; the connection is aborted", scope["path"], End.STALLED.value)
     abort()
+    await asyncio.sleep(0)  # the server hears of it before it hears that we have returned
 
 
 async def _tell_dependencies(scope: Scope, failure: BaseException) -> None:

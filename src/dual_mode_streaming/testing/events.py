@@ -1,0 +1,73 @@
+"""Reading the events of an httpx response, and saying what is wrong with them."""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+
+from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
+
+__all__ = ["assert_done", "assert_error", "collect_events", "read_events"]
+
+
+async def read_events(response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
+    """The events of a streamed response as they arrive.
+
+    Raises AssertionError if it is no event stream, and httpx's errors if it breaks off. The
+    response stays open: it is closed by whoever opened it.
+    """
+    content_type = response.headers.get("content-type", "")
+    if not content_type.startswith("text/event-stream"):
+        await response.aread()
+        raise AssertionError(
+            f"not an event stream: {response.status_code} {content_type}: {response.text[:200]}"
+        )
+    decoder = EventDecoder()
+    async for chunk in response.aiter_bytes():
+        for event in decoder.feed(chunk):
+            yield event
+
+
+async def collect_events(
+    response: httpx.Response, limit: int | None = None
+) -> list[ServerSentEvent]:
+    """All events of a response, or the first `limit` of an endless one."""
+    events: list[ServerSentEvent] = []
+    if limit == 0:
+        return events
+    async with aclosing(read_events(response)) as arriving:
+        async for event in arriving:
+            events.append(event)
+            if len(events) == limit:
+                break
+    return events
+
+
+def assert_done(events: Sequence[ServerSentEvent]) -> list[Any]:
+    """Assert that the events end as a whole answer does; gives the items' JSON, decoded.
+
+    Events with names count as items; a `reset` at the start does not.
+    """
+    items = [event for event in events if event.event not in ("reset", "done", "error")]
+    last = events[-1] if events else None
+    if last is None or last.event != "done":
+        told = "nothing at all" if last is None else f"{last.event or 'an item'}: {last.data}"
+        raise AssertionError(f"expected `done` after {len(items)} items, but the end is {told}")
+    count = json.loads(last.data)["items"]
+    if count != len(items):
+        raise AssertionError(f"`done` tells of {count} items, but {len(items)} arrived")
+    return [json.loads(item.data) for item in items]
+
+
+def assert_error(events: Sequence[ServerSentEvent], status: int | None = None) -> dict[str, Any]:
+    """Assert that the events end in `error`, with that status if given; gives its problem."""
+    last = events[-1] if events else None
+    if last is None or last.event != "error":
+        told = "nothing at all" if last is None else f"{last.event or 'an item'}: {last.data}"
+        raise AssertionError(f"expected `error` at the end, but found {told}")
+    problem: dict[str, Any] = json.loads(last.data)
+    if status is not None and problem.get("status") != status:
+        raise AssertionError(f"expected an error of status {status}, but found {problem}")
+    return problem

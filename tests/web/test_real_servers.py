@@ -1,0 +1,309 @@
+"""Real servers, real sockets: uvicorn, hypercorn and granian tell success from failure, and notice
+who leaves."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from dual_mode_streaming import dual_mode, install
+from dual_mode_streaming.server.run import StreamingProtocol
+from dual_mode_streaming.testing import RawClient, assert_done, collect_events, serving
+
+APP = """
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from fastapi import FastAPI, HTTPException
+from dual_mode_streaming import dual_mode, install
+
+app = FastAPI()
+install(app)
+closed = Path(__file__).with_name("closed")
+
+@app.get("/three")
+@dual_mode
+async def three() -> AsyncIterator[int]:
+    for n in range(3):
+        yield n
+        await asyncio.sleep(0)
+
+@app.get("/missing")
+@dual_mode
+async def missing() -> AsyncIterator[int]:
+    raise HTTPException(404)
+    yield 1
+
+@app.get("/broken")
+@dual_mode
+async def broken() -> AsyncIterator[int]:
+    yield 1
+    await asyncio.sleep(0)
+    raise KeyError("secret")
+
+@app.get("/endless")
+@dual_mode
+async def endless() -> AsyncIterator[int]:
+    try:
+        yield 1
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0)
+        closed.write_text("closed")
+"""
+
+VANISH = Path(__file__).with_name("vanish.py")
+
+COMMANDS = {
+    "uvicorn": ["uvicorn", "served:app", "--port", "{port}", "--log-level", "warning"],
+    "uvicorn-h11": [
+        *("uvicorn", "served:app", "--port", "{port}", "--log-level", "warning"),
+        *("--http", "h11", "--loop", "asyncio"),
+    ],
+    "hypercorn": ["hypercorn", "served:app", "--bind", "127.0.0.1:{port}"],
+    "granian": ["granian", "--interface", "asgi", "--port", "{port}", "served:app"],
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def server(request, tmp_path):
+    (tmp_path / "served.py").write_text(APP)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [part.format(port=port) for part in COMMANDS[request.param]]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            assert process.poll() is None, process.stdout.read().decode()
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{url}/three").status_code == 200:
+                    break
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.02)  # it tells nobody when it is ready
+        yield url, tmp_path
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+async def test_every_server_tells_the_same(server):
+    url, place = server
+    stream = {"Accept": "text/event-stream"}
+    lines = {"Accept": "application/jsonl"}
+    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        assert (await client.get("/three")).json() == {"data": [0, 1, 2]}
+        async with client.stream("GET", "/three", headers=stream) as response:
+            assert assert_done(await collect_events(response)) == [0, 1, 2]
+        assert (await client.get("/three", headers=lines)).text == "0\n1\n2\n"
+        for headers in ({}, stream, lines):
+            response = await client.get("/missing", headers=headers)
+            assert response.status_code == 404
+            assert response.headers["vary"] == "Accept"
+        async with client.stream("GET", "/broken", headers=stream) as response:
+            events = await collect_events(response)
+        assert [event.event for event in events] == [None, "error"]
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/broken", headers=lines)
+        async with client.stream("GET", "/endless", headers=stream) as response:
+            await collect_events(response, limit=1)
+    async with asyncio.timeout(10):
+        while not (place / "closed").exists():
+            await asyncio.sleep(0.005)  # another process tells by a file
+
+
+# --- who leaves is noticed at once ---------------------------------------------------------------
+
+
+class Crowd:
+    """Streams of one kind, and when each was closed."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.made = 0
+        self.closed: list[float] = []
+
+    @contextlib.contextmanager
+    def member(self):
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+            self.closed.append(time.perf_counter())
+
+    async def idle(self) -> AsyncIterator[int]:
+        with self.member():
+            yield 1
+            await asyncio.Event().wait()
+
+    async def stalled(self) -> AsyncIterator[str]:
+        with self.member():
+            while True:
+                self.made += 1
+                yield "x" * 60_000
+
+    async def busy(self) -> AsyncIterator[str]:
+        with self.member():
+            while True:
+                yield "x" * 100
+
+
+@pytest.mark.parametrize("kind", ["idle", "stalled", "busy"])
+@pytest.mark.parametrize("many", [100, pytest.param(500, marks=pytest.mark.full)])
+async def test_many_that_vanish_are_cleaned_up_at_once(kind, many):
+    crowd = Crowd()
+    app = FastAPI()
+    app.get("/")(dual_mode(getattr(crowd, kind)))
+    before = asyncio.all_tasks()
+    async with serving(app, http=StreamingProtocol) as url:
+        readers = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(VANISH), url.rpartition(":")[2], str(many)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(50):
+            assert await readers.stdout.readline() == b"ready\n"
+            assert crowd.open == many
+            if kind == "stalled":
+                made = 0
+                while crowd.made != made:  # until nobody has room for more
+                    made = crowd.made
+                    for _ in range(100):
+                        await asyncio.sleep(0)
+            left = json.loads((await readers.communicate(b"\n"))[0])
+            while crowd.open:
+                await asyncio.sleep(0.001)
+    waits = [closed - gone for closed, gone in zip(crowd.closed, left, strict=True)]
+    print(f"{many} {kind}: median {statistics.median(waits):.4f} s, worst {max(waits):.4f} s")
+    assert statistics.median(waits) < 0.1
+    left_over = asyncio.all_tasks() - before
+    assert not {task for task in left_over if not task.done()}
+
+
+@pytest.mark.parametrize("kind", ["stalled", "busy"])
+async def test_a_reader_that_never_reads_is_let_go_and_its_connection_closed(kind):
+    crowd = Crowd()
+    app = FastAPI()
+    app.get("/")(dual_mode(send_timeout=0.1)(getattr(crowd, kind)))
+    async with serving(app, http=StreamingProtocol) as url:
+        async with RawClient.get(url + "/", receive_buffer=4096) as client:
+            await client.until(b"data: ")
+            async with asyncio.timeout(10):
+                while crowd.open:
+                    await asyncio.sleep(0.001)
+            with pytest.raises(ConnectionResetError):  # what it has not read is thrown away
+                await client.rest()
+
+
+async def test_a_busy_stream_does_not_freeze_the_server():
+    crowd = Crowd()
+    app = FastAPI()
+    app.get("/")(dual_mode(crowd.busy))
+
+    @app.get("/other")
+    async def other() -> int:
+        return 1
+
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
+        async with RawClient.get(url + "/") as reader:
+            reading = asyncio.create_task(reader.rest())
+            waits = []
+            for _ in range(20):
+                start = time.perf_counter()
+                assert (await client.get("/other")).text == "1"
+                waits.append(time.perf_counter() - start)
+            assert statistics.median(waits) < 0.1
+            reader.abort()
+            await asyncio.wait({reading})
+
+
+# --- middlewares ---------------------------------------------------------------------------------
+
+
+async def test_cors_and_gzip_leave_the_stream_whole_and_unbuffered():
+    gate = asyncio.Event()
+
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        await gate.wait()
+        yield 2
+
+    app = FastAPI()
+    app.get("/")(dual_mode(source))
+    app.add_middleware(GZipMiddleware, minimum_size=1)
+    app.add_middleware(CORSMiddleware, allow_origins=["http://elsewhere"])
+    install(app)
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=5) as client:
+        headers = {"Origin": "http://elsewhere", "Accept-Encoding": "gzip"}
+        for accept in ("text/event-stream", "application/jsonl"):
+            gate.clear()
+            headers["Accept"] = accept
+            async with client.stream("GET", "/", headers=headers) as response:
+                assert response.headers["access-control-allow-origin"] == "http://elsewhere"
+                chunks = response.aiter_bytes()
+                assert b"1\n" in await anext(chunks)  # before the second item exists
+                gate.set()
+                assert b"2\n" in b"".join([chunk async for chunk in chunks])
+        headers["Accept"] = "application/json"
+        response = await client.get("/", headers=headers)
+        assert response.headers["content-encoding"] == "gzip"
+        assert {name.strip() for name in response.headers["vary"].split(",")} >= {
+            "Accept",
+            "Accept-Encoding",
+        }
+        assert json.loads(response.text) == {"data": [1, 2]}
+
+
+async def test_sixty_sync_streams_leave_the_threads_to_others():
+    """Defect 11 of the peers: they share the thread pool with every plain sync endpoint."""
+    import threading
+
+    release = threading.Event()
+
+    def source():
+        yield 1
+        release.wait(10)
+        yield 2
+
+    app = FastAPI()
+    app.get("/")(dual_mode(source))
+
+    @app.get("/plain")
+    def plain() -> int:
+        return 1
+
+    async with serving(app) as url, contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(RawClient.get(url + "/")) for _ in range(60)]
+        for client in clients:
+            await client.until(b"data: 1\n")
+        async with httpx.AsyncClient(base_url=url) as client:
+            start = time.perf_counter()
+            assert (await client.get("/plain")).text == "1"
+            assert time.perf_counter() - start < 0.5
+        release.set()
+        for client in clients:
+            await client.until(b"event: done")
