@@ -1,194 +1,253 @@
-"""The service as its users meet it: a real process, asked over real sockets."""
+"""`dual-mode serve`, as its users meet it: curl, signals, settings."""
 
 import asyncio
+import contextlib
 import json
+import signal
 import subprocess
+import sys
 import time
-from contextlib import aclosing
+from pathlib import Path
 
 import httpx
 import pytest
 
-from dual_mode_streaming import EventDecoder
 from dual_mode_streaming.server.app import create_app
-from dual_mode_streaming.server.feed import HostFeed
-from dual_mode_streaming.server.settings import Settings
-from dual_mode_streaming.web.lifecycle import drain
+from dual_mode_streaming.server.settings import Settings, SettingsError, load
+from dual_mode_streaming.testing import (
+    StreamingTransport,
+    assert_done,
+    assert_error,
+    collect_events,
+    read_events,
+)
+from tests.conftest import DUAL_MODE
 
-from ..needs import program
-from .service import serving
-
-THREE = [{"index": n, "message": f"Item {n + 1} of 3"} for n in range(3)]
+STREAM = {"Accept": "text/event-stream"}
+HERE = Path(__file__).parent
 
 
 def curl(*arguments: str) -> str:
-    command = (program("curl"), "-sS", "--max-time", "20", *arguments)
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["curl", "-sS", "--max-time", "20", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_curl_gets_the_same_three_items_in_every_mode(service):
-    url = f"{service.url}/data?count=3&interval=0"
-    assert json.loads(curl(url)) == {"data": THREE}
-    lines = curl("-N", "-H", "Accept: application/jsonl", url).splitlines()
-    assert [json.loads(line) for line in lines] == THREE
-    frames = EventDecoder().feed(curl("-N", "-H", "Accept: text/event-stream", url).encode())
-    assert [json.loads(frame.data) for frame in frames[:-1]] == THREE
-    assert [frame.event for frame in frames] == [None, None, None, "done"]
-    assert json.loads(frames[-1].data) == {"items": 3}
+def test_curl_in_all_three_modes(service):
+    url = f"{service}/data?count=3&interval=0.01"
+    items = [{"index": n, "message": f"Item {n + 1} of 3"} for n in range(3)]
+    assert json.loads(curl(url)) == {"data": items}
+    assert json.loads(curl("-H", "Accept: application/json", url)) == {"data": items}
+    frames = curl("-N", "-H", "Accept: text/event-stream", url)
+    assert frames.count("data: ") == 4
+    assert "event: done\n" in frames
+    assert curl("-N", f"{url}&stream=true").count("id: ") == 4
+    lines = curl("-N", "-H", "Accept: application/x-ndjson", url)
+    assert [json.loads(line) for line in lines.splitlines()] == items
 
 
-@pytest.mark.parametrize(
-    ("flag", "accept", "media_type"),
-    [
-        ("true", "application/json", "text/event-stream"),
-        ("false", "text/event-stream", "application/json"),
-        (None, "*/*", "application/json"),
-    ],
-)
-def test_the_flag_wins_over_accept(service, flag, accept, media_type):
-    query = {"count": "1", "interval": "0"} | ({"stream": flag} if flag else {})
-    answer = httpx.get(f"{service.url}/data", params=query, headers={"Accept": accept})
-    assert answer.headers["content-type"].split(";")[0] == media_type
-    assert "Accept" in answer.headers["vary"]
+@pytest.mark.parametrize("query", ["count=-1", "count=1000000001", "interval=-1", "interval=nan"])
+def test_what_is_out_of_range_is_a_422(service, query):
+    for headers in ({}, STREAM):
+        assert httpx.get(f"{service}/data?{query}", headers=headers).status_code == 422
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "count=-1",
-        "count=1000000001",
-        "count=1.5",
-        "count=",
-        "interval=-1",
-        "interval=nan",
-        "interval=inf",
-        "interval=1e9",
-        "stream=perhaps",
-    ],
-)
-@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
-def test_a_question_out_of_range_is_a_422_in_every_mode(service, query, accept):
-    answer = httpx.get(f"{service.url}/data?{query}", headers={"Accept": accept})
-    assert answer.status_code == 422
-    assert answer.json()["detail"]
+def test_no_items_are_a_whole_answer(service):
+    assert httpx.get(f"{service}/data?count=0").json() == {"data": []}
+    assert "event: done" in httpx.get(f"{service}/data?count=0&stream=true").text
 
 
-def test_no_items_are_an_empty_answer_and_no_error(service):
-    url = f"{service.url}/data?count=0"
-    assert httpx.get(url).json() == {"data": []}
-    assert httpx.get(url, headers={"Accept": "application/jsonl"}).content == b""
-    answer = httpx.get(url, headers={"Accept": "text/event-stream"})
-    assert [event.event for event in EventDecoder().feed(answer.content)] == ["done"]
+async def test_a_billion_items_stream_in_little_memory(start_service):
+    import psutil
+
+    running = start_service("--log-level", "warning")
+    process = psutil.Process(running.process.pid)
+    url = f"{running.url}/data?count=1000000000&interval=0"
+    async with httpx.AsyncClient() as client:
+        async with client.stream("GET", url, headers=STREAM) as response:
+            chunks = response.aiter_bytes()
+            received = len(await anext(chunks))
+            before = process.memory_info().rss
+            while received < 30_000_000:
+                received += len(await anext(chunks))
+            grown = process.memory_info().rss - before
+        response = await client.get(url)
+    assert grown < 8_000_000
+    assert response.status_code == 413
+    assert "text/event-stream" in response.json()["detail"]
 
 
-def test_nothing_acceptable_is_a_406_that_lists_what_there_is(service):
-    answer = httpx.get(f"{service.url}/data", headers={"Accept": "image/png"})
-    assert answer.status_code == 406
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "text/event-stream" in answer.text
-    assert "Accept" in answer.headers["vary"]
+async def test_events_of_this_host(service):
+    async with httpx.AsyncClient(base_url=service, timeout=5) as client:
+        newest = (await client.get("/events")).json()["sample"]
+        assert 0 < newest["memory_percent"] < 100
+        assert abs(newest["time"] - time.time()) < 5
+        async with client.stream("GET", "/events", headers=STREAM) as response:
+            start = time.monotonic()
+            events = await collect_events(response, limit=3)
+            assert time.monotonic() - start < 3.5
+    assert [event.event for event in events] == [None, None, None]
+    assert len({json.loads(event.data)["time"] for event in events}) == 3
 
 
-def test_items_leave_when_they_are_made(service):
-    """Three items, a long pause between them: the first is here long before the second is due."""
-    url = f"{service.url}/data?count=2&interval=30"
-    with httpx.stream("GET", url, headers={"Accept": "application/jsonl"}) as answer:
-        assert json.loads(next(answer.iter_lines()))["index"] == 0
-
-
-def test_a_huge_count_streams_in_bounded_memory():
-    with serving() as service:
-        httpx.get(f"{service.url}/data?count=1000&interval=0")
-        before, received = service.memory, 0
-        url = f"{service.url}/data?count=1000000000&interval=0"
-        with httpx.stream("GET", url, headers={"Accept": "text/event-stream"}) as answer:
-            for chunk in answer.iter_raw():
-                received += len(chunk)
-                if received > 20_000_000:
-                    break
-        assert service.memory - before < 20_000_000
-
-
-def test_a_huge_batch_is_a_problem_that_names_the_stream_as_the_way(service):
-    answer = httpx.get(f"{service.url}/data?count=1000000000&interval=0", timeout=30)
-    assert answer.status_code == 413
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "stream" in answer.json()["detail"]
-
-
-def test_a_stream_limit_ends_every_stream():
-    with serving("--stream-limit", "0.3") as service:
-        url = f"{service.url}/data?count=1000000000&interval=0.05"
-        answer = httpx.get(url, headers={"Accept": "text/event-stream"}, timeout=20)
-        last = EventDecoder().feed(answer.content)[-1]
-        assert last.event == "error"
-        assert json.loads(last.data)["status"] == 503
-        feed = httpx.get(f"{service.url}/events", headers={"Accept": "text/event-stream"})
-        assert {event.event for event in EventDecoder().feed(feed.content)} == {None}
-
-
-def test_the_feed_has_an_unnamed_event_a_second_with_this_hosts_figures(service):
-    decoder, events, began = EventDecoder(), [], time.monotonic()
-    with httpx.stream(
-        "GET", f"{service.url}/events", headers={"Accept": "text/event-stream"}
-    ) as answer:
-        for chunk in answer.iter_raw():
-            events += [event for event in decoder.feed(chunk) if event.data]
-            if len(events) >= 3:
-                break
-    assert time.monotonic() - began < 4
-    assert {event.event for event in events} == {None}
-    assert len({event.id for event in events}) == len(events)
-    sample = json.loads(events[-1].data)
-    assert 0 <= sample["cpu_percent"] <= 100
-    assert 0 < sample["memory_percent"] <= 100
-    assert sample["network_received_bytes_per_second"] >= 0
-    assert abs(sample["time"] - time.time()) < 5
-
-
-def test_the_batch_answer_of_the_feed_is_its_newest_sample(service):
-    sample = httpx.get(f"{service.url}/events", timeout=10).json()["sample"]
-    assert abs(sample["time"] - time.time()) < 5
-
-
-async def test_one_sampler_serves_all_readers_and_ends_with_the_last():
-    feed, tasks = HostFeed(), len(asyncio.all_tasks())
-    one, two = feed.read(), feed.read()
-    async with aclosing(one), aclosing(two):
-        first, second = await asyncio.gather(anext(one), anext(two))
-        assert first is second
-        assert len(asyncio.all_tasks()) == tasks + 1
-        await one.aclose()
-        assert (await anext(two)) is not first
-    await asyncio.sleep(0)
-    assert len(asyncio.all_tasks()) == tasks
-    async with aclosing(feed.read()) as again:
-        assert (await anext(again)) is not first
-
-
-def test_health_readiness_page_and_docs(service):
-    assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok"}
-    assert httpx.get(f"{service.url}/readyz").json() == {"status": "ok"}
-    page = httpx.get(service.url)
-    assert page.headers["content-type"].startswith("text/html")
-    assert "http://" not in page.text.replace("http://www.w3.org", ""), "the page loads from afar"
-    assert httpx.get(f"{service.url}/docs").status_code == 200
-
-
-def test_the_document_shows_both_modes(service):
-    document = httpx.get(f"{service.url}/openapi.json").json()
-    assert document["openapi"].startswith("3.2")
-    for path in ("/data", "/events"):
-        content = document["paths"][path]["get"]["responses"]["200"]["content"]
-        assert "schema" in content["application/json"]
-        assert "itemSchema" in content["text/event-stream"]
-
-
-async def test_a_draining_service_is_not_ready_but_alive():
+async def test_one_sampler_serves_all_readers_and_stops_after_the_last():
     app = create_app(Settings())
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-        assert (await client.get("/readyz")).status_code == 200
-        await drain(app)
-        assert (await client.get("/readyz")).status_code == 503
-        assert (await client.get("/healthz")).status_code == 200
+    transport = StreamingTransport(app)
+    before = asyncio.all_tasks()
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with contextlib.AsyncExitStack() as stack:
+            readers = []
+            for _ in range(20):
+                stream = client.stream("GET", "/events", headers=STREAM)
+                readers.append(read_events(await stack.enter_async_context(stream)))
+            seen = {(await anext(reader)).data for reader in readers}
+            assert len(seen) == 1
+            samplers = [
+                task for task in asyncio.all_tasks() if "HostFeed._sample" in repr(task.get_coro())
+            ]
+            assert len(samplers) == 1
+        await asyncio.wait(samplers, timeout=1)
+        assert samplers[0].done()
+        assert (await client.get("/events")).json()["sample"]["time"] > 0  # it starts anew
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not {task for task in asyncio.all_tasks() - before if not task.done()}
+
+
+def test_health_docs_and_page(service):
+    assert httpx.get(f"{service}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{service}/readyz").json() == {"status": "ok"}
+    assert "swagger" in httpx.get(f"{service}/docs").text
+    page = httpx.get(f"{service}/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "http://" not in page.text.replace("http://www.w3.org", ""), "the page loads nothing"
+    assert httpx.get(f"{service}/openapi.json").json()["openapi"] == "3.2.0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_shutdown_ends_open_streams(start_service, number, workers):
+    running = start_service("--log-level", "warning", "--workers", workers)
+    async with httpx.AsyncClient(base_url=running.url, timeout=10) as client:
+        data = "/data?count=1000&interval=3600"
+        async with (
+            client.stream("GET", data, headers=STREAM) as finite,
+            client.stream("GET", "/events", headers=STREAM) as feed,
+        ):
+            finite_events, feed_events = read_events(finite), read_events(feed)
+            await anext(finite_events)
+            await anext(feed_events)
+            start = time.monotonic()
+            assert await asyncio.to_thread(running.stop, number) == 0
+            assert time.monotonic() - start < 5
+            assert_error([event async for event in finite_events], 503)
+            assert all(event.event is None for event in [event async for event in feed_events])
+
+
+def test_several_workers_keep_the_flags(start_service):
+    running = start_service("--log-level", "warning", "--workers", "2", "--stream-limit", "0.2")
+    for _ in range(4):
+        with httpx.stream(
+            "GET", f"{running.url}/data?count=2&interval=60", headers=STREAM, timeout=10
+        ) as response:
+            assert "503" in response.read().decode()
+
+
+async def test_two_services_in_one_process_know_nothing_of_each_other():
+    from dual_mode_streaming import drain
+
+    first, second = create_app(Settings()), create_app(Settings())
+    async with (
+        httpx.AsyncClient(transport=StreamingTransport(first), base_url="http://1") as one,
+        httpx.AsyncClient(transport=StreamingTransport(second), base_url="http://2") as two,
+    ):
+        path = "/data?count=3&interval=0.05"
+        async with one.stream("GET", path, headers=STREAM) as cut:
+            events, _ = await asyncio.gather(collect_events(cut), drain(first))
+            assert_error(events, 503)
+        assert (await one.get("/readyz")).status_code == 503
+        assert (await two.get("/readyz")).status_code == 200
+        async with two.stream("GET", path, headers=STREAM) as whole:
+            assert len(assert_done(await collect_events(whole))) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "message"),
+    [
+        (["--port", "x"], {}, "--port=x: should be a valid integer"),
+        (["--port", "70000"], {}, "--port=70000: should be less than or equal to 65535"),
+        (["--heartbeat", "0"], {}, "--heartbeat=0: should be greater than 0"),
+        (["--store", "redis://x"], {}, "--store=redis://x: should be 'memory'"),
+        ([], {"DUAL_MODE_GRACE": "nan"}, "DUAL_MODE_GRACE=nan: should be a finite number"),
+        ([], {"DUAL_MODE_LOG_LEVEL": "loud"}, "DUAL_MODE_LOG_LEVEL=loud: should be 'critical'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_before_anything_starts(flags, variables, message):
+    import os
+
+    result = subprocess.run(
+        [DUAL_MODE, "serve", *flags],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=os.environ | variables,
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_flags_win_over_variables(monkeypatch):
+    monkeypatch.setenv("DUAL_MODE_HEARTBEAT", "3")
+    assert load().heartbeat == 3
+    assert load(heartbeat="4").heartbeat == 4
+    assert load(heartbeat=None).response_options()["heartbeat"] == 3
+    with pytest.raises(SettingsError):
+        load(workers="0")
+
+
+def test_a_taken_port_is_told(service):
+    port = service.rpartition(":")[2]
+    result = subprocess.run(
+        [DUAL_MODE, "serve", "--port", port], capture_output=True, text=True, timeout=20
+    )
+    assert result.returncode != 0
+    assert "already in use" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_command_line_is_quick_and_says_what_it_can():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        text = subprocess.run([DUAL_MODE, "--help"], capture_output=True, text=True).stdout
+        times.append(time.perf_counter() - start)
+    assert "serve" in text
+    assert min(times) < 1.0
+    version = subprocess.run([DUAL_MODE, "--version"], capture_output=True, text=True).stdout
+    assert version.strip() == "0.1.0"
+
+
+@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.full)])
+@pytest.mark.timeout(600)
+def test_schemathesis_finds_no_violation(start_service, examples):
+    running = start_service("--log-level", "error", "--stream-limit", "1")
+    result = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "--config-file",
+            str(HERE / "schemathesis.toml"),
+            "run",
+            f"{running.url}/openapi.json",
+            "--max-examples",
+            str(examples),
+            "--request-timeout",
+            "10",
+            "--workers",
+            "2",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+    assert "No issues found" in result.stdout

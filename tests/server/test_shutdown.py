@@ -1,4 +1,4 @@
-"""The end of the process, and of single connections: prompt, whole, and nobody else's business."""
+"""The end of the process and of single connections: prompt, whole, and nobody else's business."""
 
 import asyncio
 import json
@@ -6,77 +6,35 @@ import select
 import signal
 import socket
 import threading
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import httpx
 import pytest
+import uvicorn
 
 from dual_mode_streaming import EventDecoder
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.run import Server, StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 
-from .service import serving
-
+STREAM = {"Accept": "text/event-stream"}
 SLOW = "/data?count=1000000000&interval=0.05"
 
 
-def opened(stack: ExitStack, url: str, accept: str = "text/event-stream"):
-    """A streamed answer of which something has arrived; gives the iterator over the rest."""
-    headers = {"Accept": accept}
-    answer = stack.enter_context(httpx.stream("GET", url, headers=headers, timeout=20))
+def opened(stack: ExitStack, url: str) -> Iterator[bytes]:
+    """A stream of which something has arrived; gives the iterator over the rest."""
+    answer = stack.enter_context(httpx.stream("GET", url, headers=STREAM, timeout=20))
     chunks = answer.iter_raw()
     assert next(chunks)
     return chunks
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_open_streams_and_the_process_in_order(number):
-    with serving() as service, ExitStack() as stack:
-        data = opened(stack, service.url + SLOW)
-        feed = opened(stack, f"{service.url}/events")
-        quiet = opened(stack, f"{service.url}/data?count=2&interval=3600")
-        code, seconds = service.stop(number)
-        assert code == 0, "\n".join(service.lines)
-        assert seconds < 5
-        for chunks in (data, quiet):
-            last = EventDecoder().feed(b"".join(chunks))[-1]
-            assert last.event == "error"
-            assert last.id is None, "an end id would keep an EventSource from coming again"
-            assert json.loads(last.data)["status"] == 503
-        b"".join(feed)  # a clean end
-
-
-def test_a_batch_that_is_not_done_is_a_503_at_a_shutdown():
-    with serving() as service, ExitStack() as stack:
-        answers = []
-
-        def ask() -> None:
-            answers.append(httpx.get(f"{service.url}/data?count=2&interval=3600", timeout=20))
-
-        asking = threading.Thread(target=ask)
-        stack.callback(asking.join, 20)
-        asking.start()
-        opened(stack, service.url + SLOW)  # accepted later than the batch, or as good as
-        code, seconds = service.stop()
-        asking.join(20)
-        assert code == 0
-        assert seconds < 5
-        assert answers[0].status_code == 503
-
-
-def test_a_reader_that_takes_nothing_is_cut_off_at_the_signal_too():
-    with serving() as service, ExitStack() as stack:
-        stalled = stack.enter_context(stalled_reader(service))
-        assert stalled.recv(1)
-        code, seconds = service.stop()
-        assert code == 0
-        assert seconds < 5, "\n".join(service.lines)
-
-
-def stalled_reader(service) -> socket.socket:
+def stalled_reader(url: str) -> socket.socket:
     """A connection with an endless stream under way, of which nothing is read."""
-    reader = socket.create_connection(("127.0.0.1", service.port))
+    address = httpx.URL(url)
+    reader = socket.create_connection((address.host, address.port))
     reader.sendall(
         b"GET /data?count=1000000000&interval=0 HTTP/1.1\r\nHost: x\r\n"
         b"Accept: text/event-stream\r\n\r\n"
@@ -84,47 +42,65 @@ def stalled_reader(service) -> socket.socket:
     return reader
 
 
-def test_a_reader_that_stalls_past_the_send_timeout_is_aborted():
-    with serving("--send-timeout", "0.5") as service, closing(stalled_reader(service)) as reader:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stream_that_a_signal_cuts_has_no_end_id(start_service, number):
+    """An end id would keep an EventSource from coming again, to the next process."""
+    running = start_service("--log-level", "warning")
+    with ExitStack() as stack:
+        moving = opened(stack, running.url + SLOW)
+        idle = opened(stack, f"{running.url}/data?count=2&interval=3600")
+        began = time.monotonic()
+        assert running.stop(number) == 0
+        assert time.monotonic() - began < 5
+        for chunks in (moving, idle):
+            last = EventDecoder().feed(b"".join(chunks))[-1]
+            assert last.event == "error"
+            assert not (last.id or "").endswith(".end")
+            assert json.loads(last.data)["status"] == 503
+
+
+def test_a_batch_that_is_not_done_is_a_503(start_service):
+    running = start_service("--log-level", "warning")
+    address = httpx.URL(running.url)
+    with ExitStack() as stack:
+        asking = socket.create_connection((address.host, address.port))
+        stack.enter_context(closing(asking))
+        asking.sendall(b"GET /data?count=2&interval=3600 HTTP/1.1\r\nHost: x\r\n\r\n")
+        opened(stack, running.url + SLOW)  # by now the batch is under way, too
+        assert running.stop() == 0
+        assert asking.recv(65536).startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_reader_that_takes_nothing_does_not_hold_up_the_end(start_service):
+    running = start_service("--log-level", "warning")
+    with closing(stalled_reader(running.url)) as reader:
+        assert reader.recv(1)
+        began = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - began < 6
+
+
+def test_a_reader_that_stalls_past_the_send_timeout_is_aborted(start_service):
+    running = start_service("--log-level", "warning", "--send-timeout", "0.5")
+    with closing(stalled_reader(running.url)) as reader:
         broken = select.poll()
         broken.register(reader, select.POLLERR | select.POLLHUP)  # no POLLIN: it reads nothing
         assert broken.poll(15_000), "the connection is still there"
-        assert httpx.get(f"{service.url}/healthz").status_code == 200
+    assert httpx.get(f"{running.url}/healthz").status_code == 200
 
 
-def test_workers_share_the_port_and_end_in_order():
-    with serving("--workers", "2") as service, ExitStack() as stack:
-        service.until("Application startup complete", count=2)
-        streams = [opened(stack, service.url + SLOW) for _ in range(6)]
-        code, seconds = service.stop()
-        assert code == 0, "\n".join(service.lines)
-        assert seconds < 5
-        for chunks in streams:
-            assert EventDecoder().feed(b"".join(chunks))[-1].event == "error"
-
-
-def test_workers_take_the_flags():
-    with serving("--workers", "2", "--stream-limit", "0.3") as service:
-        headers = {"Accept": "text/event-stream"}
-        answer = httpx.get(service.url + SLOW, headers=headers, timeout=20)
-        assert EventDecoder().feed(answer.content)[-1].event == "error"
-
-
-class InThread:
-    """A server in a thread of this process."""
+class ServerInThread:
+    """One of several servers in this process."""
 
     def __init__(self) -> None:
-        import uvicorn
-
         self.listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            create_app(Settings()), http=StreamingProtocol, log_level="warning", lifespan="off"
-        )
-        self.server = Server(config)
-        serve = self.server.serve
-        self.thread = threading.Thread(target=lambda: asyncio.run(serve([self.listener])))
-        self.thread.start()
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        config = uvicorn.Config(create_app(Settings()), http=StreamingProtocol, log_level="warning")
+        self.server = Server(config)
+        self.thread = threading.Thread(
+            target=lambda: asyncio.run(self.server.serve([self.listener]))
+        )
+        self.thread.start()
 
     def stop(self) -> None:
         self.server.should_exit = True
@@ -134,13 +110,13 @@ class InThread:
 
 
 def test_of_two_servers_in_one_process_one_ends_and_the_other_goes_on():
-    one, two = InThread(), InThread()
+    one, two = ServerInThread(), ServerInThread()
     try:
         with ExitStack() as stack:
             ending, staying = (opened(stack, server.url + SLOW) for server in (one, two))
             one.stop()
             assert EventDecoder().feed(b"".join(ending))[-1].event == "error"
-            for _ in range(5):
+            for _ in range(3):
                 assert next(staying)
             opened(stack, two.url + SLOW)  # and it takes new ones
     finally:

@@ -96,6 +96,7 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
     )
     listener = config.bind_socket()
+    listener.listen(config.backlog)  # whoever reads the address below may connect at once
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"Serving on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     if several:

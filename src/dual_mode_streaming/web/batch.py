@@ -67,6 +67,11 @@ class Batch:
         self._options = options
         self._turn_ends = 0.0
 
+    @property
+    def _seconds(self) -> float:
+        options = self._options
+        return min(options.batch_seconds, options.max_duration or options.batch_seconds)
+
     async def run(self) -> None:
         """Make `body`; to be run in the owner's task. The source is closed when it returns.
 
@@ -74,7 +79,7 @@ class Batch:
         """
         self._turn_ends = perf_counter() + TURN_SECONDS
         loop = asyncio.get_running_loop()
-        limit = loop.call_later(self._options.batch_seconds, self._owner.stop, End.TOO_LONG)
+        limit = loop.call_later(self._seconds, self._owner.stop, End.TOO_LONG)
         try:
             await drive(self._make(), self._owner.watch)
         except asyncio.CancelledError as cancelled:
@@ -82,7 +87,7 @@ class Batch:
             if end is None:
                 raise SourceCancelled("the generator raised CancelledError") from cancelled
             if end is End.TOO_LONG:
-                raise BatchLimitExceeded("seconds", self._options.batch_seconds) from None
+                raise BatchLimitExceeded("seconds", self._seconds) from None
             if end is End.DRAINING:
                 raise HTTPException(503, end.value, headers={"Retry-After": "1"}) from None
             raise

@@ -48,7 +48,7 @@ class Options:
     time, given as long again, and at last abandoned and logged."""
 
     max_duration: float | None = None
-    """The longest a streamed answer may last; None for as long as it takes."""
+    """The longest an answer may last, streamed or not; None for as long as it takes."""
 
     feed: bool = False
     """The source is an endless feed: when it is cut by us, it ends without an error."""

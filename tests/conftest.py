@@ -1,0 +1,80 @@
+"""What tests share: the service as a process of its own, and a loud word on what is missing."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DUAL_MODE = str(Path(sys.executable).with_name("dual-mode"))
+NOT_TESTED: list[str] = []
+
+
+class Service:
+    """A running `dual-mode serve`."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send the signal, wait, and give the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+
+@contextlib.contextmanager
+def run_service(*flags: str, **variables: str) -> Iterator[Service]:
+    process = subprocess.Popen(
+        [DUAL_MODE, "serve", "--port", "0", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | variables,
+        start_new_session=True,
+    )
+    try:
+        for line in process.stdout:
+            if line.startswith("Serving on "):
+                break
+        else:
+            raise AssertionError("the service did not start")
+        yield Service(process, line.removeprefix("Serving on ").strip())
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[str]:
+    """The URL of a service that all tests share."""
+    with run_service("--log-level", "warning") as running:
+        yield running.url
+
+
+@pytest.fixture
+def start_service() -> Iterator[Callable[..., Service]]:
+    """Starts a service of one's own, with flags and variables."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *flags, **variables: stack.enter_context(run_service(*flags, **variables))
+
+
+def not_available(what: str) -> None:
+    """Skip a test for want of a program; on CI that is a failure."""
+    NOT_TESTED.append(what)
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is not there, and CI must test with it")
+    pytest.skip(f"{what} is not there")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for what in sorted(set(NOT_TESTED)):
+        count = NOT_TESTED.count(what)
+        terminalreporter.write_line(f"NOT TESTED: {count} tests that need {what}", red=True)
