@@ -22,6 +22,7 @@ __all__ = [
     "ItemCodec",
     "LineFrames",
     "SerializationOptions",
+    "Tags",
 ]
 
 RESERVED_EVENTS: Final = frozenset({"done", "error", "reset", "cancelled", "interrupted"})

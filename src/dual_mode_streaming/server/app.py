@@ -14,7 +14,7 @@ from dual_mode_streaming.server.feed import HostFeed, Sample
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web.lifecycle import lifecycle_of
 
-__all__ = ["create_app"]
+__all__ = ["Health", "Item", "Latest", "create_app"]
 
 
 class Item(BaseModel):

@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.types import Message, Receive
 
-__all__ = ["SharedReceive"]
+__all__ = ["SharedReceive", "until_disconnect"]
 
 _HELD_BYTES: Final = 256 * 1024
 

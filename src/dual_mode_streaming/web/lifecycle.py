@@ -13,7 +13,15 @@ from dual_mode_streaming.web.options import OptionOverrides, Options
 from dual_mode_streaming.web.owner import End, Owner
 from dual_mode_streaming.web.problems import vary_by_accept
 
-__all__ = ["Lifecycle", "drain", "exchange_of", "lifecycle_of"]
+__all__ = [
+    "Exchange",
+    "Lifecycle",
+    "LifecycleMiddleware",
+    "drain",
+    "exchange_of",
+    "lifecycle_of",
+    "wrap",
+]
 
 _KEY = "dual_mode"
 
