@@ -552,6 +552,63 @@ async def test_drain_ends_what_is_open_and_tells_it():
     assert all(witness.log[-1] == "closed" for witness in witnesses.values())
 
 
+def graceful(witness: Witness):
+    async def source() -> AsyncIterator[int]:
+        witness.started.set()
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return  # a generator that takes a cancellation for a reason to stop
+
+    return source
+
+
+async def test_what_a_drain_has_cut_never_looks_whole():
+    app = FastAPI()
+    install(app)
+    app.get("/")(dual_mode(graceful(Witness())))
+    stream = Client(app)
+    witness = Witness()
+    app.get("/batch")(dual_mode(graceful(witness)))
+    batch = Client(app, "/batch", accept="application/json")
+    async with stream.running(), batch.running():
+        await stream.until(b"data: 1\n")
+        await witness.started.wait()
+        await drain(app)
+    assert stream.events[-1].event == "error"
+    assert batch.status == 503
+    late = await get(app)
+    assert late.status == 503, "what drains takes no new answers"
+    assert late.headers["retry-after"] == "1"
+
+
+async def test_what_took_too_long_never_looks_whole():
+    answer = await get(app_of(graceful(Witness()), batch_seconds=0.02), accept="application/json")
+    assert answer.status == 504
+    answer = await get(app_of(graceful(Witness()), max_duration=0.02))
+    assert answer.events[-1].event == "error"
+
+
+async def test_a_batch_that_does_not_end_is_no_answer(caplog):
+    release = asyncio.Event()
+
+    async def endless() -> AsyncIterator[int]:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                pass
+        yield 1
+
+    app = app_of(endless, batch_seconds=0.02, cleanup_timeout=0.02)
+    with pytest.raises(BrokenTransfer):
+        await get(app, accept="application/json")
+    assert "abandoned" in caplog.text
+    release.set()
+    await asyncio.sleep(0)
+
+
 async def test_a_stream_has_a_longest_duration():
     witness = Witness()
     answer = await get(app_of(idle(witness), max_duration=0.02))

@@ -267,6 +267,24 @@ async def test_what_the_endpoint_sets_before_the_first_item_is_real(accept):
     assert "seen=yes" in answer.headers["set-cookie"]
 
 
+@pytest.mark.parametrize("accept", MODES)
+async def test_a_header_of_the_endpoint_replaces_ours_and_vary_adds_up(accept):
+    app = FastAPI()
+
+    @app.get("/")
+    @dual_mode
+    async def source(response: Response) -> AsyncIterator[int]:
+        response.headers["Cache-Control"] = "private"
+        response.headers["Vary"] = "Cookie"
+        response.headers["Content-Type"] = "text/plain"
+        yield 1
+
+    answer = await get(app, accept=accept)  # `headers` fails on a header that is there twice
+    assert answer.headers["cache-control"] == "private"
+    assert answer.headers["vary"] == "Cookie, Accept"
+    assert answer.headers["content-type"] == accept
+
+
 async def test_the_routes_status_code_counts():
     app = FastAPI()
 

@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from dual_mode_streaming.errors import BatchLimitExceeded
 from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.sse import dumps, escape_line_separators
-from dual_mode_streaming.web.delivery import TURN_SECONDS, SourceCancelled, close_source
+from dual_mode_streaming.web.delivery import SourceCancelled, close_source
 from dual_mode_streaming.web.options import Options
 from dual_mode_streaming.web.owner import End, Owner, drive
+from dual_mode_streaming.web.turns import Turns
 
 __all__ = ["Batch", "Fold", "first"]
 
@@ -44,7 +45,7 @@ class Batch:
         "_owner",
         "_result",
         "_source",
-        "_turn_ends",
+        "_turns",
         "body",
     )
 
@@ -65,7 +66,7 @@ class Batch:
         self._result = result
         self._owner = owner
         self._options = options
-        self._turn_ends = 0.0
+        self._turns = Turns()
 
     @property
     def _seconds(self) -> float:
@@ -77,22 +78,25 @@ class Batch:
 
         Raises BatchLimitExceeded, and what the source or the fold raises.
         """
-        self._turn_ends = perf_counter() + TURN_SECONDS
         loop = asyncio.get_running_loop()
         limit = loop.call_later(self._seconds, self._owner.stop, End.TOO_LONG)
         try:
             await drive(self._make(), self._owner.watch)
         except asyncio.CancelledError as cancelled:
-            end = self._owner.end
-            if end is None:
+            if self._owner.end is None:
                 raise SourceCancelled("the generator raised CancelledError") from cancelled
-            if end is End.TOO_LONG:
-                raise BatchLimitExceeded("seconds", self._seconds) from None
-            if end is End.DRAINING:
-                raise HTTPException(503, end.value, headers={"Retry-After": "1"}) from None
+            self._raise_the_end()
             raise
         finally:
             limit.cancel()
+        self._raise_the_end()  # a source that was cancelled may have returned as if at its end
+
+    def _raise_the_end(self) -> None:
+        end = self._owner.end
+        if end is End.TOO_LONG:
+            raise BatchLimitExceeded("seconds", self._seconds) from None
+        if end is End.DRAINING:
+            raise HTTPException(503, end.value, headers={"Retry-After": "1"}) from None
 
     async def _make(self) -> None:
         try:
@@ -121,8 +125,8 @@ class Batch:
                 size += len(part)
                 if size > self._options.batch_bytes:
                     raise BatchLimitExceeded("bytes", self._options.batch_bytes)
-            if perf_counter() > self._turn_ends:
-                await self._let_others_run()
+            if perf_counter() > self._turns.ends:
+                await self._turns.give_way()
         parts.append(encode(chunk))
         return b'{"data":[%b]}' % b",".join(part for part in parts if part)
 
@@ -144,10 +148,6 @@ class Batch:
             count += 1
             if count > self._options.batch_items:
                 raise BatchLimitExceeded("items", self._options.batch_items)
-            if perf_counter() > self._turn_ends:
-                await self._let_others_run()
+            if perf_counter() > self._turns.ends:
+                await self._turns.give_way()
             yield self._codec.validated(item)
-
-    async def _let_others_run(self) -> None:
-        await asyncio.sleep(0)
-        self._turn_ends = perf_counter() + TURN_SECONDS

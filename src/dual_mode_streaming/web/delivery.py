@@ -16,21 +16,12 @@ from dual_mode_streaming.errors import BrokenTransfer
 from dual_mode_streaming.web.options import Options
 from dual_mode_streaming.web.owner import End, Owner, drive, logger
 from dual_mode_streaming.web.problems import problem, problem_of
+from dual_mode_streaming.web.turns import Turns
 
 __all__ = ["Delivery", "Frames", "SourceCancelled", "close_source"]
 
 FLUSH_BYTES: Final = 16 * 1024
 """So many bytes leave even if more items are ready."""
-
-TURN_SECONDS: Final = 0.001
-"""So long a busy source may hold the event loop, and an item may wait for the ones after it."""
-
-ROUND_SECONDS: Final = 0.02
-"""What a round of the event loop should last at the most: with many busy sources in it, each takes
-shorter turns, so that the loop still notices in time who has left or is new."""
-
-SHORTEST_TURN: Final = 0.00002
-"""No turn is shorter, or the turns themselves would be most of the work."""
 
 
 class Frames(Protocol):
@@ -79,8 +70,7 @@ class Delivery:
         "_stall_timer",
         "_start",
         "_timer",
-        "_turn",
-        "_turn_ends",
+        "_turns",
         "_waited",
         "failure",
     )
@@ -110,8 +100,7 @@ class Delivery:
         self._waited = False
         self._sending = False
         self._last_sent = 0.0
-        self._turn = TURN_SECONDS
-        self._turn_ends = 0.0
+        self._turns = Turns()
         self._timer: asyncio.TimerHandle | None = None  # grace first, then heartbeats
         self._stall_timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None
@@ -122,7 +111,6 @@ class Delivery:
         Raises what the source raises before the commit. After it a failure is told to the reader in
         the stream and kept in `failure`; a format that cannot tell it raises BrokenTransfer.
         """
-        self._turn_ends = perf_counter() + TURN_SECONDS
         loop = asyncio.get_running_loop()
         limit = self._options.max_duration
         cut = loop.call_later(limit, self._owner.stop, End.TOO_LONG) if limit else None
@@ -167,7 +155,8 @@ class Delivery:
 
     async def _pump(self) -> None:
         """Pull items at the speed of `async for`, and make way when a bound is reached."""
-        source, buffer, owner, frame = self._source, self._buffer, self._owner, self._frames.item
+        source, buffer, frame = self._source, self._buffer, self._frames.item
+        owner, turns = self._owner, self._turns
         making_way = False
         while True:
             try:
@@ -175,7 +164,7 @@ class Delivery:
                     buffer += frame(item)
                     if self._head is None:  # the first item: status and headers are final now
                         self._head = self._start()
-                    if perf_counter() > self._turn_ends or len(buffer) >= FLUSH_BYTES:
+                    if perf_counter() > turns.ends or len(buffer) >= FLUSH_BYTES:
                         making_way = True
                         await self._make_way()
                         making_way = False
@@ -198,17 +187,13 @@ class Delivery:
         now = perf_counter()
         if self._waited:  # the source has let others run since we looked last: a new turn
             self._waited = False
-            self._turn_ends = now + self._turn
+            self._turns.begin(now)
             if len(self._buffer) < FLUSH_BYTES:
                 return
         await self._flush()
-        if now > self._turn_ends:
-            await asyncio.sleep(0)
+        if now > self._turns.ends:
+            await self._turns.give_way()
             self._waited = False  # that was our own wait, and the next item may leave at once
-            back = perf_counter()
-            turn = self._turn * ROUND_SECONDS / (back - now)
-            self._turn = min(max(turn, SHORTEST_TURN), TURN_SECONDS)
-            self._turn_ends = back + self._turn
 
     def _on_wait(self) -> Awaitable[None] | None:
         """Called before each wait: for the source, for the connection, or for other tasks."""
@@ -273,12 +258,13 @@ class Delivery:
 
     async def _conclude(self, error: BaseException | None) -> None:
         """Send the end: of a whole answer, of a failed one, or of one that we cut."""
-        if error is None:
-            ending: bytes | None = self._frames.done()
-        elif self._reader_has_gone:
-            raise error
-        elif (end := self._owner.end) is not None:
+        end = self._owner.end
+        if self._reader_has_gone:
+            raise error or asyncio.CancelledError
+        if end is not None:  # also of a source that took its CancelledError for a reason to return
             ending = self._cut_short(end)
+        elif error is None:
+            ending = self._frames.done()
         elif self._head is None:
             raise error
         else:

@@ -21,8 +21,9 @@ from starlette.responses import Response
 from dual_mode_streaming.bridges import from_sync
 from dual_mode_streaming.rendering import ItemCodec, SerializationOptions
 from dual_mode_streaming.web.batch import Fold
+from dual_mode_streaming.web.interop import EVENT_TYPES
 from dual_mode_streaming.web.options import OptionOverrides, Options
-from dual_mode_streaming.web.response import EVENT_TYPES, DualModeResponse
+from dual_mode_streaming.web.response import DualModeResponse
 
 __all__ = ["BatchOf", "DualModeEndpoint", "dual_mode", "endpoint_of"]
 

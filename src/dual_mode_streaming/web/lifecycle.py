@@ -36,7 +36,7 @@ class Lifecycle:
         self.open_answers: set[Owner] = set()
 
     async def drain(self) -> None:
-        """End every open answer, and those that still begin, and wait until they are gone.
+        """End every open answer and wait until they are gone; new ones are refused with 503.
 
         Streams end with an error that has no end id, so that readers come again; a feed ends
         without one; a batch is a 503. A generator that does not end is abandoned (`Owner`).
@@ -62,6 +62,11 @@ class Exchange:
     def defaults(self) -> OptionOverrides:
         """The app's own settings for its endpoints."""
         return {} if self._lifecycle is None else self._lifecycle.defaults
+
+    @property
+    def draining(self) -> bool:
+        """The app takes no new answers."""
+        return self._lifecycle is not None and self._lifecycle.draining
 
     @contextmanager
     def open(self, owner: Owner) -> Iterator[None]:

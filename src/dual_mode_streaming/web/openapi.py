@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter
 
-from dual_mode_streaming.rendering import RESERVED_EVENTS
+from dual_mode_streaming.tags import RESERVED_EVENTS
 from dual_mode_streaming.web.endpoint import DualModeEndpoint, endpoint_of
 from dual_mode_streaming.web.lifecycle import wrap
 from dual_mode_streaming.web.options import OptionOverrides, Options

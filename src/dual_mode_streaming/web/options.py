@@ -1,6 +1,7 @@
 """How an endpoint answers: every setting of a response, its default and its unit, in one place."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, TypedDict, get_type_hints
@@ -84,13 +85,16 @@ class Options:
 
         Raises TypeError for a name that is no option and ValueError for a value out of range.
         """
-        merged: dict[str, Any] = {}
-        for override in overrides:
-            merged.update(override)
-        if unknown := merged.keys() - get_type_hints(OptionOverrides).keys():
-            known = ", ".join(OptionOverrides.__annotations__)
-            raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are: {known}")
-        return cls(**merged)
+        return _options(tuple(item for override in overrides for item in override.items()))
+
+
+@functools.lru_cache(maxsize=1024)
+def _options(items: tuple[tuple[str, Any], ...]) -> Options:
+    """The options of the given names and values; there are as many as there are endpoints."""
+    if unknown := {name for name, _ in items} - get_type_hints(OptionOverrides).keys():
+        known = ", ".join(OptionOverrides.__annotations__)
+        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are: {known}")
+    return Options(**dict(items))
 
 
 def _check(name: str, value: Any, *, minimum: float, exclusive: bool = False) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 from starlette.types import Receive
 
+from dual_mode_streaming.errors import BrokenTransfer
 from dual_mode_streaming.web.body import until_disconnect
 
 __all__ = ["End", "Owner", "drive"]
@@ -96,7 +97,9 @@ class Owner:
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait({self._watch}, timeout=1)
             self._report(task)
-        if self.end is None or (self.end.reader_is_there and task.done()):
+        if self.end is None or self.end.reader_is_there:
+            if not task.done():
+                raise BrokenTransfer("the generator did not end, and its answer neither")
             task.result()
 
     def watch(self) -> None:

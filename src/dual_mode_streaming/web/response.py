@@ -9,12 +9,10 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Unpack
 
-from fastapi.sse import ServerSentEvent as FastAPIServerSentEvent
-from pydantic import RootModel, TypeAdapter
+from pydantic import TypeAdapter
 from starlette.background import BackgroundTask
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -25,16 +23,16 @@ from starlette.types import Message, Receive, Scope, Send
 from dual_mode_streaming.errors import BatchLimitExceeded, BrokenTransfer, NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
-from dual_mode_streaming.sse import ServerSentEvent
 from dual_mode_streaming.web.batch import Batch, Fold
 from dual_mode_streaming.web.body import SharedReceive
 from dual_mode_streaming.web.delivery import Delivery, close_source
+from dual_mode_streaming.web.interop import EVENT_TYPES, tell_dependencies
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.options import OptionOverrides, Options
 from dual_mode_streaming.web.owner import End, Owner, logger
-from dual_mode_streaming.web.problems import problem_of, problem_response, vary_by_accept
+from dual_mode_streaming.web.problems import problem, problem_of, problem_response, vary_by_accept
 
-__all__ = ["EVENT_TYPES", "DualModeResponse"]
+__all__ = ["DualModeResponse"]
 
 _END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last frame of a stream of ours, whatever its run."""
@@ -45,21 +43,6 @@ _ECHOED: Final = 200
 _STREAM_HEADERS: Final = {
     "cache-control": "no-cache, no-store, no-transform",  # nobody keeps or recompresses a stream
     "x-accel-buffering": "no",  # nginx hands frames on as they come
-}
-
-
-def _from_fastapi(event: FastAPIServerSentEvent) -> ServerSentEvent:
-    """FastAPI's event as ours: its `data` is always JSON, its `raw_data` goes out as it is."""
-    data = event.data if event.raw_data is None else event.raw_data
-    if isinstance(event.data, str):
-        data = RootModel[str](event.data)  # not a str to us, so it goes out as JSON, in quotes
-    return ServerSentEvent(
-        data=data, event=event.event, id=event.id, retry=event.retry, comment=event.comment
-    )
-
-
-EVENT_TYPES: Final[Mapping[type, Callable[[Any], ServerSentEvent]]] = {
-    FastAPIServerSentEvent: _from_fastapi
 }
 
 
@@ -137,7 +120,10 @@ class DualModeResponse(Response):
                 answer = Response(status_code=204)  # EventSource stops on it (WHATWG, 9.2.3)
                 vary_by_accept(answer.headers)
             elif scope["method"] == "HEAD":
-                answer = Response(status_code=self._status(), headers=self._head(form))
+                answer = Response(None, self._status(), self._head(form))
+            elif exchange.draining:
+                answer = problem_response(problem(503, End.DRAINING.value))
+                answer.headers["retry-after"] = "1"
         if answer is not None:
             await close_source(self.content)
             return await answer(scope, receive, send)
@@ -181,7 +167,6 @@ class DualModeResponse(Response):
         answer = _NOBODY
         if batch.body is not None and owner.end is None:
             answer = Response(batch.body, self._status(), self._head(form))
-            answer.raw_headers.extend(self._set_headers())
         await answer(scope, receive, send)
 
     async def _answer_stream(
@@ -200,20 +185,20 @@ class DualModeResponse(Response):
             frames = EventFrames(self._codec, run, error_event=options.error_event)
         else:
             frames = LineFrames(self._codec)
-        final: list[tuple[bytes, bytes]] = []
+        final: Headers | None = None
 
         def start() -> Message:
             nonlocal final
-            final = self._set_headers()
-            head = MutableHeaders(self._head(form))
-            if form.mode is ResponseMode.LINES and "gzip" in Headers(scope=scope).get(
-                "accept-encoding", ""
-            ):
+            head = self._head(form)
+            accepts = Headers(scope=scope).get("accept-encoding", "")
+            if form.mode is ResponseMode.LINES and "gzip" in accepts:
                 head["content-encoding"] = "identity"  # or GZipMiddleware holds the lines back
+            if self._sets is not None:
+                final = Headers(raw=list(self._sets.raw_headers))
             return {
                 "type": "http.response.start",
                 "status": self._status(),
-                "headers": head.raw + final,
+                "headers": head.raw,
             }
 
         delivery = Delivery(
@@ -228,12 +213,12 @@ class DualModeResponse(Response):
         await self._own(owner, delivery.run())
         if not delivery.begun and owner.end is End.DISCONNECTED:
             return await _NOBODY(scope, receive, send)
-        if self._sets is not None and self._set_headers() != final:
+        if self._sets is not None and final is not None and self._sets.headers != final:
             logger.warning(
                 "%s: headers were set after the stream had begun, and are lost", scope["path"]
             )
         if delivery.failure is not None:
-            await _tell_dependencies(scope, delivery.failure)
+            await tell_dependencies(scope, delivery.failure)
         if owner.end is End.STALLED:
             await _abort(scope)
 
@@ -256,17 +241,20 @@ class DualModeResponse(Response):
             return self._sets.status_code
         return self.status_code
 
-    def _set_headers(self) -> list[tuple[bytes, bytes]]:
-        """What the endpoint and its dependencies set on the injected response."""
-        return [] if self._sets is None else list(self._sets.raw_headers)
-
-    def _head(self, form: Negotiated) -> dict[str, str]:
+    def _head(self, form: Negotiated) -> MutableHeaders:
+        """The headers: ours, under those of this response, under what the endpoint has set."""
         head = MutableHeaders(headers={"content-type": form.media_type})
         if form.mode is not ResponseMode.BATCH:
             head.update(_STREAM_HEADERS)
         head.update(self.headers)
+        if self._sets is not None:
+            for name, value in self._sets.headers.items():
+                if name == "set-cookie":
+                    head.append(name, value)
+                elif name != "content-type":
+                    head[name] = value
         vary_by_accept(head)
-        return dict(head)
+        return head
 
 
 _ANY: Final = ItemCodec(event_types=EVENT_TYPES)
@@ -291,18 +279,3 @@ async def _abort(scope: Scope) -> None:
     logger.info("%s: %s; the connection is aborted", scope["path"], End.STALLED.value)
     abort()
     await asyncio.sleep(0)  # the server hears of it before it hears that we have returned
-
-
-async def _tell_dependencies(scope: Scope, failure: BaseException) -> None:
-    """Let FastAPI's yield-dependencies exit with the failure, so that a transaction rolls back.
-
-    The failure was told to the reader in the stream. Raised out of the response it would also
-    become a second, useless error in the server's log, so it ends here.
-    """
-    stack = scope.get("fastapi_inner_astack")
-    if isinstance(stack, AsyncExitStack):
-        try:
-            await stack.__aexit__(type(failure), failure, failure.__traceback__)
-        except BaseException as raised:
-            if raised is not failure:
-                raise

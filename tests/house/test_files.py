@@ -1,0 +1,78 @@
+"""The size of files, what must stand in none of them, and that the pins fit the package."""
+
+import itertools
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+
+from .repository import PACKAGE, ROOT, project_files, sources
+
+LONGEST = 300
+
+# Longer for a reason, and never longer than this. Whoever makes one shorter lowers its number.
+LONGER = {
+    "web/delivery.py": 335,  # one state machine: commit, flush, heartbeat and stall share its state
+}
+
+# In parts, so that this file may name them.
+ELSEWHERE = [
+    "py" + "pi.org",
+    "python" + "hosted.org",
+    "npm" + "js.org",
+    "--index" + "-url",
+    "--extra-index" + "-url",
+    "--find" + "-links",
+    "/wor" + "k/",
+    "/ro" + "ot/",
+    "../sha" + "red",
+]
+FREE = {"Makefile": ELSEWHERE[3:6]}  # its `lock` names none, but uses `--no-emit-…` of them
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_source_file_is_short(path):
+    name = str(path.relative_to(PACKAGE))
+    lines = len(path.read_text("utf-8").splitlines())
+    limit = LONGER.get(name, LONGEST)
+    assert lines <= limit, f"{name} has {lines} lines; {limit} are enough"
+    if name in LONGER:
+        assert lines > LONGEST, f"{name} is short again: take it out of LONGER"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_source_file_says_why_it_exists(path):
+    text = path.read_text("utf-8")
+    assert not text.strip() or text.startswith(('"""', "# ")), "no reason in the first line"
+
+
+def test_no_file_names_a_registry_or_a_place_of_one_machine():
+    found = []
+    for path in project_files():
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture
+        name = str(path.relative_to(ROOT))
+        text = re.sub(r"--no-emit-\S+", "", text) if name in FREE else text
+        found += [f"{name}: {word}" for word in ELSEWHERE if word in text]
+    assert not found
+
+
+def test_every_requirement_is_pinned_and_fits_the_package():
+    text = (ROOT / "requirements.txt").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert not [line for line in lines if not re.match(r"[a-z0-9._-]+==\S+( ; .+)?$", line)]
+    pinned = dict(line.split(" ")[0].split("==") for line in lines)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    for requirement in map(Requirement, itertools.chain(*groups)):
+        name = requirement.name.lower().replace("_", "-")
+        if name != project["name"]:
+            assert name in pinned, f"{name} is not pinned: make lock"
+            assert requirement.specifier.contains(pinned[name]), f"{name} is pinned wrong"
+
+
+def test_the_orientation_is_short():
+    assert len((ROOT / "CLAUDE.md").read_text("utf-8").splitlines()) < 80

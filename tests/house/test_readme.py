@@ -1,0 +1,113 @@
+"""Every command and program of the README runs here, but `make test`, which runs this."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dual_mode_streaming.testing import StreamingTransport, assert_done, collect_events
+from tests.conftest import not_available
+
+from .repository import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
+COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+INLINE = re.findall(r"`((?:make|dual-mode) [^`]+)`", README)
+ADDRESS = "http://127.0.0.1:8000"
+
+# make runs this very test with settings of its own in the environment.
+CLEAN = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("MAKE", "MFLAGS", "DUAL_MODE_"))
+}
+
+
+async def test_the_first_program_is_short_and_answers_both_ways(tmp_path, monkeypatch):
+    program = next(text for kind, text in BLOCKS if kind == "python")
+    assert len([line for line in program.splitlines() if line.strip()]) <= 10
+    (tmp_path / "first_program.py").write_text(program)
+    monkeypatch.syspath_prepend(tmp_path)
+    import first_program  # type: ignore[import-not-found]
+
+    transport = StreamingTransport(first_program.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/squares")).json() == {"data": [0, 1, 4]}
+        async with client.stream("GET", "/squares?count=2&stream=true") as answer:
+            assert assert_done(await collect_events(answer)) == [0, 1]
+
+
+@pytest.fixture(scope="module")
+def served():
+    """`make serve`, on a free port."""
+    with subprocess.Popen(
+        ["make", "serve"],
+        cwd=ROOT,
+        env=CLEAN | {"DUAL_MODE_PORT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            for line in process.stdout:
+                if line.startswith("Serving on "):
+                    break
+            else:
+                raise AssertionError("make serve did not start the service")
+            yield line.removeprefix("Serving on ").strip()
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("curl ")])
+def test_what_the_readme_asks_is_answered(command, served):
+    if shutil.which("curl") is None:
+        not_available("curl")
+    assert ADDRESS in command
+    command = command.replace(ADDRESS, served).replace("curl ", "curl -sSf ", 1)
+    answer = subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+    if "event-stream" in command or "stream=true" in command:
+        assert "event: done" in answer
+    else:
+        assert answer.startswith("{")
+
+
+@pytest.mark.parametrize("command", INLINE)
+def test_what_the_readme_mentions_runs(command):
+    program, *arguments = command.split()
+    if program == "dual-mode":
+        program = str(Path(sys.executable).with_name(program))
+    answer = subprocess.run(
+        [program, *arguments], cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=30
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout
+
+
+def test_there_is_no_other_command():
+    known = {"make serve", "make test"}
+    assert [line for line in COMMANDS if not line.startswith("curl ") and line not in known] == []
+    assert known <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CLAUDE.md"])
+def test_what_is_pointed_at_is_there(name):
+    text = (ROOT / name).read_text("utf-8")
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    mentioned = set(re.findall(r"`make ([a-z-]+)", text)) | set(
+        re.findall(r"^make (\S+)", text, re.M)
+    )
+    assert mentioned <= set(targets)
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    places = re.findall(r"`((?:src|tests|scripts|docs)/[\w./]*)", text)
+    assert [place for place in [*links, *places] if not (ROOT / place).exists()] == []
