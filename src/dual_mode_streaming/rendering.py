@@ -91,7 +91,8 @@ class ItemCodec:
     def json_list(self, items: Sequence[Any]) -> bytes:
         """The items as JSON, comma-separated, without the brackets: a part of a batch."""
         exact = self.exact
-        if exact is None or not all(type(item) is exact for item in items):
+        by_item = "include" in self._options or "exclude" in self._options  # they name its fields
+        if exact is None or by_item or not all(type(item) is exact for item in items):
             parts = (self.data(item) for item in items)
             return b",".join(part for part in parts if part is not None)
         if self._list_adapter is None:

@@ -5,6 +5,7 @@ ones for what we need ourselves: the request, the injected response, the stream 
 see the generator: it unwraps `__wrapped__` and then answers an empty JSONL (0.165).
 """
 
+import functools
 import inspect
 import sys
 import typing
@@ -172,7 +173,7 @@ def _endpoint(
 
     hidden = parameters.keys() - signature.parameters.keys()
     for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(endpoint, attribute, getattr(function, attribute))
+        setattr(endpoint, attribute, getattr(_undecorated(function), attribute))
     ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
     endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=ordered, return_annotation=known.batch_type
@@ -182,16 +183,26 @@ def _endpoint(
     return endpoint
 
 
+def _undecorated(function: Any) -> Any:
+    """The function itself under any `functools.partial`, which has no name and no annotations."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
 def _resolved(function: Any, caller: Mapping[str, Any]) -> tuple[inspect.Signature, Any]:
     """The signature with every annotation resolved, and the return annotation.
 
     FastAPI resolves strings against the globals of the function it is given, and that is ours.
     """
     try:
-        hints = typing.get_type_hints(function, localns=dict(caller), include_extras=True)
+        hints = typing.get_type_hints(
+            _undecorated(function), localns=dict(caller), include_extras=True
+        )
     except NameError as error:
         raise TypeError(
-            f"dual_mode cannot resolve an annotation of {function.__qualname__}: {error}; "
+            "dual_mode cannot resolve an annotation of "
+            f"{_undecorated(function).__qualname__}: {error}; "
             "import the name where the function is defined, not only under TYPE_CHECKING"
         ) from error
     signature = inspect.signature(function)
