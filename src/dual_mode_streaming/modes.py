@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from dual_mode_streaming.errors import NotAcceptable
 
-__all__ = ["AVAILABLE", "Negotiated", "ResponseMode", "detect_mode", "negotiate"]
+__all__ = ["AVAILABLE", "Negotiated", "ResponseMode", "detect_mode", "negotiate", "parse_flag"]
 
 _MAX_BYTES: Final = 8192
 """What is read of an Accept header; browsers send about 150 bytes. The rest is not looked at."""
@@ -41,6 +41,10 @@ _NAMED_ORDER: Final = (
     ("application/x-ndjson", ResponseMode.LINES),
 )
 _WILDCARD_ORDER: Final = ("application/json", "text/event-stream", "application/jsonl")
+_FLAGS: Final = {
+    **dict.fromkeys(("true", "1", "yes", "y", "on", "t"), True),
+    **dict.fromkeys(("false", "0", "no", "n", "off", "f"), False),
+}
 AVAILABLE: Final = tuple(media_type for media_type, _ in _NAMED_ORDER)
 
 
@@ -49,6 +53,17 @@ class Negotiated(NamedTuple):
 
     mode: ResponseMode
     media_type: str
+
+
+def parse_flag(value: str) -> bool:
+    """The stream flag of a query string, as FastAPI reads a bool.
+
+    Raises ValueError, which says what would be right.
+    """
+    flag = _FLAGS.get(value.lower())
+    if flag is None:
+        raise ValueError(f"the stream flag must be true or false, not {value[:40]!r}")
+    return flag
 
 
 def detect_mode(accept: str | Iterable[str] | None, stream: bool | None = None) -> ResponseMode:
@@ -113,6 +128,8 @@ def _ranges(accept: str) -> dict[str, float]:
     """
     ranges: dict[str, float] = {}
     for part in _split(accept, ","):
+        if "/" not in part:
+            continue
         media_range, *parameters = _split(part, ";")
         media_range = media_range.strip(" \t").lower()
         if "/" not in media_range or media_range in ranges:

@@ -409,6 +409,11 @@ async def test_plain_starlette():
     assert len((await get(app)).events) == 4
     assert len(json.loads((await get(app, accept=None)).body)["data"]) == 3
     assert (await get(app, accept="image/png")).status == 406
+    assert len((await get(app, accept=None, query="a=1&stream=true")).events) == 4
+    assert json.loads((await get(app, query="stream=off")).body)
+    wrong = await get(app, query="stream=perhaps")
+    assert wrong.status == 422
+    assert "true or false" in json.loads(wrong.body)["detail"]
 
 
 async def test_head_runs_no_generator():

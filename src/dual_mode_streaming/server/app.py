@@ -7,14 +7,14 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, first, install
 from dual_mode_streaming.server.feed import HostFeed, Sample
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web.lifecycle import lifecycle_of
 
-__all__ = ["Health", "Item", "Latest", "create_app"]
+__all__ = ["Health", "Item", "create_app"]
 
 
 class Item(BaseModel):
@@ -28,12 +28,6 @@ class Health(BaseModel):
     """Whether the service lives, or is ready for more."""
 
     status: str
-
-
-class Latest(BaseModel):
-    """The batch answer of `/events`."""
-
-    sample: Annotated[Sample | None, Field(description="The newest sample of this host.")]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -63,8 +57,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 await asyncio.sleep(interval)
             yield Item(index=index, message=f"Item {index + 1} of {count}")
 
-    async def newest(samples: AsyncIterator[Sample]) -> Latest:
-        return Latest(sample=await first(samples))
+    async def newest(samples: AsyncIterator[Sample]) -> Sample:
+        sample: Sample = await first(samples)
+        return sample
 
     @app.get("/events", summary="This host's load, live")
     @dual_mode(fold=newest, feed=True, retry=1000)

@@ -161,6 +161,7 @@ def _endpoint(
         return DualModeResponse(
             from_sync(source) if is_sync else source,
             stream=stream,
+            stream_flag=None,
             codec=codec_for(route),
             fold=fold,
             fold_result=fold_result,

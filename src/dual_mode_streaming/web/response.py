@@ -14,14 +14,14 @@ from typing import Any, Final, Unpack
 
 from pydantic import TypeAdapter
 from starlette.background import BackgroundTask
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from dual_mode_streaming.errors import BatchLimitExceeded, BrokenTransfer, NotAcceptable
-from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
+from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
 from dual_mode_streaming.web.batch import Batch, Fold
 from dual_mode_streaming.web.body import SharedReceive
@@ -56,6 +56,7 @@ class DualModeResponse(Response):
         content: the async iterator of items; its `aclose` is called, if it has one.
         mode: the representation; negotiated by `stream` and the Accept header if None.
         stream: an explicit wish, which wins over Accept: True for events, False for batch.
+        stream_flag: the query parameter that says it where `stream` is None; None for no flag.
         codec: how the items are validated and serialised; any items by default.
         fold: makes the batch body from the async iterator of items; `{"data": [...]}` by default.
         fold_result: validates and serialises what the fold returns; by its own type by default.
@@ -77,6 +78,7 @@ class DualModeResponse(Response):
         *,
         mode: ResponseMode | None = None,
         stream: bool | None = None,
+        stream_flag: str | None = "stream",
         codec: ItemCodec | None = None,
         fold: Fold | None = None,
         fold_result: TypeAdapter[Any] | None = None,
@@ -96,6 +98,7 @@ class DualModeResponse(Response):
         self.content = content
         self._negotiated = None if mode is None else Negotiated(mode, mode.media_type)
         self._stream = stream
+        self._stream_flag = stream_flag
         self._codec = codec or _ANY
         self._fold = fold
         self._fold_result = fold_result
@@ -111,9 +114,11 @@ class DualModeResponse(Response):
         last_event_id = headers.get("last-event-id", "")
         answer: Response | None = None
         try:
-            form = self._negotiated or negotiate(headers.getlist("accept"), self._stream)
+            form = self._negotiated or self._negotiate(scope, headers)
         except NotAcceptable as error:
             answer = problem_response(problem_of(error))
+        except ValueError as error:
+            answer = problem_response(problem(422, str(error)))
         else:
             resumes = form.mode is ResponseMode.STREAM and scope["method"] == "GET"
             if resumes and _END_ID.fullmatch(last_event_id):
@@ -142,6 +147,13 @@ class DualModeResponse(Response):
                 await self._answer_stream(form, owner, options, reset, scope, receive, send)
         if self.background is not None:
             await self.background()
+
+    def _negotiate(self, scope: Scope, headers: Headers) -> Negotiated:
+        stream = self._stream
+        if stream is None and self._stream_flag is not None and scope["query_string"]:
+            flag = QueryParams(scope["query_string"]).get(self._stream_flag)
+            stream = None if flag is None else parse_flag(flag)
+        return negotiate(headers.getlist("accept"), stream)
 
     async def _answer_batch(
         self,
