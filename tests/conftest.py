@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 DUAL_MODE = str(Path(sys.executable).with_name("dual-mode"))
-NOT_TESTED: list[str] = []
+NOT_THERE = " is not there"
 
 
 class Service:
@@ -66,15 +68,15 @@ def start_service() -> Iterator[Callable[..., Service]]:
         yield lambda *flags, **variables: stack.enter_context(run_service(*flags, **variables))
 
 
-def not_available(what: str) -> None:
+def not_available(what: str) -> NoReturn:
     """Skip a test for want of a program; on CI that is a failure."""
-    NOT_TESTED.append(what)
     if os.environ.get("CI"):
-        pytest.fail(f"{what} is not there, and CI must test with it")
-    pytest.skip(f"{what} is not there")
+        pytest.fail(f"{what}{NOT_THERE}, and CI must test with it")
+    pytest.skip(f"{what}{NOT_THERE}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for what in sorted(set(NOT_TESTED)):
-        count = NOT_TESTED.count(what)
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    missing = [reason.split()[1] for reason in reasons if reason.endswith(NOT_THERE)]
+    for what, count in Counter(missing).items():
         terminalreporter.write_line(f"NOT TESTED: {count} tests that need {what}", red=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,13 +22,15 @@ from dual_mode_streaming.testing import (
     collect_events,
     read_events,
 )
-from tests.conftest import DUAL_MODE
+from tests.conftest import DUAL_MODE, not_available
 
 STREAM = {"Accept": "text/event-stream"}
 HERE = Path(__file__).parent
 
 
 def curl(*arguments: str) -> str:
+    if shutil.which("curl") is None:
+        not_available("curl")
     command = ["curl", "-sS", "--max-time", "20", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -179,6 +182,7 @@ async def test_two_services_in_one_process_know_nothing_of_each_other():
         (["--store", "redis://x"], {}, "--store=redis://x: should be 'memory'"),
         ([], {"DUAL_MODE_GRACE": "nan"}, "DUAL_MODE_GRACE=nan: should be a finite number"),
         ([], {"DUAL_MODE_LOG_LEVEL": "loud"}, "DUAL_MODE_LOG_LEVEL=loud: should be 'critical'"),
+        ([], {"DUAL_MODE_PROT": "1"}, "DUAL_MODE_PROT: there is no such setting, but DUAL_MODE_"),
     ],
 )
 def test_a_wrong_setting_is_one_line_before_anything_starts(flags, variables, message):

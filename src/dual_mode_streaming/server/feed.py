@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import psutil
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 __all__ = ["HostFeed", "Sample"]
 
@@ -13,13 +14,14 @@ SECONDS = 1.0
 
 
 class Sample(BaseModel):
-    """One look at this host. Percentages are of all its processors and memory; rates a second."""
+    """One look at this host. Percentages are of all its processors and memory, rates a second, the
+    load average that of the last 1, 5 and 15 minutes."""
 
     time: float
     cpu_percent: float
     memory_percent: float
     memory_used_bytes: int
-    load_average: tuple[float, float, float]
+    load_average: Annotated[list[float], Field(min_length=3, max_length=3)]
     network_sent_bytes_per_second: float
     network_received_bytes_per_second: float
 
@@ -71,7 +73,7 @@ class HostFeed:
                 cpu_percent=psutil.cpu_percent(),
                 memory_percent=memory.percent,
                 memory_used_bytes=memory.used,
-                load_average=psutil.getloadavg(),
+                load_average=list(psutil.getloadavg()),
                 network_sent_bytes_per_second=(counters.bytes_sent - network.bytes_sent)
                 / (now - then),
                 network_received_bytes_per_second=(counters.bytes_recv - network.bytes_recv)

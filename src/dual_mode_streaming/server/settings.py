@@ -1,5 +1,6 @@
 """The settings of the service: `DUAL_MODE_*` variables, and the flags that win over them."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -65,8 +66,12 @@ class Settings(BaseSettings):
 def load(**flags: Any) -> Settings:
     """The settings: what the flags give (None is not given), then the environment, then defaults.
 
-    Raises SettingsError, one line, for the first that is wrong.
+    Raises SettingsError, one line, for the first that is wrong or that there is not.
     """
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in os.environ:
+        if name.upper().startswith(_PREFIX) and name.upper() not in known:
+            raise SettingsError(f"{name}: there is no such setting, but {', '.join(sorted(known))}")
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)
