@@ -59,6 +59,43 @@ def test_a_stream_that_a_signal_cuts_has_no_end_id(start_service, number):
             assert json.loads(last.data)["status"] == 503
 
 
+async def test_an_answer_that_has_not_begun_at_a_shutdown_is_refused():
+    """The connection is told, and no flag outlives it: the app may be served again."""
+    from fastapi import Depends, FastAPI
+
+    from dual_mode_streaming import dual_mode, install
+    from dual_mode_streaming.testing import serving as served
+
+    entered, go_on, ran = asyncio.Event(), asyncio.Event(), []
+
+    async def slow() -> None:
+        entered.set()
+        await go_on.wait()
+
+    class Telling(StreamingProtocol):
+        def shutdown(self) -> None:
+            super().shutdown()
+            go_on.set()
+
+    app = FastAPI()
+    install(app)
+
+    @app.get("/", dependencies=[Depends(slow)])
+    @dual_mode
+    async def source():
+        ran.append(1)
+        yield 1
+
+    async with httpx.AsyncClient() as client:
+        async with served(app, http=Telling) as url:
+            asking = asyncio.create_task(client.get(url))
+            await entered.wait()
+        assert (await asking).status_code == 503
+        assert not ran
+        async with served(app, http=Telling) as url:
+            assert (await client.get(url)).json() == {"data": [1]}
+
+
 def test_a_batch_that_is_not_done_is_a_503(start_service):
     running = start_service("--log-level", "warning")
     address = httpx.URL(running.url)

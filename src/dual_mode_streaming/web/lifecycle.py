@@ -51,11 +51,12 @@ class Lifecycle:
 class Exchange:
     """One request and its answer, as far as the app around it wants to know."""
 
-    __slots__ = ("_lifecycle", "_owner", "negotiated")
+    __slots__ = ("_drained", "_lifecycle", "_owner", "negotiated")
 
     def __init__(self, lifecycle: Lifecycle | None) -> None:
         self._lifecycle = lifecycle
         self._owner: Owner | None = None
+        self._drained = False
         self.negotiated = False
 
     @property
@@ -65,8 +66,8 @@ class Exchange:
 
     @property
     def draining(self) -> bool:
-        """The app takes no new answers."""
-        return self._lifecycle is not None and self._lifecycle.draining
+        """The app, or this connection, takes no new answer."""
+        return self._drained or (self._lifecycle is not None and self._lifecycle.draining)
 
     @contextmanager
     def open(self, owner: Owner) -> Iterator[None]:
@@ -84,7 +85,8 @@ class Exchange:
             self._owner = None
 
     def drain(self) -> None:
-        """End the answer, if one is open: the server is shutting down."""
+        """End the answer, or refuse it if it has not begun: the server is shutting down."""
+        self._drained = True
         if self._owner is not None:
             self._owner.stop(End.DRAINING)
 

@@ -78,9 +78,11 @@ class Owner:
         # the generator's cleanup. Its context is a copy of the request's.
         self._task = task = asyncio.create_task(work)
         task.add_done_callback(self._wake)
+        cancelled = False
         try:
             await self._until_ended()
         except asyncio.CancelledError:
+            cancelled = True
             self.stop(End.CANCELLED)
             with anyio.CancelScope(shield=True):
                 while not (task.done() or self._abandoned):
@@ -96,7 +98,8 @@ class Owner:
                 self._watch.cancel()
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait({self._watch}, timeout=1)
-            self._report(task)
+            raises = not cancelled and (self.end is None or self.end.reader_is_there)
+            self._report(task, raises)
         if self.end is None or self.end.reader_is_there:
             if not task.done():
                 raise BrokenTransfer("the generator did not end, and its answer neither")
@@ -144,13 +147,13 @@ class Owner:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _report(self, task: asyncio.Task[None]) -> None:
+    def _report(self, task: asyncio.Task[None], raises: bool) -> None:
+        """Log what went wrong, unless `run` is about to raise it."""
         if not task.done():
             logger.error("a generator did not end on two cancellations and is abandoned: %r", task)
-        elif self.end is None or self.end.reader_is_there or task.cancelled():
-            pass  # `run` raises what there is
-        elif error := task.exception():
-            logger.error("a generator failed when it was ended: %s", self.end.value, exc_info=error)
+        elif not task.cancelled() and (error := task.exception()) and not raises:
+            why = (self.end or End.CANCELLED).value
+            logger.error("a generator failed when it was ended: %s", why, exc_info=error)
 
 
 @types.coroutine
