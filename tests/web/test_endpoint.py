@@ -68,6 +68,23 @@ async def test_names_that_are_local_where_the_function_is_made():
     assert json.loads((await get(app)).events[0].data) == {"a": 1}
 
 
+async def test_names_of_the_caller_mean_nothing_to_a_function_of_a_module():
+    Item = "not the Item of this module"  # noqa: F841
+
+    app = FastAPI()
+    app.get("/")(dual_mode(annotated))
+    assert json.loads((await get(app)).events[0].data) == {"n": 1}
+
+
+async def test_a_parameter_with_the_flags_name_may_be_something_else():
+    async def source(stream: str = "no bool") -> AsyncIterator[str]:
+        yield stream
+
+    app = FastAPI()
+    app.get("/")(dual_mode(source))
+    assert json.loads((await get(app, accept=None, query="stream=x")).body) == {"data": ["x"]}
+
+
 def test_a_name_that_is_nowhere_is_told_where_it_is_missed():
     async def source(amount: Decimal) -> AsyncIterator[int]:
         yield 1

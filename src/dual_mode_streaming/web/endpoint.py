@@ -154,6 +154,8 @@ def _endpoint(
     async def endpoint(**values: Any) -> Response:
         request, response = values[request_name], values[response_name]
         stream = None if flag_name is None else values.get(flag_name)
+        if not isinstance(stream, bool):  # a parameter of the function's own, by that name
+            stream = None
         for name in hidden:
             del values[name]
         source = function(**values)
@@ -196,14 +198,14 @@ def _resolved(function: Any, caller: Mapping[str, Any]) -> tuple[inspect.Signatu
 
     FastAPI resolves strings against the globals of the function it is given, and that is ours.
     """
+    plain = _undecorated(function)
+    # The caller's names mean something to a function that is made inside of it, and only to that.
+    local = dict(caller) if "<locals>" in plain.__qualname__ else None
     try:
-        hints = typing.get_type_hints(
-            _undecorated(function), localns=dict(caller), include_extras=True
-        )
+        hints = typing.get_type_hints(plain, localns=local, include_extras=True)
     except NameError as error:
         raise TypeError(
-            "dual_mode cannot resolve an annotation of "
-            f"{_undecorated(function).__qualname__}: {error}; "
+            f"dual_mode cannot resolve an annotation of {plain.__qualname__}: {error}; "
             "import the name where the function is defined, not only under TYPE_CHECKING"
         ) from error
     signature = inspect.signature(function)
