@@ -17,4 +17,4 @@ def test_a_snippet_runs(snippet):
 
 
 def test_there_are_snippets():
-    assert len(SNIPPETS) == 2
+    assert len(SNIPPETS) == 3

@@ -54,6 +54,7 @@ class Client:
         self.blocked = asyncio.Event()
         self.news = asyncio.Condition()
         self.task: asyncio.Task[None] | None = None
+        self.patience = 10.0  # seconds
 
     async def receive(self) -> dict[str, Any]:
         if self.chunks:
@@ -81,7 +82,7 @@ class Client:
 
     async def run(self) -> "Client":
         """The whole exchange."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(self.patience):
             await self.app(self.scope, self.receive, self.send)
         return self
 
@@ -91,14 +92,14 @@ class Client:
         self.task = asyncio.create_task(self.app(self.scope, self.receive, self.send))
         try:
             yield self
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(self.patience):
                 await self.task
         finally:
             self.task.cancel()
 
     async def until(self, text: bytes) -> None:
         """Wait until the body has `text`."""
-        async with asyncio.timeout(10), self.news:
+        async with asyncio.timeout(self.patience), self.news:
             await self.news.wait_for(lambda: text in self.body or self.task.done())
         assert text in self.body, self.body
 
@@ -127,6 +128,8 @@ class Client:
         return EventDecoder().feed(self.body)
 
 
-async def get(app: Any, path: str = "/", **kwargs: Any) -> Client:
+async def get(app: Any, path: str = "/", *, patience: float = 10.0, **kwargs: Any) -> Client:
     """The finished exchange."""
-    return await Client(app, path, **kwargs).run()
+    client = Client(app, path, **kwargs)
+    client.patience = patience
+    return await client.run()

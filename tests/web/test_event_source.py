@@ -1,6 +1,7 @@
 """What a plain EventSource sees: an end that ends, a cut that says so, heartbeats when idle."""
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -9,6 +10,7 @@ import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
 
 from dual_mode_streaming import dual_mode
+from dual_mode_streaming.testing import run_with_virtual_clock
 
 from .asgi import Client, get
 
@@ -103,52 +105,88 @@ async def test_retry_is_told_per_endpoint():
     assert answer.body.startswith(b"retry: 1234\nid: ")
 
 
+# --- heartbeats, on a virtual clock --------------------------------------------------------------
+
+
+def on_virtual_clock(test):
+    """The test's own loop, in which hours pass at once."""
+
+    @functools.wraps(test)
+    def run() -> None:
+        run_with_virtual_clock(test())
+
+    del run.__wrapped__  # or pytest would take it for a coroutine function
+    return run
+
+
+async def idle_for_a_minute() -> AsyncIterator[int]:
+    yield 1
+    await asyncio.sleep(61)
+    yield 2
+
+
+@on_virtual_clock
 async def test_heartbeats_go_out_while_the_source_is_idle_and_only_then():
-    go_on = asyncio.Event()
-
-    async def source() -> AsyncIterator[int]:
-        yield 1
-        await go_on.wait()
-        yield 2
-
-    client = Client(app_of(source, heartbeat=0.01))
-    async with client.running():
-        await client.until(b": ping\n: ping\n: ping\n")
-        go_on.set()
-    assert b": ping\n\n" not in client.body, "a strict client takes that for an event"
-    assert [event.data for event in client.events] == ["1", "2", '{"items":2}']
+    answer = await get(app_of(idle_for_a_minute), patience=100)
+    first, *middle, _ = answer.body.split(b": ping\n")
+    assert middle == [b""] * 3, "every 15 s, four times in a minute"
+    assert b": ping\n\n" not in answer.body, "a strict client takes that for an event"
+    assert first.endswith(b"data: 1\n\n")
+    assert [event.data for event in answer.events] == ["1", "2", '{"items":2}']
 
 
+@on_virtual_clock
 async def test_traffic_resets_the_heartbeat():
     async def source() -> AsyncIterator[int]:
-        for n in range(30):
-            await asyncio.sleep(0.002)
+        for n in range(100):
+            await asyncio.sleep(14)
             yield n
 
-    assert b"ping" not in (await get(app_of(source, heartbeat=0.05))).body
+    assert b"ping" not in (await get(app_of(source, grace=20), patience=2000)).body
 
 
-async def test_no_heartbeat_in_lines_or_where_there_is_none():
-    async def source() -> AsyncIterator[int]:
-        yield 1
-        await asyncio.sleep(0.03)
-        yield 2
+@on_virtual_clock
+async def test_the_heartbeat_is_set_per_endpoint_or_off():
+    assert (await get(app_of(idle_for_a_minute, heartbeat=1), patience=100)).body.count(
+        b": ping\n"
+    ) == 60
+    assert b"ping" not in (await get(app_of(idle_for_a_minute, heartbeat=None), patience=100)).body
 
-    assert b"ping" not in (await get(app_of(source, heartbeat=None))).body
-    lines = await get(app_of(source, heartbeat=0.005), accept="application/jsonl")
+
+@on_virtual_clock
+async def test_there_is_no_heartbeat_in_lines():
+    lines = await get(app_of(idle_for_a_minute), accept="application/jsonl", patience=100)
     assert lines.body == b"1\n2\n"
     assert all(message.get("body", b"x") for message in lines.messages[:-1])
 
 
+@on_virtual_clock
+async def test_a_slow_first_item_commits_after_the_grace_and_keeps_the_line_warm():
+    loop, moments = asyncio.get_running_loop(), []
+
+    async def slow() -> AsyncIterator[int]:
+        await asyncio.sleep(40)
+        yield 1
+
+    client = Client(app_of(slow))
+    client.patience = 100
+    send = client.send
+
+    async def noting(message):
+        moments.append(round(loop.time(), 3))
+        await send(message)
+
+    client.send = noting
+    await client.run()
+    # the head and a first heartbeat at 1 s, heartbeats each 15 s from there, item and end
+    assert moments == [1, 1, 16, 31, 40]
+
+
+@on_virtual_clock
 async def test_strict_clients_take_no_heartbeat_for_an_event():
     from httpx_sse._decoders import SSEDecoder
 
-    async def source() -> AsyncIterator[int]:
-        yield 1
-        await asyncio.sleep(0.03)
-        yield 2
-
-    body = (await get(app_of(source, heartbeat=0.005))).body
+    body = (await get(app_of(idle_for_a_minute), patience=100)).body
     assert b": ping\n" in body
     decoder = SSEDecoder()
     events = [decoder.decode(line) for line in body.decode().splitlines()]

@@ -1,5 +1,5 @@
 """For tests of streaming endpoints, ours and yours: a transport that really streams, clients that
-stall and abort, a real server, and assertions on events.
+stall and abort, a real server, a virtual clock, and assertions on events.
 
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -9,6 +9,7 @@ stall and abort, a real server, and assertions on events.
 """
 
 from dual_mode_streaming.testing.clients import RawClient
+from dual_mode_streaming.testing.clock import VirtualClockLoop, run_with_virtual_clock
 from dual_mode_streaming.testing.events import (
     assert_done,
     assert_error,
@@ -21,9 +22,11 @@ from dual_mode_streaming.testing.transport import StreamingTransport
 __all__ = [
     "RawClient",
     "StreamingTransport",
+    "VirtualClockLoop",
     "assert_done",
     "assert_error",
     "collect_events",
     "read_events",
+    "run_with_virtual_clock",
     "serving",
 ]

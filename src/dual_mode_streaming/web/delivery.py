@@ -247,7 +247,7 @@ class Delivery:
                 self._stall_timer = None
         if waited:  # room came, or the client went: the watch, which knows, goes first
             await asyncio.sleep(0)
-        self._last_sent = perf_counter()
+        self._last_sent = asyncio.get_running_loop().time()
 
     def _on_full(self) -> None:
         """Called before each wait for the connection: its buffers are full."""
@@ -291,7 +291,7 @@ class Delivery:
     def _on_timer(self) -> None:
         """The grace is over, or it is time to look whether the stream is idle."""
         interval = self._options.heartbeat
-        idle = perf_counter() - self._last_sent
+        idle = asyncio.get_running_loop().time() - self._last_sent
         due = interval is not None and idle >= interval * 0.999
         if self._committed and not due:
             self._arm(None if interval is None else interval - idle)
@@ -303,6 +303,8 @@ class Delivery:
 
     async def _send_beat(self) -> None:
         """Send the head of the response, or a heartbeat, while the source makes us wait."""
+        if self._sending:
+            return  # the source has made something at this very moment, and it is on its way
         began = self._committed
         if not began:
             await self._commit()
