@@ -6,9 +6,12 @@ The first question about an error is whose it is:
     ├── PeerError            the other side sent something we cannot serve or read
     │   ├── NotAcceptable        an Accept header that names nothing we have (406)
     │   └── EventTooLarge        an event above the decoder's cap
-    └── ServingError         our side could not give a whole answer
-        ├── BatchLimitExceeded   the batch answer would be too large or too slow
-        └── BrokenTransfer       a response was cut on purpose, so that nobody takes it for whole
+    ├── ServingError         our side could not give a whole answer
+    │   ├── BatchLimitExceeded   the batch answer would be too large or too slow
+    │   └── BrokenTransfer       a response was cut on purpose, so that nobody takes it for whole
+    └── StreamError          a stage of a pipeline could not go on
+        ├── StreamOverflow       a bound was reached, and its policy was to fail
+        └── SourceCancelled      a source was cancelled from within, or its producer was
 
 Misuse by the caller of this package is a plain ValueError or TypeError where it happens.
 """
@@ -23,6 +26,9 @@ __all__ = [
     "NotAcceptable",
     "PeerError",
     "ServingError",
+    "SourceCancelled",
+    "StreamError",
+    "StreamOverflow",
 ]
 
 
@@ -83,3 +89,22 @@ class BrokenTransfer(ServingError):
     Raised out of the ASGI application, because that is the one way to make every server close the
     connection without a final chunk. `__cause__` is what went wrong.
     """
+
+
+class StreamError(DualModeError):
+    """A stage of a pipeline could not go on."""
+
+
+class StreamOverflow(StreamError):
+    """A bound was reached, and the policy was to fail rather than to wait or to drop."""
+
+
+class SourceCancelled(StreamError):
+    """A source let a CancelledError out that nobody had sent it: its items are not whole.
+
+    That happens when it awaits something that was cancelled elsewhere. As a CancelledError it would
+    cancel the reader, who has done nothing, or pass for an end that was asked for.
+    """
+
+    def __init__(self, message: str = "a source was cancelled before its end") -> None:
+        super().__init__(message)

@@ -105,7 +105,7 @@ async def test_one_sampler_serves_all_readers_and_stops_after_the_last():
             seen = {(await anext(reader)).data for reader in readers}
             assert len(seen) == 1
             samplers = [
-                task for task in asyncio.all_tasks() if "HostFeed._sample" in repr(task.get_coro())
+                task for task in asyncio.all_tasks() if task.get_name() == "pump of _samples"
             ]
             assert len(samplers) == 1
         await asyncio.wait(samplers, timeout=1)

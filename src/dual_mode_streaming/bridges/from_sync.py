@@ -7,7 +7,7 @@ iterator closed: a generator that is closed while it runs raises ValueError and 
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar, cast
 
 __all__ = ["from_sync"]
@@ -25,11 +25,14 @@ class from_sync(AsyncIterator[T], Generic[T]):
     """An async iterator over `iterable`, which is iterated in threads, one `next()` at a time.
 
     Every `next()`, and the close, runs in one copy of the caller's context, so contextvars that a
-    generator sets are there when it goes on. What `next()` raises is raised here.
+    generator sets are there when it goes on.
 
-    Close it with `aclose()` or `async with` unless it ran to its end; that closes a generator (runs
-    its `finally`) in a thread, and waits for it. Cancelling an `anext` waits for the `next()` that
-    runs; a second cancellation does not.
+    Bound: nothing is pulled before it is asked for.
+    On error: what `next()` raises is raised here.
+    On early exit: `aclose()` or `async with` closes a generator (runs its `finally`) in a thread,
+    and waits for it. So does the cancellation of an `anext`: it waits until the `next()` that runs
+    returns, closes, and is raised then. A second cancellation does not wait; the generator is
+    closed all the same, when it can be.
     """
 
     def __init__(self, iterable: Iterable[T]) -> None:
@@ -44,7 +47,15 @@ class from_sync(AsyncIterator[T], Generic[T]):
     async def __anext__(self) -> T:
         if self._closed:
             raise StopAsyncIteration
-        item = await self._in_thread(self._next)
+        job = self._in_thread(self._next)
+        done = asyncio.wrap_future(job)
+        try:
+            item = await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await self._close_after(job)
+            if not done.cancelled():
+                done.exception()  # seen; the cancellation says more
+            raise
         if item is _END:
             self._closed = True
             raise StopAsyncIteration
@@ -53,9 +64,7 @@ class from_sync(AsyncIterator[T], Generic[T]):
     async def aclose(self) -> None:
         """Close the iterator, in a thread; nothing happens the second time."""
         if not self._closed:
-            self._closed = True
-            if (close := getattr(self._iterator or self._iterable, "close", None)) is not None:
-                await self._in_thread(close)
+            await self._close_after(None)
 
     async def __aenter__(self) -> "from_sync[T]":
         return self
@@ -68,14 +77,29 @@ class from_sync(AsyncIterator[T], Generic[T]):
             self._iterator = iter(self._iterable)
         return next(self._iterator, _END)
 
-    async def _in_thread(self, function: Callable[[], Any]) -> Any:
-        job = _THREADS.submit(self._context.run, function)
-        done = asyncio.wrap_future(job)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            if not job.cancel():  # it runs, and cannot be stopped: wait for it
-                await asyncio.wait({done})
-                if not done.cancelled():
-                    done.exception()  # seen; the cancellation says more
-            raise
+    def _in_thread(self, function: Callable[[], Any]) -> "Future[Any]":
+        return _THREADS.submit(self._context.run, function)
+
+    async def _close_after(self, job: "Future[Any] | None") -> None:
+        """Close the iterator when the job that may run is done, whoever waits for that."""
+        self._closed = True
+        close = getattr(self._iterator or self._iterable, "close", None)
+        closed: Future[None] = Future()
+
+        def close_now() -> None:
+            try:
+                if close is not None:
+                    close()
+            except BaseException as error:
+                closed.set_exception(error)
+            else:
+                closed.set_result(None)
+
+        def in_thread(_: object) -> None:
+            self._in_thread(close_now)
+
+        if job is None or job.cancel():
+            in_thread(None)
+        else:
+            job.add_done_callback(in_thread)
+        await asyncio.shield(asyncio.wrap_future(closed))

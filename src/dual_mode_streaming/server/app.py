@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, first, install
-from dual_mode_streaming.server.feed import HostFeed, Sample
+from dual_mode_streaming.server.feed import Sample, host_feed
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web.lifecycle import lifecycle_of
 
@@ -41,7 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="One async generator, answered as batch JSON or as Server-Sent Events.",
     )
     install(app, **settings.response_options())
-    feed = HostFeed()
+    feed = host_feed()
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
 
     @app.get("/data", summary="Count, item by item")
@@ -64,8 +64,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @app.get("/events", summary="This host's load, live")
     @dual_mode(fold=newest, feed=True, retry=1000)
     async def events() -> AsyncIterator[Sample]:
-        async for sample in feed.read():
-            yield sample
+        async with feed.subscribe() as samples:
+            async for sample in samples:
+                yield sample
 
     @app.get("/healthz", summary="Is the process alive?")
     async def healthz() -> Health:

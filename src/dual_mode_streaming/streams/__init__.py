@@ -1,0 +1,76 @@
+"""Operators on async streams that keep their promises: bounded, fair, closed on every exit.
+
+    async with merge(heartbeat(prices, 15, beat), alerts) as items:
+        async for item in items:
+            ...
+
+Every operator takes async iterables and gives a `Stream`. It owns what it takes: the docstring of
+each says its bound, what happens on an error and on an early exit, and who closes what.
+"""
+
+from dual_mode_streaming.errors import SourceCancelled, StreamError, StreamOverflow
+from dual_mode_streaming.streams.broadcast import Broadcast
+from dual_mode_streaming.streams.buffers import BufferedStream, Overflow, buffer
+from dual_mode_streaming.streams.combine import concat, merge, split, zip
+from dual_mode_streaming.streams.processors import EachProcessor, Processor, each
+from dual_mode_streaming.streams.scope import Stream
+from dual_mode_streaming.streams.sources import (
+    END,
+    Emitter,
+    dequeue,
+    endless_stream,
+    from_callback,
+    stream_content,
+)
+from dual_mode_streaming.streams.timing import (
+    batched,
+    deadline,
+    heartbeat,
+    idle_timeout,
+    pace,
+    throttle,
+)
+from dual_mode_streaming.streams.transforms import (
+    enqueue,
+    filter,
+    gather_stream,
+    gather_text,
+    map,
+    take,
+)
+
+__all__ = [
+    "END",
+    "Broadcast",
+    "BufferedStream",
+    "EachProcessor",
+    "Emitter",
+    "Overflow",
+    "Processor",
+    "SourceCancelled",
+    "Stream",
+    "StreamError",
+    "StreamOverflow",
+    "batched",
+    "buffer",
+    "concat",
+    "deadline",
+    "dequeue",
+    "each",
+    "endless_stream",
+    "enqueue",
+    "filter",
+    "from_callback",
+    "gather_stream",
+    "gather_text",
+    "heartbeat",
+    "idle_timeout",
+    "map",
+    "merge",
+    "pace",
+    "split",
+    "stream_content",
+    "take",
+    "throttle",
+    "zip",
+]

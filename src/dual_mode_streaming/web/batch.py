@@ -8,10 +8,10 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 
-from dual_mode_streaming.errors import BatchLimitExceeded
+from dual_mode_streaming.errors import BatchLimitExceeded, SourceCancelled
 from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.sse import dumps, escape_line_separators
-from dual_mode_streaming.web.delivery import SourceCancelled, close_source
+from dual_mode_streaming.web.delivery import close_source
 from dual_mode_streaming.web.options import Options
 from dual_mode_streaming.web.owner import End, Owner, drive
 from dual_mode_streaming.web.turns import Turns
@@ -84,7 +84,7 @@ class Batch:
             await drive(self._make(), self._owner.watch)
         except asyncio.CancelledError as cancelled:
             if self._owner.end is None:
-                raise SourceCancelled("the generator raised CancelledError") from cancelled
+                raise SourceCancelled() from cancelled
             self._raise_the_end()
             raise
         finally:

@@ -12,13 +12,13 @@ from typing import Any, Final, Protocol
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Send
 
-from dual_mode_streaming.errors import BrokenTransfer
+from dual_mode_streaming.errors import BrokenTransfer, SourceCancelled
 from dual_mode_streaming.web.options import Options
 from dual_mode_streaming.web.owner import End, Owner, drive, logger
 from dual_mode_streaming.web.problems import problem, problem_of
 from dual_mode_streaming.web.turns import Turns
 
-__all__ = ["Delivery", "Frames", "SourceCancelled", "close_source"]
+__all__ = ["Delivery", "Frames", "close_source"]
 
 FLUSH_BYTES: Final = 16 * 1024
 """So many bytes leave even if more items are ready."""
@@ -36,14 +36,6 @@ class Frames(Protocol):
     def item(self, item: Any) -> bytes: ...
     def done(self) -> bytes: ...
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes | None: ...
-
-
-class SourceCancelled(RuntimeError):
-    """The generator let a CancelledError out that nobody had sent it.
-
-    That happens when it awaits something that was cancelled elsewhere. It is a failure: as a
-    cancellation it would pass for an end that was asked for.
-    """
 
 
 class Delivery:
@@ -147,7 +139,7 @@ class Delivery:
         except asyncio.CancelledError as cancelled:
             error = cancelled
             if self._owner.end is None:
-                error = SourceCancelled("the generator raised CancelledError")
+                error = SourceCancelled()
                 error.__cause__ = cancelled
         except Exception as exception:
             error = exception
