@@ -18,7 +18,7 @@ T = TypeVar("T")
 # application, and streams that block in `next()` for seconds would starve it.
 _THREADS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="from_sync")
 
-_END: Any = object()  # never leaves this file: a StopIteration cannot be set on a future
+_END: Any = object()  # never leaves this file
 
 
 class from_sync(AsyncIterator[T], Generic[T]):
@@ -78,7 +78,7 @@ class from_sync(AsyncIterator[T], Generic[T]):
         return next(self._iterator, _END)
 
     def _in_thread(self, function: Callable[[], Any]) -> "Future[Any]":
-        return _THREADS.submit(self._context.run, function)
+        return _THREADS.submit(self._context.run, _guarded, function)
 
     async def _close_after(self, job: "Future[Any] | None") -> None:
         """Close the iterator when the job that may run is done, whoever waits for that."""
@@ -103,3 +103,10 @@ class from_sync(AsyncIterator[T], Generic[T]):
         else:
             job.add_done_callback(in_thread)
         await asyncio.shield(asyncio.wrap_future(closed))
+
+
+def _guarded(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except StopIteration as error:  # asyncio's futures refuse it, and would never be done
+        raise RuntimeError("the iterable raised StopIteration where it must not") from error

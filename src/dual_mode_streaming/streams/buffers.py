@@ -150,6 +150,9 @@ class Held(Sink, Generic[T]):
         self._coalesce = coalesce
         self._had_its_turn = False
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def put(self, item: T) -> None:
         """Take an item in, as the policy says. May raise StreamOverflow."""
         size = self._size_of(item)

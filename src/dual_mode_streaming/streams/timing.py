@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-from dual_mode_streaming.streams.buffers import BufferedStream, Overflow, buffer
+from dual_mode_streaming.streams.buffers import BufferedStream, Held, Losses, Overflow
 from dual_mode_streaming.streams.handoff import Handoff, read
 from dual_mode_streaming.streams.scope import Pumps, Scope, Sink, Stream
 
@@ -23,6 +23,11 @@ T = TypeVar("T")
 B = TypeVar("B")
 
 sleep = asyncio.sleep
+
+
+def _check(seconds: float, name: str = "seconds", least: float = 1e-9) -> None:
+    if not seconds >= least:  # so that NaN is refused, too
+        raise ValueError(f"{name} must be {'above' if least else 'at least'} 0, not {seconds}")
 
 
 async def _wait_for_news(sink: Sink, seconds: float) -> bool:
@@ -53,6 +58,8 @@ def idle_timeout(stream: AsyncIterable[T], seconds: float, *, maxsize: int = 64)
     On early exit: the stream is closed by the task that read it.
     """
 
+    _check(seconds)
+
     async def wait(handoff: Handoff[T]) -> None:
         if not await _wait_for_news(handoff, seconds) and not handoff.items:
             raise TimeoutError(f"no item for {seconds:g} s")
@@ -72,6 +79,8 @@ def heartbeat(
     its own.
     """
 
+    _check(seconds)
+
     async def wait(handoff: Handoff[T | B]) -> None:
         if not await _wait_for_news(handoff, seconds) and not handoff.items:
             handoff.append(beat())
@@ -88,6 +97,7 @@ def deadline(stream: AsyncIterable[T], seconds: float, *, maxsize: int = 64) -> 
 
     Bound, errors and early exit as with `buffer`.
     """
+    _check(seconds)
     pumps = Pumps(stream)
     handoff = Handoff(pumps, [stream], maxsize)
 
@@ -121,6 +131,7 @@ def pace(stream: AsyncIterable[T], seconds: float) -> Stream[T]:
     On error: it is raised as it is, at once.
     On early exit: the stream is closed, by whoever closes this one.
     """
+    _check(seconds)
     scope = Scope(stream)
 
     async def items() -> AsyncGenerator[T, None]:
@@ -143,8 +154,28 @@ def throttle(stream: AsyncIterable[T], seconds: float) -> BufferedStream[T]:
     On error: what waits is delivered, then the error is raised as it is.
     On early exit: the stream is closed by the task that read it.
     """
-    newest = buffer(stream, 1, overflow=Overflow.DROP_OLDEST)
-    return BufferedStream(aiter(pace(newest, seconds)), Scope(newest), newest.losses)
+    _check(seconds)
+    pumps, losses = Pumps(stream), Losses()
+    held: Held[T] = Held(1, None, Overflow.DROP_OLDEST, losses)
+
+    async def run() -> AsyncGenerator[T, None]:
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        async with pumps, aclosing(held.read()) as newest:
+            pumps.pump(stream, held, 1, held.room)
+            while True:
+                while (early := due - clock()) > 0 and not held.done:
+                    await _wait_for_news(held, early)
+                if early > 0 and held:
+                    await sleep(early)
+                try:
+                    item = await anext(newest)
+                except StopAsyncIteration:
+                    return
+                due = clock() + seconds
+                yield item
+
+    return BufferedStream(run(), pumps, losses)
 
 
 def batched(stream: AsyncIterable[T], n: int, max_wait: float | None = None) -> Stream[list[T]]:
@@ -159,7 +190,9 @@ def batched(stream: AsyncIterable[T], n: int, max_wait: float | None = None) -> 
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
-    if max_wait is None:
+    if max_wait is not None:
+        _check(max_wait, "max_wait", 0)
+    else:
         scope = Scope(stream)
         return Stream(_batched(scope, stream, n), scope)
     pumps = Pumps(stream)
