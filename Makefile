@@ -3,8 +3,9 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.set-up
+BENCH := .venv-bench/.set-up
 
-.PHONY: help setup serve test test-full lint format screenshots lock clean
+.PHONY: help setup serve test test-full lint format bench soak-streams screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,15 +36,31 @@ format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(BENCH): benchmarks/requirements.txt $(STAMP)
+	@echo 'bench: installing the peers into .venv-bench' >&2
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-bench
+	@$(BIN)/uv pip install --quiet --python .venv-bench/bin/python -r benchmarks/requirements.txt
+	@$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --no-deps --editable .
+	@touch $@
+
+bench: $(BENCH)  ## measure beside the peers, as ratios (ROUNDS=7)
+	.venv-bench/bin/python benchmarks/operators.py --rounds $(or $(ROUNDS),7)
+
+soak-streams: $(STAMP)  ## random pipelines under random ends (SECONDS=600); nothing may be left
+	$(BIN)/python -m tests.streams.soak $(or $(SECONDS),600)
+
 screenshots: $(STAMP)  ## draw docs/playground.png from the running service
 	@scripts/system-packages
 	$(BIN)/python scripts/screenshots.py
 
-lock: $(STAMP)  ## pin the newest versions of all dependencies in requirements.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --no-emit-index-url \
-	  --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-	  --python-version 3.11 pyproject.toml -o requirements.txt
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url \
+	--no-emit-find-links --no-annotate --custom-compile-command "make lock" --python-version 3.11 \
+	pyproject.toml
+
+lock: $(STAMP)  ## pin the newest versions of all dependencies
+	$(COMPILE) --extra server --extra dev -o requirements.txt
+	$(COMPILE) --extra bench -c requirements.txt -o benchmarks/requirements.txt
 
 clean:  ## remove what the other commands have made
-	rm -rf .venv dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf .venv .venv-bench dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

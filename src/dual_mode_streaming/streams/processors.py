@@ -1,7 +1,7 @@
 """Processors: functions from stream to stream, chained with `+` and side by side with `//`."""
 
 import functools
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar, overload
 
@@ -23,7 +23,7 @@ class Processor(Generic[A, B]):
     """A function that takes a stream and gives one; an async generator function most often.
 
         @Processor
-        async def shout(words: AsyncIterable[str]) -> AsyncIterator[str]:
+        async def shout(words: AsyncIterator[str]) -> AsyncIterator[str]:
             async for word in words:
                 yield word.upper()
 
@@ -37,7 +37,7 @@ class Processor(Generic[A, B]):
     after the function's own generator, and by the same task.
     """
 
-    def __init__(self, function: Callable[[AsyncIterable[A]], AsyncIterable[B]]) -> None:
+    def __init__(self, function: Callable[[AsyncIterator[A]], AsyncIterable[B]]) -> None:
         self._stages: tuple[Transform, ...] = (function,)
         functools.update_wrapper(self, function, updated=())
 
@@ -50,25 +50,25 @@ class Processor(Generic[A, B]):
             async with scope:
                 last: AsyncIterable[Any] = stream
                 for stage in self._stages:
-                    last = scope.own(stage(last))
+                    last = scope.own(owned(stage(last)))
                 async for item in scope.open(last):
                     yield item
 
         return Stream(items(), scope)
 
-    def __add__(self, other: Callable[[AsyncIterable[B]], AsyncIterable[C]]) -> "Processor[A, C]":
+    def __add__(self, other: Callable[[AsyncIterator[B]], AsyncIterable[C]]) -> "Processor[A, C]":
         return _chain(self, other)
 
-    def __radd__(self, other: Callable[[AsyncIterable[C]], AsyncIterable[A]]) -> "Processor[C, B]":
+    def __radd__(self, other: Callable[[AsyncIterator[C]], AsyncIterable[A]]) -> "Processor[C, B]":
         return _chain(other, self)
 
     def __floordiv__(
-        self, other: Callable[[AsyncIterable[A]], AsyncIterable[C]]
+        self, other: Callable[[AsyncIterator[A]], AsyncIterable[C]]
     ) -> "Processor[A, B | C]":
         return _side_by_side(self, other)
 
     def __rfloordiv__(
-        self, other: Callable[[AsyncIterable[A]], AsyncIterable[C]]
+        self, other: Callable[[AsyncIterator[A]], AsyncIterable[C]]
     ) -> "Processor[A, B | C]":
         return _side_by_side(other, self)
 
@@ -89,7 +89,7 @@ class EachProcessor(Processor[A, B]):
         self._concurrency = concurrency
 
     def __floordiv__(
-        self, other: Callable[[AsyncIterable[A]], AsyncIterable[C]]
+        self, other: Callable[[AsyncIterator[A]], AsyncIterable[C]]
     ) -> "Processor[A, B | C]":
         if not isinstance(other, EachProcessor):
             return super().__floordiv__(other)

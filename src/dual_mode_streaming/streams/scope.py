@@ -74,7 +74,8 @@ class Stream(AsyncIterator[T_co]):
 
         A RuntimeError if another task is waiting for an item: cancel that one, it closes.
         """
-        if getattr(self._items, "ag_running", False):
+        # After an aclose that was cancelled, ag_running stays true; the frame is gone, though.
+        if getattr(self._items, "ag_running", False) and getattr(self._items, "ag_frame", None):
             raise RuntimeError("another task reads this stream: cancel that task instead")
         try:
             await self._items.aclose()

@@ -1,7 +1,7 @@
 """One stream in, one out, in the reader's own task; and the sinks, where a stream ends."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from types import CoroutineType
 from typing import Any, TypeVar, overload
 
@@ -80,8 +80,8 @@ def take(stream: AsyncIterable[T], n: int) -> Stream[T]:
     return Stream(items(), scope)
 
 
-def owned(stream: AsyncIterable[T]) -> AsyncIterable[T]:
-    """The same stream as one that may be closed by several, and is closed once."""
+def owned(stream: AsyncIterable[T]) -> AsyncIterator[T]:
+    """The same stream as an iterator that may be closed by several, and is closed once."""
     if isinstance(stream, (Stream, AsyncGenerator)):
         return stream
     scope = Scope(stream)
