@@ -60,13 +60,19 @@ def test_no_file_names_a_registry_or_a_place_of_one_machine():
     assert not found
 
 
-def test_every_requirement_is_pinned_and_fits_the_package():
-    text = (ROOT / "requirements.txt").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("file", "extras"),
+    [("requirements.txt", ["server", "dev"]), ("benchmarks/requirements.txt", ["server", "bench"])],
+)
+def test_every_requirement_is_pinned_and_fits_the_package(file, extras):
+    text = (ROOT / file).read_text("utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert not [line for line in lines if not re.match(r"[a-z0-9._-]+==\S+( ; .+)?$", line)]
     pinned = dict(line.split(" ")[0].split("==") for line in lines)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    optional = project["optional-dependencies"]
+    assert set(optional) == {"server", "dev", "bench"}
+    groups = [project["dependencies"], *(optional[extra] for extra in extras)]
     for requirement in map(Requirement, itertools.chain(*groups)):
         name = requirement.name.lower().replace("_", "-")
         if name != project["name"]:
