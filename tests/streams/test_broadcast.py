@@ -1,6 +1,7 @@
 """One producer, many subscribers: each has its own bound, and none harms another."""
 
 import asyncio
+import contextvars
 import gc
 import itertools
 
@@ -266,5 +267,37 @@ def test_a_thousand_subscribers_one_of_them_asleep():
             readers = [gather_stream(cast.subscribe()) for _ in range(1000)]
             assert all(got == list(range(200)) for got in await asyncio.gather(*readers))
             assert await gather_stream(asleep) == list(range(190, 200))
+
+    play("asyncio", program)
+
+
+def test_the_producer_runs_in_the_context_of_the_broadcast_not_of_its_first_reader():
+    user = contextvars.ContextVar("user", default="nobody")
+
+    async def samples():
+        yield user.get()
+
+    async def program():
+        cast = Broadcast(samples, stop_after_last=True)
+        user.set("the first reader")
+        assert await gather_stream(cast.subscribe()) == ["nobody"]
+
+    play("asyncio", program)
+
+
+def test_a_function_that_makes_no_stream_fails_its_subscribers_and_hangs_none():
+    def make():
+        made.append(1)
+        raise Boom
+
+    made = []
+
+    async def program():
+        cast = Broadcast(make, stop_after_last=True)
+        assert made == []
+        readers = [gather_stream(cast.subscribe()) for _ in range(3)]
+        ends = await asyncio.gather(*readers, return_exceptions=True)
+        assert [type(end) for end in ends] == [Boom] * 3
+        assert made == [1]
 
     play("asyncio", program)

@@ -183,6 +183,11 @@ def test_an_error_of_an_item_comes_in_its_place_and_cancels_the_others():
     assert sorted(cancelled)[:2] == [2, 3]
 
 
+def test_a_function_that_is_not_async_is_told_so():
+    with pytest.raises(TypeError, match=r"each\(\) takes an async function .* gave a str: 'A'"):
+        result_of(each(str.upper))
+
+
 def test_a_concurrency_below_one_is_refused():
     with pytest.raises(ValueError, match="concurrency must be at least 1, not 0"):
         each(lambda item: item, concurrency=0)

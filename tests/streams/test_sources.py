@@ -174,6 +174,29 @@ async def test_callbacks_of_any_thread_become_a_stream():
     assert not threads[0].is_alive()
 
 
+async def test_a_thread_that_is_faster_than_the_loop_fills_no_queue_but_the_bounded_one():
+    def register(emit):
+        for n in range(100_000):
+            emit(n)
+        emit.close()
+
+    stream = from_callback(
+        lambda emit: run_in_thread(register, emit), overflow=Overflow.DROP_OLDEST
+    )
+    loop = asyncio.get_running_loop()
+    async with stream:
+        await anext(stream)  # the thread has run to its end by now
+        assert len(loop._ready) < 10
+        assert [item async for item in stream][-1] == 99_999
+    assert stream.dropped >= 100_000 - 65
+
+
+def run_in_thread(function, *args):
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    thread.join()
+
+
 def test_callbacks_that_are_too_fast_fail_or_drop_as_told():
     async def program():
         def register(emit):

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Response
 from fastapi.responses import JSONResponse
 
 from dual_mode_streaming import BrokenTransfer, dual_mode, install
+from dual_mode_streaming.errors import SourceCancelled
 
 from .asgi import Client, get
 
@@ -230,7 +231,7 @@ async def test_a_cancellation_that_nobody_sent_is_a_failure_and_no_clean_end():
     app = FastAPI()
     app.get("/")(dual_mode(source))
     assert (await get(app)).events[-1].event == "error"
-    with pytest.raises(RuntimeError, match="CancelledError"):
+    with pytest.raises(SourceCancelled):
         await get(app, accept="application/json")
 
 

@@ -1,5 +1,6 @@
 """`Broadcast`: one producer for any number of subscribers who come and go."""
 
+import contextvars
 from collections.abc import AsyncIterable, Callable
 from typing import Generic, TypeVar
 
@@ -15,8 +16,9 @@ class Broadcast(Generic[T]):
     """Gives the items of one source to any number of subscribers, each as fast as it reads.
 
     In: a stream, or a function that makes one. The source is started when a subscriber first reads,
-    and read by one task. With `stop_after_last` it is closed when the last subscriber leaves; if it
-    was given as a function, the next subscriber starts it anew. Otherwise it runs on.
+    and read by one task, in the context in which the broadcast was made. With `stop_after_last` it
+    is closed when the last subscriber leaves; if it was given as a function, the next subscriber
+    starts it anew. Otherwise it runs on.
 
     Bound: a subscriber that is `maxsize` items behind loses the oldest, or what `overflow` says.
     One that is slow or fails harms nobody; only BLOCK makes the producer, and so all, wait for it.
@@ -37,13 +39,14 @@ class Broadcast(Generic[T]):
     ) -> None:
         if maxsize < 1 or history < 0:
             raise ValueError("maxsize must be at least 1, and history not negative")
-        self._make = None if isinstance(source, AsyncIterable) else source
+        self._source = source
         self._maxsize = maxsize
         self._overflow = overflow
         self._history = history
         self._stop_after_last = stop_after_last
         self._closed = False
-        self._fanout = self._new_fanout(source if isinstance(source, AsyncIterable) else source())
+        self._context = contextvars.copy_context()  # not that of the reader who happens to be first
+        self._fanout = self._new_fanout()
 
     @property
     def subscribers(self) -> int:
@@ -64,8 +67,9 @@ class Broadcast(Generic[T]):
 
         Close it to leave. One that is dropped without being read leaves too.
         """
-        if self._fanout.abandoned and self._make is not None and not self._closed:
-            self._fanout = self._new_fanout(self._make())
+        gone = self._fanout.abandoned and not self._closed
+        if gone and not isinstance(self._source, AsyncIterable):
+            self._fanout = self._new_fanout()
         return self._fanout.subscribe(
             self._maxsize if maxsize is None else maxsize,
             self._overflow if overflow is None else overflow,
@@ -86,5 +90,10 @@ class Broadcast(Generic[T]):
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
-    def _new_fanout(self, source: AsyncIterable[T]) -> Fanout[T]:
-        return Fanout(source, history=self._history, stop_after_last=self._stop_after_last)
+    def _new_fanout(self) -> Fanout[T]:
+        return Fanout(
+            self._source,
+            history=self._history,
+            stop_after_last=self._stop_after_last,
+            context=self._context.copy(),
+        )

@@ -175,6 +175,12 @@ class Held(Sink, Generic[T]):
         self._items.append((item, size))
         self._bytes += size
 
+    def take(self) -> T:
+        """The oldest item."""
+        item, size = self._items.popleft()
+        self._bytes -= size
+        return item
+
     def room(self) -> int:
         """How many items a pump may pull."""
         if self._overflow is Overflow.BLOCK:
@@ -194,8 +200,7 @@ class Held(Sink, Generic[T]):
             if on_drop is not None and (count := self._losses.tell()):
                 yield on_drop(count)
             elif self._items:
-                item, size = self._items.popleft()
-                self._bytes -= size
+                item = self.take()
                 if self.blocked:
                     self.unblock()
                 yield item

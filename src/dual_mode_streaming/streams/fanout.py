@@ -1,6 +1,7 @@
 """From one pump to many readers: each has its own place in one shared list."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextvars import Context
 from operator import length_hint
 from typing import Generic, TypeVar
 
@@ -28,7 +29,12 @@ class Fanout(Sink, Generic[T]):
     """What one pump has pulled, as long as a reader may still ask for it."""
 
     def __init__(
-        self, source: AsyncIterable[T], *, history: int = 0, stop_after_last: bool = True
+        self,
+        source: AsyncIterable[T] | Callable[[], AsyncIterable[T]],
+        *,
+        history: int = 0,
+        stop_after_last: bool = True,
+        context: Context | None = None,
     ) -> None:
         super().__init__()
         self.items: list[T] = []
@@ -38,7 +44,9 @@ class Fanout(Sink, Generic[T]):
         self.done = False
         self.abandoned = False  # the last reader has left, and the source with it
         self._source = source
-        self._pumps = Pumps(source)
+        self._pumps = Pumps(context=context)
+        if isinstance(source, AsyncIterable):
+            self._pumps.own(source)
         self._started = False
         self._history = history
         self._stop_after_last = stop_after_last
@@ -85,7 +93,13 @@ class Fanout(Sink, Generic[T]):
         """Start the pump, if it is not running."""
         if not self._started and not self.abandoned:
             self._started = True
-            self._pumps.pump(self._source, self, 1, self.room)
+            try:
+                source = self._source if isinstance(self._source, AsyncIterable) else self._source()
+            except Exception as error:
+                self.fail(error)
+                self.ended()
+            else:
+                self._pumps.pump(source, self, 1, self.room)
 
     def room(self) -> int:
         """How many items the pump may pull: as many as the slowest who blocks has room for."""

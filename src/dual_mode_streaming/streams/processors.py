@@ -156,9 +156,14 @@ def each(function: Any = None, *, concurrency: int = 16) -> Any:
 
 async def _results(function: Callable[[Any], Any], item: Any) -> AsyncGenerator[Any, None]:
     made = function(item)
-    if not isinstance(made, AsyncIterable):
+    if isinstance(made, Awaitable):
         yield await made
         return
+    if not isinstance(made, AsyncIterable):
+        raise TypeError(
+            f"each() takes an async function or async generator function; this one gave a"
+            f" {type(made).__name__}: {made!r}"
+        )
     scope = Scope(made)
     async with scope:
         async for result in scope.open(made):

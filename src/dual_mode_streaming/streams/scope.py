@@ -13,6 +13,7 @@ No other file of the streams spawns tasks.
 """
 
 import asyncio
+import contextvars
 import logging
 import types
 from collections.abc import (
@@ -182,8 +183,11 @@ class Sink:
 class Pumps(Scope):
     """A scope whose sources are read by tasks of their own, each into a sink."""
 
-    def __init__(self, *sources: AsyncIterable[Any]) -> None:
+    def __init__(
+        self, *sources: AsyncIterable[Any], context: contextvars.Context | None = None
+    ) -> None:
         super().__init__(*sources)
+        self._context = context  # of the pumps; else that of whoever starts them
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._closing = False
@@ -196,7 +200,7 @@ class Pumps(Scope):
         self.own(source)
         name = getattr(source, "__qualname__", type(source).__name__)
         task = asyncio.get_running_loop().create_task(
-            self._pump(source, sink, free, room), name=f"pump of {name}"
+            self._pump(source, sink, free, room), name=f"pump of {name}", context=self._context
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -120,42 +120,60 @@ class Emitter(Generic[T]):
     After the end, and after the stream was closed, all three do nothing.
     """
 
-    def __init__(self, held: Held[T]) -> None:
+    def __init__(self, held: "_LockedHeld[T]") -> None:
         self._held = held
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
+        self._news_is_on_its_way = False
 
     def __call__(self, item: T) -> None:
-        self._in_loop(self._put, item)
+        with self._held.lock:
+            if not self._held.done:
+                try:
+                    self._held.put(item)
+                except BaseException as error:
+                    self._held.fail(error)
+                    self._held.done = True
+        self._tell()
 
     def close(self) -> None:
         """The end: nothing further comes."""
-        self._in_loop(self._end, None)
+        self._end(None)
 
     def fail(self, error: BaseException) -> None:
         """The end, by an error, which the reader gets after what came before it."""
-        self._in_loop(self._end, error)
-
-    def _in_loop(self, function: Callable[[Any], None], argument: Any) -> None:
-        if threading.get_ident() == self._thread:
-            function(argument)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, argument)
-
-    def _put(self, item: T) -> None:
-        if not self._held.done:
-            try:
-                self._held.put(item)
-            except BaseException as error:
-                self._end(error)
-            else:
-                self._held.wake()
+        self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
-        if not self._held.done:
-            if error is not None:
+        with self._held.lock:
+            if not self._held.done and error is not None:
                 self._held.fail(error)
-            self._held.ended()
+            self._held.done = True
+        self._tell()
+
+    def _tell(self) -> None:
+        # One call is under way at most, however fast the callbacks are: what waits is in `held`.
+        if not self._news_is_on_its_way:
+            self._news_is_on_its_way = True
+            try:
+                self._loop.call_soon_threadsafe(self._wake)
+            except RuntimeError:
+                pass  # the loop is closed: nobody reads
+
+    def _wake(self) -> None:
+        self._news_is_on_its_way = False
+        self._held.wake()
+
+
+class _LockedHeld(Held[T]):
+    """Items on hold that come from other threads."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.lock = threading.RLock()
+
+    def take(self) -> T:
+        with self.lock:
+            return super().take()
 
 
 def from_callback(
@@ -181,7 +199,9 @@ def from_callback(
     if overflow is Overflow.BLOCK:
         raise ValueError("a callback cannot be made to wait: choose another overflow than BLOCK")
     losses = Losses()
-    held = Held(maxsize, max_bytes, overflow, losses, size_of=size_of, coalesce=coalesce)
+    held: _LockedHeld[T] = _LockedHeld(
+        maxsize, max_bytes, overflow, losses, size_of=size_of, coalesce=coalesce
+    )
 
     async def run() -> AsyncGenerator[T, None]:
         unregister = register(Emitter(held))

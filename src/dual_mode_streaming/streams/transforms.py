@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from types import CoroutineType
 from typing import Any, TypeVar, overload
 
 from dual_mode_streaming.errors import SourceCancelled
@@ -32,7 +31,7 @@ def map(stream: AsyncIterable[Any], function: Callable[[Any], Any]) -> Stream[An
         async with scope:
             async for item in scope.open(stream):
                 result = function(item)
-                if type(result) is CoroutineType:
+                if hasattr(result, "__await__"):
                     result = await result
                 yield result
 
@@ -52,7 +51,7 @@ def filter(
         async with scope:
             async for item in scope.open(stream):
                 keep = predicate(item)
-                if type(keep) is CoroutineType:
+                if hasattr(keep, "__await__"):
                     keep = await keep
                 if keep:
                     yield item
