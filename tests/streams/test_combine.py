@@ -10,6 +10,12 @@ from dual_mode_streaming.streams import concat, gather_stream, merge, split, str
 from .scripts import Boom, Source, play
 
 
+@streams.Processor
+async def same(stream):
+    async for item in stream:
+        yield item
+
+
 def ticks(name, delay, count=3):
     return stream_content([f"{name}{n}" for n in range(count)], delay, delay_first=True)
 
@@ -180,3 +186,17 @@ def test_a_stream_that_another_task_reads_is_not_closed_under_it():
             await reader
 
     play("asyncio", program)
+
+
+@pytest.mark.parametrize("bad", [5, None, ["a"], "abc"])
+@pytest.mark.parametrize("operator", [merge, concat, split, streams.zip, streams.buffer, same])
+def test_what_is_no_stream_is_refused_at_once(operator, bad):
+    with pytest.raises(TypeError, match=r"is an async iterable, which \w+ is not"):
+        operator(bad)
+
+
+@pytest.mark.parametrize("operator", [merge, concat])
+def test_a_stream_is_given_once(operator):
+    stream = stream_content("abc")
+    with pytest.raises(ValueError, match="given twice; split"):
+        operator(stream, stream)

@@ -165,6 +165,8 @@ def split(
 
 def _sources(streams: Sequence[Any]) -> list[AsyncIterable[Any]]:
     """The streams themselves, or those of the one iterable."""
-    if len(streams) == 1 and not isinstance(streams[0], AsyncIterable):
-        return list(streams[0])
+    if len(streams) == 1 and isinstance(streams[0], Iterable):
+        streams = list(streams[0])
+    if len({id(stream) for stream in streams}) < len(streams):
+        raise ValueError("the same stream is given twice; split() makes several of one")
     return list(streams)

@@ -45,7 +45,7 @@ class Fanout(Sink, Generic[T]):
         self.abandoned = False  # the last reader has left, and the source with it
         self._source = source
         self._pumps = Pumps(context=context)
-        if isinstance(source, AsyncIterable):
+        if isinstance(source, AsyncIterable) or not callable(source):
             self._pumps.own(source)
         self._started = False
         self._history = history

@@ -94,10 +94,17 @@ class Scope:
     """Owns sources until they are closed, each once: by whoever reads it, else by `aclose`."""
 
     def __init__(self, *sources: AsyncIterable[Any]) -> None:
-        self._owned: dict[int, list[Any]] = {id(source): [source] for source in sources}
+        self._owned: dict[int, list[Any]] = {}
+        for source in sources:
+            self.own(source)
 
     def own(self, source: AsyncIterable[T]) -> AsyncIterable[T]:
         """Take one more source in; it is closed before those that were there."""
+        if not hasattr(source, "__aiter__"):
+            raise TypeError(
+                f"a stream is an async iterable, which {type(source).__name__} is not;"
+                " stream_content or bridges.from_sync makes one of a plain iterable"
+            )
         self._owned.setdefault(id(source), [source])
         return source
 
