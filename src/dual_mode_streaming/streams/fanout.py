@@ -50,6 +50,9 @@ class Fanout(Sink, Generic[T]):
         self._started = False
         self._history = history
         self._stop_after_last = stop_after_last
+        self._changed = False  # somebody has come or gone since these were last counted:
+        self._blocking: list[_Place] = []
+        self._keep = history  # so many items are kept for those who do not block
         self._full: set[_Place] = set()  # whom the pump waits for
         self._had_its_turn = False
 
@@ -103,22 +106,28 @@ class Fanout(Sink, Generic[T]):
 
     def room(self) -> int:
         """How many items the pump may pull: as many as the slowest who blocks has room for."""
-        head = self.head
-        blocking = [place for place in self.places if place.blocking]
-        slowest = min((place.next for place in blocking), default=head)
-        keep = max(
-            self._history, *(place.maxsize for place in self.places if not place.blocking), 0
-        )
-        if (spent := min(slowest, head - keep) - self.base) > 0:
+        if self._changed:
+            self._count()
+        head = self.base + len(self.items)
+        slowest, until = head, head + TURN
+        for place in self._blocking:
+            slowest = min(slowest, place.next)
+            until = min(until, place.next + place.maxsize)
+        if (spent := min(slowest, head - self._keep) - self.base) > 0:
             del self.items[:spent]
             self.base += spent
-        if blocking:
-            self._full = {place for place in blocking if head - place.next >= place.maxsize}
-            if self._full:
-                return 0
-            return min(place.next + place.maxsize for place in blocking) - head
-        self._had_its_turn = not self._had_its_turn
-        return 0 if self._had_its_turn else TURN
+        if not self._blocking:
+            self._had_its_turn = not self._had_its_turn
+            return 0 if self._had_its_turn else TURN
+        if until <= head:
+            self._full = {p for p in self._blocking if head - p.next >= p.maxsize}
+            return 0
+        return until - head
+
+    def enter(self, place: _Place) -> None:
+        """Take a reader in."""
+        self.places.add(place)
+        self._changed = True
 
     def moved(self, place: _Place) -> None:
         """A reader has made room."""
@@ -132,11 +141,18 @@ class Fanout(Sink, Generic[T]):
         if place not in self.places:
             return False
         self.places.discard(place)
+        self._changed = True
         self.moved(place)
         if self.places or not self._stop_after_last:
             return False
         self.abandoned = True
         return True
+
+    def _count(self) -> None:
+        self._changed = False
+        self._blocking = [place for place in self.places if place.blocking]
+        lossy = [place.maxsize for place in self.places if not place.blocking]
+        self._keep = max(self._history, *lossy, 0)
 
     def ended(self) -> None:
         self.done = True
@@ -160,7 +176,7 @@ class _Reader(Scope):
         super().__init__()
         self.place = place
         self._fanout = fanout
-        fanout.places.add(place)
+        fanout.enter(place)
 
     async def aclose(self) -> None:
         if self._fanout.leave(self.place):
