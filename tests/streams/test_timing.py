@@ -78,6 +78,13 @@ def test_an_idle_timeout_counts_from_item_to_item():
     assert (when, type(error), str(error)) == (17, TimeoutError, "no item for 5 s")
 
 
+def test_the_first_item_may_take_longer():
+    *items, (when, error) = watch(lambda: idle_timeout(at(20, 22, 30), 3, first=30))
+    assert (items, when, type(error)) == ([(20, 20), (22, 22)], 25, TimeoutError)
+    ((when, error),) = watch(lambda: idle_timeout(at(20), 3, first=10))
+    assert (when, str(error)) == (10, "no item for 10 s")
+
+
 def test_a_busy_reader_is_not_an_idle_stream():
     assert [item for _, item in watch(lambda: idle_timeout(at(1, 2, 3), 5), pause=30)] == [1, 2, 3]
 

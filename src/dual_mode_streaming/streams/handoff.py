@@ -41,7 +41,7 @@ class Handoff(Sink, Generic[T]):
         self._stop_on_first = stop_on_first
         self._open = len(sources)
         self._taken = 0  # how many items have left the list
-        self._delivered = 0  # how many of them the consumer has
+        self.delivered = 0  # how many of them the consumer has
 
     @property
     def finished(self) -> bool:
@@ -64,7 +64,7 @@ class Handoff(Sink, Generic[T]):
 
     def deliver(self) -> None:
         """What was taken is the consumer's: let the pumps go on that wait for that."""
-        self._delivered = self._taken
+        self.delivered = self._taken
         if self.blocked:
             self.unblock()
 
@@ -88,7 +88,7 @@ class Handoff(Sink, Generic[T]):
             nonlocal mark
             if mark is None:
                 mark = self._taken + len(self.items)
-            free = self._maxsize - max(0, mark - self._delivered)
+            free = self._maxsize - max(0, mark - self.delivered)
             if free > 0:
                 mark = None
             return max(0, free)

@@ -47,22 +47,27 @@ async def _wait_for_news(sink: Sink, seconds: float) -> bool:
     return in_time
 
 
-def idle_timeout(stream: AsyncIterable[T], seconds: float, *, maxsize: int = 64) -> Stream[T]:
+def idle_timeout(
+    stream: AsyncIterable[T], seconds: float, *, first: float | None = None, maxsize: int = 64
+) -> Stream[T]:
     """The same items; a TimeoutError if the reader waits longer than `seconds` for one.
 
-    A reader that is busy itself does not count as waiting.
+    For the first item `first` is the limit, if given. A reader that is busy itself does not count
+    as waiting.
 
     Bound: `maxsize` items are pulled and not delivered.
     On error: what came before is delivered, then the error is raised as it is. On a timeout the
     stream is cancelled and closed first.
     On early exit: the stream is closed by the task that read it.
     """
-
     _check(seconds)
+    if first is not None:
+        _check(first, "first")
 
     async def wait(handoff: Handoff[T]) -> None:
-        if not await _wait_for_news(handoff, seconds) and not handoff.items:
-            raise TimeoutError(f"no item for {seconds:g} s")
+        limit = seconds if first is None or handoff.delivered else first
+        if not await _wait_for_news(handoff, limit) and not handoff.items:
+            raise TimeoutError(f"no item for {limit:g} s")
 
     pumps = Pumps(stream)
     return Stream(read(pumps, Handoff(pumps, [stream], maxsize), wait=wait), pumps)
