@@ -1,11 +1,13 @@
 """The settings of the service: `DUAL_MODE_*` variables, and the flags that win over them."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.web.options import OptionOverrides
 
 __all__ = ["Settings", "SettingsError", "load"]
@@ -44,6 +46,12 @@ class Settings(BaseSettings):
     batch_bytes: int = Field(64 * 1024 * 1024, ge=1)
     batch_seconds: Positive = 300.0
     drain_timeout: Positive = 4.0
+    body_limit: int = Field(4 * 1024 * 1024, ge=1)
+    llm_provider: Literal["simulator"] = "simulator"
+    llm_script: Path | None = None
+    llm_first: float = Field(0.3, ge=0, allow_inf_nan=False)
+    llm_rate: float = Field(30.0, ge=0, allow_inf_nan=False)
+    llm_jitter: float = Field(0.3, ge=0, le=1)
 
     def response_options(self) -> OptionOverrides:
         """The settings that are options of every response."""
@@ -56,6 +64,12 @@ class Settings(BaseSettings):
             "batch_bytes": self.batch_bytes,
             "batch_seconds": self.batch_seconds,
         }
+
+    def llm(self) -> LLMSettings:
+        """The settings of the language models."""
+        prefix = "llm_"
+        given = self.model_dump(include={n for n in Settings.model_fields if n.startswith(prefix)})
+        return LLMSettings(**{name.removeprefix(prefix): value for name, value in given.items()})
 
     def as_environment(self) -> dict[str, str]:
         """The settings as variables, for processes that load them anew."""

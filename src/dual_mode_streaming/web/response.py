@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Unpack
 
 from pydantic import TypeAdapter
@@ -25,7 +25,7 @@ from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate, parse
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
 from dual_mode_streaming.web.batch import Batch, Fold
 from dual_mode_streaming.web.body import SharedReceive
-from dual_mode_streaming.web.delivery import Delivery, close_source
+from dual_mode_streaming.web.delivery import Delivery, Frames, close_source
 from dual_mode_streaming.web.interop import EVENT_TYPES, tell_dependencies
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.options import OptionOverrides, Options
@@ -58,6 +58,7 @@ class DualModeResponse(Response):
         stream: an explicit wish, which wins over Accept: True for events, False for batch.
         stream_flag: the query parameter that says it where `stream` is None; None for no flag.
         codec: how the items are validated and serialised; any items by default.
+        frames: makes the wire format of an event stream, if it is not to be ours.
         fold: makes the batch body from the async iterator of items; `{"data": [...]}` by default.
         fold_result: validates and serialises what the fold returns; by its own type by default.
         status_code, headers, background: as for any Starlette response.
@@ -80,6 +81,7 @@ class DualModeResponse(Response):
         stream: bool | None = None,
         stream_flag: str | None = "stream",
         codec: ItemCodec | None = None,
+        frames: Callable[[], Frames] | None = None,
         fold: Fold | None = None,
         fold_result: TypeAdapter[Any] | None = None,
         status_code: int = 200,
@@ -100,6 +102,7 @@ class DualModeResponse(Response):
         self._stream = stream
         self._stream_flag = stream_flag
         self._codec = codec or _ANY
+        self._frames = frames
         self._fold = fold
         self._fold_result = fold_result
         self._sets = sets
@@ -191,8 +194,10 @@ class DualModeResponse(Response):
         receive: Receive,
         send: Send,
     ) -> None:
-        frames: EventFrames | LineFrames
-        if form.mode is ResponseMode.STREAM:
+        frames: Frames
+        if form.mode is ResponseMode.STREAM and self._frames is not None:
+            frames = self._frames()
+        elif form.mode is ResponseMode.STREAM:
             run = secrets.token_hex(5)
             frames = EventFrames(self._codec, run, error_event=options.error_event)
         else:

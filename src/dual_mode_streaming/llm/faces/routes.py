@@ -1,0 +1,70 @@
+"""The foreign faces as routes, for the service or for an app of yours."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from dual_mode_streaming.llm.client import LLMClient
+from dual_mode_streaming.llm.faces.anthropic_messages import AnthropicMessages
+from dual_mode_streaming.llm.faces.dialect import (
+    Refusal,
+    answer,
+    read_json,
+    refused,
+    understood,
+)
+from dual_mode_streaming.llm.faces.openai_chat import OpenAIChat
+
+__all__ = ["llm_routes"]
+
+
+def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRouter:
+    """The wire formats of OpenAI and Anthropic, answered by `client`.
+
+    `body_limit` is the most bytes that a request may have; beyond it is a 413.
+    """
+    openai, anthropic = OpenAIChat(), AnthropicMessages()
+    routes = APIRouter()
+
+    @routes.post("/v1/chat/completions", summary="OpenAI's chat completions", tags=["LLM"])
+    async def chat_completions(request: Request) -> Response:
+        return await answer(openai, client, request, body_limit=body_limit)
+
+    @routes.post("/v1/messages", summary="Anthropic's messages", tags=["LLM"])
+    async def messages(request: Request) -> Response:
+        return await answer(anthropic, client, request, body_limit=body_limit)
+
+    @routes.post("/v1/messages/count_tokens", summary="Anthropic's token count", tags=["LLM"])
+    async def count_tokens(request: Request) -> Response:
+        identity = anthropic.new_id()
+        try:
+            body = await read_json(request, body_limit)
+            asked = understood(anthropic.counted, body)
+        except Refusal as refusal:
+            return refused(anthropic, refusal, identity)
+        tokens = await client.provider.count_tokens(asked.request)
+        return JSONResponse({"input_tokens": tokens}, headers={anthropic.id_header: identity})
+
+    @routes.get("/v1/models", summary="The models there are", tags=["LLM"])
+    async def models(request: Request) -> dict[str, Any]:
+        names = await client.provider.models()
+        if "anthropic-version" in request.headers:
+            return _models_of_anthropic(names)
+        return _models_of_openai(names, client.provider.name)
+
+    return routes
+
+
+def _models_of_openai(names: list[str], owner: str) -> dict[str, Any]:
+    now = int(time.time())
+    models = [{"id": name, "object": "model", "created": now, "owned_by": owner} for name in names]
+    return {"object": "list", "data": models}
+
+
+def _models_of_anthropic(names: list[str]) -> dict[str, Any]:
+    made = {"created_at": "2026-01-01T00:00:00Z", "lifecycle": "active"}
+    models = [{"type": "model", "id": name, "display_name": name, **made} for name in names]
+    ends = {"first_id": names[0], "last_id": names[-1]} if names else {}
+    return {"data": models, "has_more": False, **ends}
