@@ -248,7 +248,7 @@ def test_schemathesis_finds_no_violation(start_service, examples):
             "--request-timeout",
             "10",
             "--workers",
-            "2",
+            "1",  # with more, CPython 3.11's ast.parse may fail: "recursion depth mismatch"
         ],
         capture_output=True,
         text=True,

@@ -22,13 +22,17 @@ _PREFIX = "DUAL_MODE_LLM_"
 class LLMSettings(BaseModel):
     """The settings of the language models, each a `DUAL_MODE_LLM_*` variable.
 
-    `provider` answers where the model's name does not say who. `script`, `first`, `rate` and
-    `jitter` are the simulator's.
+    `provider` answers where the model's name does not say who, with `model` where there is no name;
+    `base_url` is where it is, if not at its usual place. The keys are `ANTHROPIC_API_KEY` and
+    `OPENAI_API_KEY`; models named claude-* and gpt-* go there if there is a key. `script`, `first`,
+    `rate` and `jitter` are the simulator's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    provider: Literal["simulator"] = "simulator"
+    provider: Literal["simulator", "anthropic", "openai"] = "simulator"
+    model: str | None = None
+    base_url: str | None = None
     script: Path | None = None
     first: float = Field(default=0, ge=0)
     rate: float = Field(default=0, ge=0)
@@ -82,21 +86,52 @@ class Router:
 
     async def models(self) -> list[str]:
         """The models of all."""
-        return [
-            model
-            for provider in (self._default, *self._by_prefix.values())
-            for model in await provider.models()
-        ]
+        return [model for provider in self._all() for model in await provider.models()]
 
     async def aclose(self) -> None:
         """Close them all."""
-        for provider in (self._default, *self._by_prefix.values()):
+        for provider in self._all():
             await provider.aclose()
 
+    def _all(self) -> list[Provider]:
+        return list(dict.fromkeys((self._default, *self._by_prefix.values())))
 
-def provider_by_settings(settings: LLMSettings | None = None) -> Provider:
-    """The provider that the settings name; those of the environment if None. Raises ValueError."""
-    settings = settings or LLMSettings.load()
+
+def provider_by_settings(
+    settings: LLMSettings | None = None, environment: Mapping[str, str] = os.environ
+) -> Provider:
+    """The provider that the settings name, and those whose models can be named.
+
+    The settings are those of the environment if None; the keys are taken from there. ValueError if
+    a script is wrong, or if the provider that is named has no key.
+    """
+    settings = settings or LLMSettings.load(environment)
+    made: dict[str, Provider] = {}
+    for name, make in (("anthropic", _anthropic), ("openai", _openai)):
+        variable = f"{name.upper()}_API_KEY"
+        if key := environment.get(variable):
+            made[name] = make(key, settings if settings.provider == name else LLMSettings())
+        elif settings.provider == name:
+            raise ValueError(f"{variable} is not set, and the provider is {name}")
     pace = Pace(first=settings.first, rate=settings.rate, jitter=settings.jitter)
     script = Script() if settings.script is None else Script.load(settings.script)
-    return Router(Simulator(pace, script))
+    made["simulator"] = Simulator(pace, script)
+    prefixes = {"claude": "anthropic", "gpt": "openai", "simulator": "simulator"}
+    return Router(
+        made[settings.provider],
+        {prefix: made[name] for prefix, name in prefixes.items() if name in made},
+    )
+
+
+def _anthropic(key: str, settings: LLMSettings) -> Provider:
+    from dual_mode_streaming.llm.providers.anthropic import AnthropicProvider
+
+    return AnthropicProvider(key, base_url=settings.base_url, model=settings.model)
+
+
+def _openai(key: str, settings: LLMSettings) -> Provider:
+    try:
+        from dual_mode_streaming.llm.providers.openai import OpenAIProvider
+    except ImportError as error:
+        raise ValueError("the openai SDK is needed: dual-mode-streaming[openai]") from error
+    return OpenAIProvider(key, base_url=settings.base_url, model=settings.model)

@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     batch_seconds: Positive = 300.0
     drain_timeout: Positive = 4.0
     body_limit: int = Field(4 * 1024 * 1024, ge=1)
-    llm_provider: Literal["simulator"] = "simulator"
+    llm_provider: Literal["simulator", "anthropic", "openai"] = "simulator"
+    llm_model: str | None = None
+    llm_base_url: str | None = None
     llm_script: Path | None = None
     llm_first: float = Field(0.3, ge=0, allow_inf_nan=False)
     llm_rate: float = Field(30.0, ge=0, allow_inf_nan=False)

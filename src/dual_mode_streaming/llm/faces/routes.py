@@ -1,7 +1,7 @@
 """The foreign faces as routes, for the service or for an app of yours."""
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +19,18 @@ from dual_mode_streaming.llm.faces.openai_chat import OpenAIChat
 
 __all__ = ["llm_routes"]
 
+_EXAMPLE: Final = Refusal(400, "model: a string is needed", param="model")
+_REFUSALS: Final = {
+    400: "The request makes no sense, or asks for what there is not",
+    404: "There is no such model",
+    413: "The body is too large",
+    429: "Too many requests, of ours or of the provider's",
+    500: "The provider failed",
+    502: "The provider could not be reached, or broke off",
+    504: "The provider was too slow",
+    529: "The provider is overloaded",
+}
+
 
 def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRouter:
     """The wire formats of OpenAI and Anthropic, answered by `client`.
@@ -26,17 +38,31 @@ def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRo
     `body_limit` is the most bytes that a request may have; beyond it is a 413.
     """
     openai, anthropic = OpenAIChat(), AnthropicMessages()
-    routes = APIRouter()
+    routes = APIRouter(tags=["LLM"])
 
-    @routes.post("/v1/chat/completions", summary="OpenAI's chat completions", tags=["LLM"])
+    @routes.post(
+        "/v1/chat/completions",
+        summary="OpenAI's chat completions",
+        **_documented(["model", "messages"], openai.error(_EXAMPLE, "req_0"), streams=True),
+    )
     async def chat_completions(request: Request) -> Response:
         return await answer(openai, client, request, body_limit=body_limit)
 
-    @routes.post("/v1/messages", summary="Anthropic's messages", tags=["LLM"])
+    @routes.post(
+        "/v1/messages",
+        summary="Anthropic's messages",
+        **_documented(
+            ["model", "max_tokens", "messages"], anthropic.error(_EXAMPLE, "req_0"), streams=True
+        ),
+    )
     async def messages(request: Request) -> Response:
         return await answer(anthropic, client, request, body_limit=body_limit)
 
-    @routes.post("/v1/messages/count_tokens", summary="Anthropic's token count", tags=["LLM"])
+    @routes.post(
+        "/v1/messages/count_tokens",
+        summary="Anthropic's token count",
+        **_documented(["model", "messages"], anthropic.error(_EXAMPLE, "req_0"), streams=False),
+    )
     async def count_tokens(request: Request) -> Response:
         identity = anthropic.new_id()
         try:
@@ -47,7 +73,7 @@ def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRo
         tokens = await client.provider.count_tokens(asked.request)
         return JSONResponse({"input_tokens": tokens}, headers={anthropic.id_header: identity})
 
-    @routes.get("/v1/models", summary="The models there are", tags=["LLM"])
+    @routes.get("/v1/models", summary="The models there are")
     async def models(request: Request) -> dict[str, Any]:
         names = await client.provider.models()
         if "anthropic-version" in request.headers:
@@ -55,6 +81,43 @@ def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRo
         return _models_of_openai(names, client.provider.name)
 
     return routes
+
+
+def _documented(
+    required: list[str], error_example: dict[str, Any], *, streams: bool
+) -> dict[str, Any]:
+    """What the document says of a face: the least of a body, both modes, and how it refuses."""
+    message = {
+        "type": "object",
+        "required": ["role", "content"],
+        "properties": {"role": {"type": "string"}, "content": {"type": ["string", "array"]}},
+    }
+    types: dict[str, Any] = {
+        "model": {"type": "string", "minLength": 1},
+        "max_tokens": {"type": "integer", "minimum": 1},
+        "messages": {"type": "array", "minItems": 1, "items": message},
+    }
+    body: dict[str, Any] = {
+        "type": "object",
+        "required": required,
+        "properties": {name: types[name] for name in required},
+    }
+    answers: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    if streams:
+        body["properties"]["stream"] = {"type": "boolean", "default": False}
+        answers["text/event-stream"] = {"schema": {"type": "string"}}
+    refusal = {"schema": {"type": "object", "required": ["error"]}, "example": error_example}
+    refusals = {
+        status: {"description": reason, "content": {"application/json": refusal}}
+        for status, reason in _REFUSALS.items()
+    }
+    return {
+        "response_class": Response,
+        "responses": {200: {"description": "The answer", "content": answers}, **refusals},
+        "openapi_extra": {
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}
+        },
+    }
 
 
 def _models_of_openai(names: list[str], owner: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Providers behind the client that are somebody's service; each file loads that service's SDK."""
