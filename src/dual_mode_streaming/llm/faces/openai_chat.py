@@ -126,8 +126,9 @@ class ChatCompletionFrames:
         self._prefix = b"data: " + dumps({**head, "model": model})[:-1] + b',"choices":['
         self._suffix = b'],"usage":null}\n\n' if usage_chunk else b"]}\n\n"
         self._usage_chunk = usage_chunk
-        self._text = self._prefix + b'{"index":0,"delta":{"content":%b},"finish_reason":null}'
-        self._text = self._text.replace(b"%", b"%%").replace(b"%%b", b"%b") + self._suffix
+        before = self._prefix + b'{"index":0,"delta":{"content":'
+        after = b'},"finish_reason":null}' + self._suffix
+        self._text = before.replace(b"%", b"%%") + b"%b" + after
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """The chunk that names the role; this format knows neither retry nor reset."""

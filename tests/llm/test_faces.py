@@ -1,0 +1,186 @@
+"""The frames of the foreign faces, byte for byte."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_mode_streaming import EventDecoder
+from dual_mode_streaming.llm import (
+    EventType,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+)
+from dual_mode_streaming.llm.faces.anthropic_messages import MessageFrames
+from dual_mode_streaming.llm.faces.openai_chat import ChatCompletionFrames
+
+HEAD = '"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m"'
+
+
+def text(content):
+    return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=content))
+
+
+def thought(content="", signature=None):
+    delta = ThinkingDelta(content=content, signature=signature)
+    return StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=delta)
+
+
+def call(kind, index, **fields):
+    delta = ToolCallDelta(index=index, **fields)
+    return StreamEvent(type=f"tool_call_{kind}", tool_call=delta)
+
+
+def complete(reason, **fields):
+    usage = Usage(input_tokens=3, output_tokens=5)
+    return StreamEvent(type=EventType.MESSAGE_COMPLETE, finish_reason=reason, usage=usage, **fields)
+
+
+ANSWER = [
+    thought("Hm."),
+    thought(signature="s1"),
+    text("Hi"),
+    text("\u2028"),
+    call("start", 0, id="c0", name="f"),
+    call("delta", 0, arguments='{"a"'),
+    call("delta", 0, arguments=":1}"),
+    call("end", 0),
+    call("start", 1, id="c1", name="g"),
+    call("delta", 1, arguments="{}"),
+    call("end", 1),
+    complete("tool_calls"),
+]
+
+
+def test_chat_completion_chunks():
+    frames = ChatCompletionFrames("chatcmpl-1", "m", usage_chunk=True, created=7)
+    sent = frames.opening() + b"".join(map(frames.item, ANSWER)) + frames.done()
+
+    def chunk(delta, reason="null"):
+        choice = f'{{"index":0,"delta":{delta},"finish_reason":{reason}}}'
+        return f'data: {{{HEAD},"choices":[{choice}],"usage":null}}\n\n'
+
+    def tool(part):
+        return chunk(f'{{"tool_calls":[{part}]}}')
+
+    usage = '{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}'
+    assert sent.decode() == "".join(
+        [
+            chunk('{"role":"assistant","content":""}'),
+            chunk('{"reasoning_content":"Hm."}'),
+            chunk('{"content":"Hi"}'),
+            chunk('{"content":"\\u2028"}'),
+            tool('{"index":0,"id":"c0","type":"function","function":{"name":"f","arguments":""}}'),
+            tool('{"index":0,"function":{"arguments":"{\\"a\\""}}'),
+            tool('{"index":0,"function":{"arguments":":1}"}}'),
+            tool('{"index":1,"id":"c1","type":"function","function":{"name":"g","arguments":""}}'),
+            tool('{"index":1,"function":{"arguments":"{}"}}'),
+            chunk("{}", '"tool_calls"'),
+            f'data: {{{HEAD},"choices":[],"usage":{usage}}}\n\n',
+            "data: [DONE]\n\n",
+        ]
+    )
+
+
+def test_chunks_without_usage_do_not_mention_it():
+    frames = ChatCompletionFrames("chatcmpl-1", "m", created=7)
+    sent = frames.opening() + frames.item(text("100% {}")) + frames.item(complete("stop"))
+    assert b"usage" not in sent
+    assert b'{"content":"100% {}"}' in sent
+
+
+@pytest.mark.parametrize("model", ["m", "100%b %s", 'quo"te', "é"])
+def test_any_model_name_is_framed(model):
+    frames = ChatCompletionFrames("chatcmpl-1", model)
+    (event,) = EventDecoder().feed(frames.item(text("x")))
+    assert json.loads(event.data)["model"] == model
+
+
+def test_message_events():
+    frames = MessageFrames("msg_1", "m", "req_1", input_tokens=3)
+    sent = frames.opening() + b"".join(map(frames.item, ANSWER)) + frames.done()
+
+    def frame(name, rest):
+        return f'event: {name}\ndata: {{"type":"{name}"{rest}}}\n\n'
+
+    def start(index, block):
+        return frame("content_block_start", f',"index":{index},"content_block":{block}')
+
+    def delta(index, change):
+        return frame("content_block_delta", f',"index":{index},"delta":{change}')
+
+    def stop(index):
+        return frame("content_block_stop", f',"index":{index}')
+
+    message = (
+        '{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],'
+        '"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":1}}'
+    )
+    assert sent.decode() == "".join(
+        [
+            frame("message_start", f',"message":{message}'),
+            start(0, '{"type":"thinking","thinking":"","signature":""}'),
+            delta(0, '{"type":"thinking_delta","thinking":"Hm."}'),
+            delta(0, '{"type":"signature_delta","signature":"s1"}'),
+            stop(0),
+            start(1, '{"type":"text","text":""}'),
+            delta(1, '{"type":"text_delta","text":"Hi"}'),
+            delta(1, '{"type":"text_delta","text":"\\u2028"}'),
+            stop(1),
+            start(2, '{"type":"tool_use","id":"c0","name":"f","input":{}}'),
+            delta(2, '{"type":"input_json_delta","partial_json":"{\\"a\\""}'),
+            delta(2, '{"type":"input_json_delta","partial_json":":1}"}'),
+            stop(2),
+            start(3, '{"type":"tool_use","id":"c1","name":"g","input":{}}'),
+            delta(3, '{"type":"input_json_delta","partial_json":"{}"}'),
+            stop(3),
+            frame(
+                "message_delta",
+                ',"delta":{"stop_reason":"tool_use","stop_sequence":null}'
+                ',"usage":{"input_tokens":3,"output_tokens":5}',
+            ),
+            frame("message_stop", ""),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "theirs", "others"),
+    [
+        (complete("stop"), "stop", "end_turn"),
+        (complete("stop", stop_sequence="x"), "stop", "stop_sequence"),
+        (complete("length"), "length", "max_tokens"),
+        (complete("content_filter"), "content_filter", "refusal"),
+        (complete("pause"), "stop", "pause_turn"),
+    ],
+)
+def test_how_an_answer_ended_in_both_dialects(event, theirs, others):
+    chunk = ChatCompletionFrames("c", "m").item(event)
+    assert f'"finish_reason":"{theirs}"'.encode() in chunk
+    assert f'"stop_reason":"{others}"'.encode() in MessageFrames("m", "m", "r", 0).item(event)
+
+
+def test_a_failure_has_no_end_that_looks_like_success():
+    problem = {"status": 529, "title": "", "detail": "too busy"}
+    assert ChatCompletionFrames("c", "m").failed(problem) == (
+        b'data: {"error":{"message":"too busy","type":"server_error","param":null,"code":null}}\n\n'
+    )
+    assert MessageFrames("m", "m", "req_1", 0).failed(problem) == (
+        b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error",'
+        b'"message":"too busy"},"request_id":"req_1"}\n\n'
+    )
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_any_text_comes_through_both(pieces):
+    chunks = ChatCompletionFrames("c", "m")
+    events = EventDecoder().feed(b"".join(chunks.item(text(piece)) for piece in pieces))
+    assert [json.loads(e.data)["choices"][0]["delta"]["content"] for e in events] == pieces
+    frames = MessageFrames("m", "m", "r", 0)
+    events = EventDecoder().feed(b"".join(frames.item(text(piece)) for piece in pieces))
+    deltas = [json.loads(e.data) for e in events if e.event == "content_block_delta"]
+    assert [delta["delta"]["text"] for delta in deltas] == pieces
