@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from dual_mode_streaming import dual_mode, first, install
 from dual_mode_streaming.llm import LLMClient, provider_by_settings
 from dual_mode_streaming.llm.faces.routes import llm_routes
+from dual_mode_streaming.server.chat import chat_routes
 from dual_mode_streaming.server.feed import Sample, host_feed
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web.lifecycle import lifecycle_of
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 yield sample
 
     client = LLMClient(provider_by_settings(settings.llm()))
+    app.include_router(chat_routes(client))
     app.include_router(llm_routes(client, body_limit=settings.body_limit))
 
     @app.get("/healthz", summary="Is the process alive?")

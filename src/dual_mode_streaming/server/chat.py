@@ -1,0 +1,74 @@
+"""`POST /chat`: our own face of the language models, in every mode."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Response
+
+from dual_mode_streaming.llm import ChatRequest, EventType, LLMClient, StreamEvent, fold
+from dual_mode_streaming.llm.faces.dialect import STATUS
+from dual_mode_streaming.rendering import ItemCodec
+from dual_mode_streaming.web.response import DualModeResponse
+
+__all__ = ["ChatBody", "chat_routes"]
+
+_CODEC = ItemCodec(StreamEvent, options={"exclude_none": True})
+
+
+class ChatBody(ChatRequest):
+    """A question. `stream` decides the mode where the query says nothing; else Accept does."""
+
+    stream: bool | None = None
+
+
+def chat_routes(client: LLMClient) -> APIRouter:
+    """The route, answered by `client`: StreamEvents as a stream, the whole answer as a batch."""
+    routes = APIRouter(tags=["LLM"])
+
+    @routes.post(
+        "/chat",
+        summary="Ask a model",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The answer: one document, or its events as they come",
+                "content": {
+                    "application/json": {"schema": StreamEvent.model_json_schema()},
+                    "text/event-stream": {"schema": {"type": "string"}},
+                    "application/jsonl": {"schema": {"type": "string"}},
+                },
+            },
+            **{status: {"description": kind} for kind, status in STATUS.items()},
+            406: {"description": "Accept names nothing that there is"},
+        },
+    )
+    async def chat(body: ChatBody, stream: Annotated[bool | None, Query()] = None) -> Response:
+        request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
+        return DualModeResponse(
+            _events(client, request),
+            stream=body.stream if stream is None else stream,
+            stream_flag=None,
+            codec=_CODEC,
+            fold=_whole,
+        )
+
+    return routes
+
+
+async def _events(client: LLMClient, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+    """The events; an ERROR is raised, so that a client sees it as the failure it is."""
+    events = client.chat_completion(request)
+    try:
+        async for event in events:
+            if event.type is EventType.ERROR:
+                status = event.status or STATUS[event.error_type or "server"]
+                wait = event.retry_after
+                headers = None if wait is None else {"retry-after": f"{max(0.0, wait):g}"}
+                raise HTTPException(status, event.error, headers)
+            yield event
+    finally:
+        await events.aclose()
+
+
+async def _whole(events: AsyncIterator[StreamEvent]) -> dict[str, Any]:
+    return fold([event async for event in events]).model_dump(mode="json", exclude_none=True)

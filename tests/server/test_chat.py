@@ -1,0 +1,86 @@
+"""`POST /chat`: the query's flag, else the body's, else Accept; and one answer in every mode."""
+
+import httpx
+import pytest
+
+from dual_mode_streaming.llm import StreamEvent, fold
+from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.settings import Settings
+from dual_mode_streaming.testing import (
+    StreamingTransport,
+    assert_done,
+    assert_error,
+    collect_events,
+)
+
+STREAM = {"accept": "text/event-stream"}
+SCRIPT = """
+[[reply]]
+match = "limited"
+failure = { status = 429, retry_after = 99 }
+
+[[reply]]
+match = "breaks"
+text = "one two three"
+failure = { after_tokens = 2 }
+"""
+
+
+@pytest.fixture
+async def client(tmp_path):
+    (tmp_path / "script.toml").write_text(SCRIPT)
+    script = tmp_path / "script.toml"
+    app = create_app(Settings(llm_first=0, llm_rate=0, llm_script=script))
+    transport = StreamingTransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
+        yield made
+
+
+async def events_of(client, body, query="", headers=None):
+    async with client.stream("POST", f"/chat{query}", json=body, headers=headers) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        return await collect_events(response)
+
+
+async def test_the_stream_folds_to_the_batch(client):
+    body = {"messages": "Hello", "thinking": True}
+    batch = await client.post("/chat", json=body)
+    assert batch.headers["content-type"] == "application/json"
+    events = assert_done(await events_of(client, body, headers=STREAM))
+    folded = fold([StreamEvent.model_validate(event) for event in events])
+    assert folded == StreamEvent.model_validate(batch.json())
+    assert batch.json()["message"]["content"].startswith("You said: Hello")
+    assert "error" not in batch.json()
+    lines = await client.post("/chat", json=body, headers={"accept": "application/jsonl"})
+    assert len(lines.text.splitlines()) == len(events)
+
+
+@pytest.mark.parametrize(
+    ("query", "in_body", "accept", "streams"),
+    [
+        ("", None, None, False),
+        ("", None, "text/event-stream", True),
+        ("", True, None, True),
+        ("", False, "text/event-stream", False),
+        ("?stream=true", False, "application/json", True),
+        ("?stream=false", True, "text/event-stream", False),
+    ],
+)
+async def test_which_wish_counts(client, query, in_body, accept, streams):
+    body = {"messages": "Hello", "stream": in_body}
+    headers = {} if accept is None else {"accept": accept}
+    response = await client.post(f"/chat{query}", json=body, headers=headers)
+    assert response.status_code == 200
+    assert (response.headers["content-type"] != "application/json") is streams
+
+
+async def test_failures_are_failures_in_every_mode(client):
+    for headers in (STREAM, {}):
+        response = await client.post("/chat", json={"messages": "limited"}, headers=headers)
+        assert (response.status_code, response.headers["retry-after"]) == (429, "99")
+        bad = await client.post("/chat", json={"messages": []}, headers=headers)
+        assert bad.status_code == 422
+    events = await events_of(client, {"messages": "breaks"}, headers=STREAM)
+    assert [event.event for event in events] == [None, None, "error"]
+    assert assert_error(events, 529)["detail"] == "a failure on purpose"
+    assert (await client.post("/chat", json={"messages": "breaks"})).status_code == 529
