@@ -78,6 +78,8 @@ def test_what_the_readme_asks_is_answered(command, served):
     ).stdout
     if "event-stream" in command or "stream=true" in command:
         assert "event: done" in answer
+    elif '"stream": true' in command:
+        assert answer.endswith("data: [DONE]\n\n")
     else:
         assert answer.startswith("{")
 

@@ -72,8 +72,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 yield sample
 
     client = LLMClient(provider_by_settings(settings.llm()))
-    app.include_router(chat_routes(client))
-    app.include_router(llm_routes(client, body_limit=settings.body_limit))
+    guard = settings.guard()
+    app.include_router(chat_routes(client, guard))
+    app.include_router(llm_routes(client, guard=guard, body_limit=settings.body_limit))
 
     @app.get("/healthz", summary="Is the process alive?")
     async def healthz() -> Health:

@@ -3,10 +3,11 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from dual_mode_streaming.llm import ChatRequest, EventType, LLMClient, StreamEvent, fold
 from dual_mode_streaming.llm.faces.dialect import STATUS
+from dual_mode_streaming.llm.faces.guard import Guard
 from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.web.response import DualModeResponse
 
@@ -21,9 +22,14 @@ class ChatBody(ChatRequest):
     stream: bool | None = None
 
 
-def chat_routes(client: LLMClient) -> APIRouter:
+def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
     """The route, answered by `client`: StreamEvents as a stream, the whole answer as a batch."""
-    routes = APIRouter(tags=["LLM"])
+
+    async def admitted(request: Request) -> AsyncIterator[None]:
+        with guard.admit(request):
+            yield  # until the answer has been sent
+
+    routes = APIRouter(tags=["LLM"], dependencies=[Depends(admitted)])
 
     @routes.post(
         "/chat",

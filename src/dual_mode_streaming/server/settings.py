@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dual_mode_streaming.llm import LLMSettings
+from dual_mode_streaming.llm.faces.guard import Guard
 from dual_mode_streaming.web.options import OptionOverrides
 
 __all__ = ["Settings", "SettingsError", "load"]
@@ -46,6 +47,9 @@ class Settings(BaseSettings):
     batch_bytes: int = Field(64 * 1024 * 1024, ge=1)
     batch_seconds: Positive = 300.0
     drain_timeout: Positive = 4.0
+    api_keys: SecretStr | None = None
+    key_streams: int | None = Field(None, ge=1)
+    key_requests_a_minute: int | None = Field(None, ge=1)
     body_limit: int = Field(4 * 1024 * 1024, ge=1)
     llm_provider: Literal["simulator", "anthropic", "openai"] = "simulator"
     llm_model: str | None = None
@@ -67,6 +71,15 @@ class Settings(BaseSettings):
             "batch_seconds": self.batch_seconds,
         }
 
+    def guard(self) -> Guard:
+        """Who may use the models: any holder of one of the comma-separated `api_keys`."""
+        keys = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
+        return Guard(
+            (key.strip() for key in keys),
+            streams=self.key_streams,
+            requests_a_minute=self.key_requests_a_minute,
+        )
+
     def llm(self) -> LLMSettings:
         """The settings of the language models."""
         prefix = "llm_"
@@ -76,6 +89,8 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """The settings as variables, for processes that load them anew."""
         values = self.model_dump(exclude_none=True)
+        if self.api_keys is not None:
+            values["api_keys"] = self.api_keys.get_secret_value()
         return {f"{_PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
 

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -162,15 +163,40 @@ def unsupported(body: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
 
 
 async def answer(
-    dialect: Dialect, client: LLMClient, request: Request, *, body_limit: int = 4 * 1024 * 1024
+    dialect: Dialect,
+    client: LLMClient,
+    request: Request,
+    admit: Callable[[Request], AbstractContextManager[None]],
+    *,
+    body_limit: int,
 ) -> Response:
-    """Answer one request in a dialect: streamed if its body says so, whatever Accept says."""
+    """Answer one request in a dialect: streamed if its body says so, whatever Accept says.
+
+    `admit` lets it in until it is answered, or raises Refusal.
+    """
     identity = dialect.new_id()
+    stay = ExitStack()
     try:
-        asked = understood(dialect.asked, await read_json(request, body_limit))
-        tokens = await client.provider.count_tokens(asked.request) if asked.stream else 0
+        stay.enter_context(admit(request))
+        return await _admitted(dialect, client, request, identity, body_limit, stay)
     except Refusal as refusal:
+        stay.close()
         return refused(dialect, refusal, identity)
+    except BaseException:
+        stay.close()
+        raise
+
+
+async def _admitted(
+    dialect: Dialect,
+    client: LLMClient,
+    request: Request,
+    identity: str,
+    body_limit: int,
+    stay: ExitStack,
+) -> Response:
+    asked = understood(dialect.asked, await read_json(request, body_limit))
+    tokens = await client.provider.count_tokens(asked.request) if asked.stream else 0
 
     async def fold(events: Any) -> dict[str, Any]:
         (whole,) = [event async for event in events]
@@ -183,7 +209,7 @@ async def answer(
         fold=fold,
         headers={dialect.id_header: identity},
     )
-    return _InDialect(dialect, identity, inner)
+    return _InDialect(dialect, identity, inner, stay)
 
 
 def understood(read: Callable[[dict[str, Any]], Asked], body: dict[str, Any]) -> Asked:
@@ -215,15 +241,25 @@ async def _told(client: LLMClient, asked: Asked) -> AsyncGenerator[StreamEvent, 
 
 
 class _InDialect(Response):
-    """Sends a response; what is raised before its head has left is refused in the dialect."""
+    """Sends a response, and lets go of its admission then.
 
-    def __init__(self, dialect: Dialect, identity: str, inner: DualModeResponse) -> None:
+    What is raised before the head of the response has left is refused in the dialect.
+    """
+
+    def __init__(
+        self, dialect: Dialect, identity: str, inner: DualModeResponse, stay: ExitStack
+    ) -> None:
         super().__init__()
+        self._stay = stay
         self._dialect = dialect
         self._identity = identity
         self._inner = inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._stay:
+            await self._send(scope, receive, send)
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._inner(scope, receive, send)
         except BrokenTransfer:

@@ -9,18 +9,21 @@ from starlette.responses import JSONResponse, Response
 from dual_mode_streaming.llm.client import LLMClient
 from dual_mode_streaming.llm.faces.anthropic_messages import AnthropicMessages
 from dual_mode_streaming.llm.faces.dialect import (
+    Dialect,
     Refusal,
     answer,
     read_json,
     refused,
     understood,
 )
+from dual_mode_streaming.llm.faces.guard import Guard
 from dual_mode_streaming.llm.faces.openai_chat import OpenAIChat
 
 __all__ = ["llm_routes"]
 
 _EXAMPLE: Final = Refusal(400, "model: a string is needed", param="model")
 _REFUSALS: Final = {
+    401: "A key is needed",
     400: "The request makes no sense, or asks for what there is not",
     404: "There is no such model",
     413: "The body is too large",
@@ -32,11 +35,14 @@ _REFUSALS: Final = {
 }
 
 
-def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRouter:
-    """The wire formats of OpenAI and Anthropic, answered by `client`.
+def llm_routes(
+    client: LLMClient, *, guard: Guard | None = None, body_limit: int = 4 * 1024 * 1024
+) -> APIRouter:
+    """The wire formats of OpenAI and Anthropic, answered by `client` to whom `guard` admits.
 
     `body_limit` is the most bytes that a request may have; beyond it is a 413.
     """
+    admit = (guard or Guard()).admit
     openai, anthropic = OpenAIChat(), AnthropicMessages()
     routes = APIRouter(tags=["LLM"])
 
@@ -46,7 +52,7 @@ def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRo
         **_documented(["model", "messages"], openai.error(_EXAMPLE, "req_0"), streams=True),
     )
     async def chat_completions(request: Request) -> Response:
-        return await answer(openai, client, request, body_limit=body_limit)
+        return await answer(openai, client, request, admit, body_limit=body_limit)
 
     @routes.post(
         "/v1/messages",
@@ -56,7 +62,7 @@ def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRo
         ),
     )
     async def messages(request: Request) -> Response:
-        return await answer(anthropic, client, request, body_limit=body_limit)
+        return await answer(anthropic, client, request, admit, body_limit=body_limit)
 
     @routes.post(
         "/v1/messages/count_tokens",
@@ -66,19 +72,29 @@ def llm_routes(client: LLMClient, *, body_limit: int = 4 * 1024 * 1024) -> APIRo
     async def count_tokens(request: Request) -> Response:
         identity = anthropic.new_id()
         try:
-            body = await read_json(request, body_limit)
-            asked = understood(anthropic.counted, body)
+            with admit(request):
+                asked = understood(anthropic.counted, await read_json(request, body_limit))
+                tokens = await client.provider.count_tokens(asked.request)
         except Refusal as refusal:
             return refused(anthropic, refusal, identity)
-        tokens = await client.provider.count_tokens(asked.request)
         return JSONResponse({"input_tokens": tokens}, headers={anthropic.id_header: identity})
 
-    @routes.get("/v1/models", summary="The models there are")
-    async def models(request: Request) -> dict[str, Any]:
-        names = await client.provider.models()
-        if "anthropic-version" in request.headers:
-            return _models_of_anthropic(names)
-        return _models_of_openai(names, client.provider.name)
+    @routes.get("/v1/models", summary="The models there are", response_model=dict[str, Any])
+    async def models(request: Request) -> Response:
+        theirs = "anthropic-version" in request.headers
+        dialect: Dialect = anthropic if theirs else openai
+        identity = dialect.new_id()
+        try:
+            with admit(request):
+                names = await client.provider.models()
+        except Refusal as refusal:
+            return refused(dialect, refusal, identity)
+        listed = (
+            _models_of_anthropic(names)
+            if theirs
+            else _models_of_openai(names, client.provider.name)
+        )
+        return JSONResponse(listed, headers={dialect.id_header: identity})
 
     return routes
 
