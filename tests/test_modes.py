@@ -109,3 +109,18 @@ def test_anything_is_a_mode_or_not_acceptable(accept):
         assert detect_mode(accept) in ResponseMode
     except NotAcceptable:
         pass
+
+
+def test_what_is_cut_off_an_overlong_header_is_not_misread():
+    ranges = ",".join(f"a/b{n}" for n in range(3000))
+    for pad in range(30):
+        start = ranges[: 8192 - 40 - pad].rpartition(",")[0]
+        start += "," + "x/" + "y" * (8192 - 40 - pad - len(start))
+        accept = f"{start},application/json;q=0.9,{ranges}"
+        # Whether or not JSON's range lies whole within the limit: never with another weight.
+        got = detect_mode(f"text/event-stream;q=0.05,{accept}")
+        assert got in (ResponseMode.STREAM, ResponseMode.BATCH)
+    whole = "text/event-stream;q=0.5," + "a/b," * 2040
+    cut = whole[: 8192 - 21] + "application/json;q=0.9"
+    assert len(cut) == 8193
+    assert detect_mode(cut) is ResponseMode.STREAM

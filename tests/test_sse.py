@@ -1,5 +1,7 @@
 """The codec: WHATWG's rules one by one, its own examples, and encoder and decoder as a pair."""
 
+import enum
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -252,3 +254,80 @@ def test_encoder_and_decoder_are_a_pair(sent, cuts):
 @given(st.binary(max_size=200), st.integers(1, 7))
 def test_any_bytes_read_the_same_however_they_are_cut(data, step):
     assert decode(data) == decode(data, step)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_a_byte_at_a_time_is_the_same_whatever_the_line_ends(end):
+    wire = end.join([b"id: 1", b"data: a", b"data: b", b"", b"", b"data: c", b"", b""])
+    whole = EventDecoder().feed(wire)
+    decoder = EventDecoder()
+    assert [e for at in range(len(wire)) for e in decoder.feed(wire[at : at + 1])] == whole
+    assert [event.data for event in whole] == ["a\nb", "c"]
+
+
+@given(
+    wire=st.lists(
+        st.sampled_from(
+            [b"\r", b"\n", b"\r\n", b"data: x", b"data", b": c", b"id: 1", b"\xef\xbb"]
+        ),
+        max_size=12,
+    ).map(b"".join),
+    cuts=st.lists(st.integers(0, 60), max_size=12),
+)
+def test_any_cuts_of_any_line_ends_are_the_same(wire, cuts):
+    decoder, events, last = EventDecoder(), [], 0
+    for cut in sorted(cuts):
+        events += decoder.feed(wire[last:cut])
+        last = max(last, min(cut, len(wire)))
+    assert events + decoder.feed(wire[last:]) == EventDecoder().feed(wire)
+
+
+def test_a_line_feed_after_one_that_ended_a_carriage_return_counts():
+    decoder = EventDecoder()
+    assert decoder.feed(b"data: a\r") == []
+    assert decoder.feed(b"\n") == []
+    assert [event.data for event in decoder.feed(b"\n")] == ["a"]
+
+
+def test_events_before_one_that_is_too_large_are_not_lost_with_it():
+    wire = b"data: one\n\ndata: two\n\ndata: " + b"x" * 50 + b"\n\ndata: never\n\n"
+    decoder = EventDecoder(max_event_bytes=20)
+    assert [event.data for event in decoder.feed(wire)] == ["one", "two"]
+    assert decoder.in_event, "it must not look like a clean end"
+    for chunk in (b"", b"data: x\n\n"):
+        with pytest.raises(EventTooLarge):
+            decoder.feed(chunk)
+    with pytest.raises(EventTooLarge):
+        EventDecoder(max_event_bytes=20).feed(b"data: " + b"x" * 50)
+
+
+def test_names_and_ids_of_other_kinds_of_str_go_out_as_what_they_are():
+    class Kind(str, enum.Enum):  # noqa: UP042  (a StrEnum formats as its value, this does not)
+        TICK = "tick"
+
+    class Sly(str):
+        __slots__ = ()
+
+        def __format__(self, spec):
+            return "a\ndata: forged"
+
+        def __str__(self):
+            return "a\ndata: forged"
+
+    assert ServerSentEvent(1, event=Kind.TICK, id=Kind.TICK).encode() == (
+        b"event: tick\nid: tick\ndata: 1\n\n"
+    )
+    assert ServerSentEvent(Kind.TICK, comment=Kind.TICK).encode() == b": tick\ndata: tick\n\n"
+    assert ServerSentEvent(Sly("x"), event=Sly("e"), id=Sly("i")).encode() == (
+        b"event: e\nid: i\ndata: x\n\n"
+    )
+
+
+def test_a_retry_may_have_leading_zeros():
+    decoder = EventDecoder()
+    decoder.feed(b"retry: 00000000000000000000250\n")
+    assert decoder.retry == 250
+    decoder.feed(b"retry: 0\n")
+    assert decoder.retry == 0
+    decoder.feed(b"retry: 99999999999999999999\n")
+    assert decoder.retry == 0

@@ -87,7 +87,11 @@ def negotiate(accept: str | Iterable[str] | None, stream: bool | None = None) ->
         accept = ",".join(accept)
     if accept is None:
         accept = ""
-    return _by_accept(accept) if len(accept) <= 256 else _parsed(accept[:_MAX_BYTES])
+    if len(accept) <= 256:
+        return _by_accept(accept)
+    if len(accept) > _MAX_BYTES:  # the last range is cut, perhaps inside of its q
+        accept = accept[:_MAX_BYTES].rpartition(",")[0]
+    return _parsed(accept)
 
 
 def _parsed(accept: str) -> Negotiated:

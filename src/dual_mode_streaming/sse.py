@@ -64,6 +64,8 @@ class ServerSentEvent:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise ValueError(f"{name} must be a str, not {value!r}; use str({value!r})")
+            if value is not None and type(value) is not str:  # an enum, say, that formats otherwise
+                object.__setattr__(self, name, value := str.__str__(value))
             if value is not None and not _encodable(value):
                 raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot encode")
         if isinstance(self.data, str) and not _encodable(self.data):
@@ -142,29 +144,39 @@ class EventDecoder:
     @property
     def in_event(self) -> bool:
         """Whether the bytes so far end inside an event or a line, which the standard discards."""
-        return bool(self._partial or self._data or self._event)
+        return bool(self._partial or self._data or self._event) or self._too_large
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes.
 
-        Raises EventTooLarge if an event passes `max_event_bytes`, and at every call after that.
+        Raises EventTooLarge if an event passes `max_event_bytes`, and at every call after that. The
+        events before it are given first, and the error raised at the next call.
         """
+        events: list[ServerSentEvent] = []
+        try:
+            self._feed(chunk, events)
+        except EventTooLarge:
+            if not events:
+                raise
+        return events
+
+    def _feed(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
         self._check_size()
         if not chunk:
-            return []
+            return
         if self._at_start:
             chunk = b"".join((*self._partial, chunk))
             self._partial.clear()
             if _BOM.startswith(chunk) and len(chunk) < len(_BOM):
                 self._partial.append(chunk)
-                return []
+                return
             self._at_start = False
             chunk = chunk.removeprefix(_BOM)
         if not chunk:
-            return []
+            return
         if self._after_cr:
             chunk = chunk.removeprefix(b"\n")
-        self._after_cr = chunk.endswith(b"\r") or (self._after_cr and not chunk)
+        self._after_cr = chunk.endswith(b"\r")
         # bytes.splitlines splits at CR, LF and CRLF and at nothing else.
         lines = chunk.splitlines()
         rest = lines.pop() if lines and chunk[-1] not in b"\r\n" else b""
@@ -172,7 +184,6 @@ class EventDecoder:
             lines[0] = b"".join((*self._partial, lines[0]))
             self._partial.clear()
             self._partial_size = 0
-        events: list[ServerSentEvent] = []
         for line in lines:
             if line:
                 self._take_field(line)
@@ -182,7 +193,6 @@ class EventDecoder:
             self._partial.append(rest)
             self._partial_size += len(rest)
             self._check_size()
-        return events
 
     def _check_size(self) -> None:
         if self._limit is None:
@@ -209,8 +219,8 @@ class EventDecoder:
         elif name == b"id":
             if b"\0" not in value:
                 self._id = value.decode("utf-8", "replace")
-        elif name == b"retry" and value.isdigit() and len(value) < 16:  # isdigit is ASCII on bytes
-            self.retry = self._block_retry = int(value)
+        elif name == b"retry" and value.isdigit() and len(value.lstrip(b"0")) < 16:
+            self.retry = self._block_retry = int(value.lstrip(b"0") or b"0")  # isdigit is ASCII's
 
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
         self.last_event_id = self._id  # also of a block without data
