@@ -4,7 +4,15 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 
 from dual_mode_streaming.llm.events import ToolCall
 
@@ -61,17 +69,21 @@ class ChatRequest(_Strict):
     `max_tokens` and what follows are left to the provider where they are None.
     """
 
-    messages: Annotated[tuple[ChatMessage, ...], BeforeValidator(_as_messages)]
+    messages: Annotated[
+        tuple[ChatMessage, ...],
+        BeforeValidator(_as_messages, json_schema_input_type=tuple[ChatMessage, ...] | str),
+        Field(json_schema_extra={"minItems": 1}),
+    ]
     model: str = ""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, strict=True)
     stop: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
-    parallel_tool_calls: bool = True
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
-    seed: int | None = None
-    thinking: bool = False
+    parallel_tool_calls: StrictBool = True
+    temperature: float | None = Field(None, ge=0, le=2, strict=True)
+    top_p: float | None = Field(None, ge=0, le=1, strict=True)
+    seed: StrictInt | None = None
+    thinking: StrictBool = False
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

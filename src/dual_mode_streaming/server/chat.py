@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from pydantic import StrictBool
 
 from dual_mode_streaming.llm import ChatRequest, EventType, LLMClient, StreamEvent, fold
 from dual_mode_streaming.llm.faces.dialect import STATUS
@@ -19,7 +20,7 @@ _CODEC = ItemCodec(StreamEvent, options={"exclude_none": True})
 class ChatBody(ChatRequest):
     """A question. `stream` decides the mode where the query says nothing; else Accept does."""
 
-    stream: bool | None = None
+    stream: StrictBool | None = None
 
 
 def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
@@ -38,10 +39,10 @@ def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
         responses={
             200: {
                 "description": "The answer: one document, or its events as they come",
+                "model": StreamEvent,
                 "content": {
-                    "application/json": {"schema": StreamEvent.model_json_schema()},
-                    "text/event-stream": {"schema": {"type": "string"}},
-                    "application/jsonl": {"schema": {"type": "string"}},
+                    "text/event-stream": {},
+                    "application/jsonl": {},
                 },
             },
             **{status: {"description": kind} for kind, status in STATUS.items()},

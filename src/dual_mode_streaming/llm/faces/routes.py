@@ -121,7 +121,7 @@ def _documented(
     answers: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
     if streams:
         body["properties"]["stream"] = {"type": "boolean", "default": False}
-        answers["text/event-stream"] = {"schema": {"type": "string"}}
+        answers["text/event-stream"] = {}
     refusal = {"schema": {"type": "object", "required": ["error"]}, "example": error_example}
     refusals = {
         status: {"description": reason, "content": {"application/json": refusal}}
