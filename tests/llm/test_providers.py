@@ -4,6 +4,7 @@ speaks their wire format: our own faces, with a scripted model behind them. No k
 import asyncio
 import json
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -22,7 +23,8 @@ from dual_mode_streaming.llm import (
 from dual_mode_streaming.llm.faces.routes import llm_routes
 from dual_mode_streaming.llm.providers.anthropic import AnthropicProvider
 from dual_mode_streaming.llm.providers.openai import OpenAIProvider
-from dual_mode_streaming.testing import serving
+from dual_mode_streaming.server import app as server_app
+from dual_mode_streaming.testing import StreamingTransport, serving
 
 from .test_sdks import SCRIPT, WEATHER
 
@@ -220,3 +222,37 @@ async def test_the_settings_choose_and_the_models_name_decides():
         provider_by_settings(LLMSettings(provider="anthropic"), {})
     await router.aclose()
     await chosen.aclose()
+
+
+async def test_a_service_behind_a_face_that_is_not_there_is_told_in_the_dialect():
+    gone = AnthropicProvider("k", base_url="http://127.0.0.1:9")
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(gone, attempts=1)))
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    transport = StreamingTransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        answers = [
+            await http.post("/v1/messages/count_tokens", json=body),
+            await http.post("/v1/messages", json=body),
+            await http.post("/v1/messages", json={**body, "stream": True}),
+            await http.post("/v1/chat/completions", json={**body, "stream": True}),
+            await http.get("/v1/models"),
+        ]
+    for answer in answers:
+        assert answer.status_code == 502
+        assert "connection failed" in answer.json()["error"]["message"]
+    await gone.aclose()
+
+
+async def test_the_service_lets_go_of_its_provider_at_its_end(monkeypatch):
+    closed = []
+
+    class Closes(Simulator):
+        async def aclose(self):
+            closed.append(self)
+
+    monkeypatch.setattr(server_app, "provider_by_settings", lambda _: Closes())
+    async with serving(server_app.create_app()) as url, httpx.AsyncClient(base_url=url) as http:
+        assert (await http.get("/healthz")).status_code == 200
+        assert closed == []
+    assert len(closed) == 1

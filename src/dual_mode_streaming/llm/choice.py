@@ -84,6 +84,10 @@ class Router:
         """The count of the provider whose model it is."""
         return await self.of(request.model).count_tokens(request)
 
+    def estimate_tokens(self, request: ChatRequest) -> int:
+        """The estimate of the provider whose model it is."""
+        return self.of(request.model).estimate_tokens(request)
+
     async def models(self) -> list[str]:
         """The models of all."""
         return [model for provider in self._all() for model in await provider.models()]

@@ -80,7 +80,14 @@ class Provider(Protocol):
         ...
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """How many tokens the request has, as `usage.input_tokens` will say."""
+        """How many tokens the request has, as `usage.input_tokens` will say. Raises ProviderError.
+
+        It may ask over the network.
+        """
+        ...
+
+    def estimate_tokens(self, request: ChatRequest) -> int:
+        """About as many, told at once; 0 where only the service can tell."""
         ...
 
     async def models(self) -> list[str]:

@@ -1,6 +1,7 @@
 """The service as a FastAPI app: its routes, and one generator behind each that streams."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from importlib import resources
 from typing import Annotated
@@ -39,9 +40,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Raises SettingsError if the environment's are wrong.
     """
     settings = settings or load()
+    client = LLMClient(provider_by_settings(settings.llm()))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await client.aclose()
+
     app = FastAPI(
         title="dual-mode-streaming",
         summary="One async generator, answered as batch JSON or as Server-Sent Events.",
+        lifespan=lifespan,
     )
     install(app, **settings.response_options())
     feed = host_feed()
@@ -71,7 +80,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             async for sample in samples:
                 yield sample
 
-    client = LLMClient(provider_by_settings(settings.llm()))
     guard = settings.guard()
     app.include_router(chat_routes(client, guard))
     app.include_router(llm_routes(client, guard=guard, body_limit=settings.body_limit))

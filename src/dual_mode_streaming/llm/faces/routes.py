@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from dual_mode_streaming.llm.client import LLMClient
+from dual_mode_streaming.llm.faces.answer import answer
 from dual_mode_streaming.llm.faces.anthropic_messages import AnthropicMessages
 from dual_mode_streaming.llm.faces.dialect import (
     Dialect,
     Refusal,
-    answer,
+    provider_errors_refused,
     read_json,
     refused,
     understood,
@@ -72,7 +73,7 @@ def llm_routes(
     async def count_tokens(request: Request) -> Response:
         identity = anthropic.new_id()
         try:
-            with admit(request):
+            with admit(request), provider_errors_refused():
                 asked = understood(anthropic.counted, await read_json(request, body_limit))
                 tokens = await client.provider.count_tokens(asked.request)
         except Refusal as refusal:
@@ -85,7 +86,7 @@ def llm_routes(
         dialect: Dialect = anthropic if theirs else openai
         identity = dialect.new_id()
         try:
-            with admit(request):
+            with admit(request), provider_errors_refused():
                 names = await client.provider.models()
         except Refusal as refusal:
             return refused(dialect, refusal, identity)

@@ -81,6 +81,10 @@ class AnthropicProvider:
         with as_provider_errors(anthropic):
             return (await self._sdk.messages.count_tokens(**asked)).input_tokens
 
+    def estimate_tokens(self, request: ChatRequest) -> int:
+        """Unknown: only the service can count them, and tells with the answer."""
+        return 0
+
     async def complete(self, request: ChatRequest) -> StreamEvent:
         """The whole answer."""
         with as_provider_errors(anthropic):

@@ -68,6 +68,10 @@ class OpenAIProvider:
 
     async def count_tokens(self, request: ChatRequest) -> int:
         """An estimate: the API has no call for it, and its usage comes with the answer."""
+        return self.estimate_tokens(request)
+
+    def estimate_tokens(self, request: ChatRequest) -> int:
+        """By the words of the messages."""
         return sum(count_text(message.content) for message in request.messages)
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
