@@ -331,3 +331,93 @@ def test_a_retry_may_have_leading_zeros():
     assert decoder.retry == 0
     decoder.feed(b"retry: 99999999999999999999\n")
     assert decoder.retry == 0
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b": " + b"c" * 1200 + b"\ndata: a\n\n",
+        b"x" * 1200 + b"\ndata: a\n\n",
+        b"retry: " + b"0" * 1200 + b"5\ndata: a\n\n",
+        b"data: " + b"x" * 900 + b"\n: " + b"c" * 200 + b"\n\n",
+        b"data: " + b"x" * 900 + b"\n" + b"unknown" * 30 + b"\n\n",
+    ],
+)
+def test_a_line_too_large_is_told_however_it_is_cut(wire, step):
+    decoder = EventDecoder(max_event_bytes=1000)
+
+    def feed_all() -> None:
+        for start in range(0, len(wire), step):
+            decoder.feed(wire[start : start + step])
+
+    with pytest.raises(EventTooLarge):
+        feed_all()
+    assert decoder.retry is None
+
+
+@pytest.mark.parametrize("line", [b"retry: 1\n", b"unknown: x\n", b"unknown\n"])
+def test_lines_that_belong_to_no_event_are_no_large_event(line):
+    decoder = EventDecoder(max_event_bytes=100)
+    for _ in range(100):
+        decoder.feed(line)
+    assert decoder.feed(line * 100 + b"data: a\n\n")[0].data == "a"
+
+
+def test_a_reconnection_time_is_of_its_own_block_only():
+    (event,) = EventDecoder().feed(b"retry: 5\n\ndata: a\n\n")
+    assert event.retry is None
+
+
+@pytest.mark.parametrize(
+    ("start", "unfinished"),
+    [
+        (b"id: 1\n", True),
+        (b"id\n", True),
+        (b"event: x\n", True),
+        (b"event\n", True),
+        (b"data\n", True),
+        (b"retry: 5\n", False),
+        (b": ping\n", False),
+        (b"unknown\n", False),
+        (b": pi", True),
+        (b"id: 1\n\n", False),
+    ],
+)
+def test_every_field_of_an_event_makes_it_unfinished(start, unfinished):
+    decoder = EventDecoder()
+    decoder.feed(start)
+    assert decoder.in_event is unfinished
+    decoder = EventDecoder()
+    decoder.feed(b"id: 1\ndata: x\n\n" + start)
+    assert decoder.in_event is unfinished
+
+
+@given(
+    wire=st.lists(
+        st.sampled_from([b"\r", b"\n", b"\r\n", b"data: xyz", b"event: e", b": c" * 9, b"u" * 22]),
+        max_size=12,
+    ).map(b"".join),
+    cuts=st.lists(st.integers(0, 120), max_size=12),
+)
+def test_the_largest_size_is_the_same_however_it_is_cut(wire, cuts):
+    def read(*bounds):
+        decoder, events, last = EventDecoder(max_event_bytes=20), [], 0
+        try:
+            for bound in (*bounds, len(wire)):
+                events += decoder.feed(wire[last:bound])
+                last = max(last, bound)
+            decoder.feed(b"")
+        except EventTooLarge:
+            return events, "too large"
+        return events, decoder.in_event
+
+    assert read(*sorted(cuts)) == read()
+
+
+@pytest.mark.parametrize("exponent", [15, 5000])
+def test_a_reconnection_time_that_no_decoder_would_take_is_refused(exponent):
+    with pytest.raises(ValueError, match="milliseconds"):
+        ServerSentEvent(retry=10**exponent)
+    last = ServerSentEvent("x", retry=10**15 - 1)
+    assert EventDecoder().feed(last.encode()) == [last]

@@ -17,6 +17,7 @@ __all__ = ["EventDecoder", "ServerSentEvent", "dumps", "escape_line_separators"]
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")  # str.splitlines would also split at U+2028
 _ID_TABOO: Final = re.compile(r"[\r\n\0]")
 _BOM: Final = b"\xef\xbb\xbf"
+_RETRY_DIGITS: Final = 15  # more are no time, and may be no number that a client can hold
 
 
 def dumps(value: Any) -> bytes:
@@ -77,6 +78,8 @@ class ServerSentEvent:
         retry = self.retry
         if retry is not None and (type(retry) is not int or retry < 0):
             raise ValueError(f"retry must be a whole number of milliseconds from 0, not {retry!r}")
+        if retry is not None and retry >= 10**_RETRY_DIGITS:
+            raise ValueError(f"retry has at most {_RETRY_DIGITS} digits of milliseconds")
 
     def encode(self) -> bytes:
         """The event's frame.
@@ -118,7 +121,8 @@ class EventDecoder:
     is that of its own block. Comments and unknown fields are dropped. An event that is not ended by
     a blank line is never dispatched.
 
-    `max_event_bytes` bounds an event, and a line that is not ended yet; None for no bound.
+    `max_event_bytes` bounds the lines of an event together with the line that is read, whatever it
+    is; None for no bound. Comments, `retry` and unknown fields make no event larger.
     """
 
     def __init__(self, max_event_bytes: int | None = 16 * 1024 * 1024) -> None:
@@ -136,6 +140,7 @@ class EventDecoder:
         self._begin_block()
 
     def _begin_block(self) -> None:
+        self._in_block = False  # a field of an event has come
         self._data: list[str] = []
         self._event = ""
         self._block_retry: int | None = None
@@ -144,7 +149,7 @@ class EventDecoder:
     @property
     def in_event(self) -> bool:
         """Whether the bytes so far end inside an event or a line, which the standard discards."""
-        return bool(self._partial or self._data or self._event) or self._too_large
+        return bool(self._partial) or self._in_block or self._too_large
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes.
@@ -161,7 +166,7 @@ class EventDecoder:
         return events
 
     def _feed(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
-        self._check_size()
+        self._check_size(0)
         if not chunk:
             return
         if self._at_start:
@@ -192,26 +197,23 @@ class EventDecoder:
         if rest:
             self._partial.append(rest)
             self._partial_size += len(rest)
-            self._check_size()
+            self._check_size(self._partial_size)
 
-    def _check_size(self) -> None:
+    def _check_size(self, line: int) -> None:
+        """Raise if the event is too large with the line of so many bytes, ended or not."""
         if self._limit is None:
             return
-        if self._too_large or self._partial_size + self._block_size > self._limit:
+        if self._too_large or self._block_size + line > self._limit:
             self._too_large = True
             self._partial.clear()
             self._begin_block()
             raise EventTooLarge(self._limit)
 
     def _take_field(self, line: bytes) -> None:
+        self._check_size(len(line))
         name, _, value = line.partition(b":")
-        if not name:
-            return  # a comment
         if value[:1] == b" ":
             value = value[1:]
-        self._block_size += len(line)
-        if self._limit is not None and self._block_size > self._limit:
-            self._check_size()
         if name == b"data":
             self._data.append(value.decode("utf-8", "replace"))
         elif name == b"event":
@@ -219,8 +221,12 @@ class EventDecoder:
         elif name == b"id":
             if b"\0" not in value:
                 self._id = value.decode("utf-8", "replace")
-        elif name == b"retry" and value.isdigit() and len(value.lstrip(b"0")) < 16:
-            self.retry = self._block_retry = int(value.lstrip(b"0") or b"0")  # isdigit is ASCII's
+        else:  # a comment has an empty name; isdigit is ASCII's
+            if name == b"retry" and value.isdigit() and len(value.lstrip(b"0")) <= _RETRY_DIGITS:
+                self.retry = self._block_retry = int(value.lstrip(b"0") or b"0")
+            return
+        self._in_block = True
+        self._block_size += len(line)
 
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
         self.last_event_id = self._id  # also of a block without data
@@ -228,8 +234,7 @@ class EventDecoder:
             data = self._data[0] if len(self._data) == 1 else "\n".join(self._data)
             event = _decoded(data, self._event or None, self._id, self._block_retry)
             events.append(event)
-        if self._block_size:
-            self._begin_block()
+        self._begin_block()
 
 
 def _decoded(data: str, name: str | None, id: str | None, retry: int | None) -> ServerSentEvent:
