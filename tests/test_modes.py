@@ -124,3 +124,92 @@ def test_what_is_cut_off_an_overlong_header_is_not_misread():
     cut = whole[: 8192 - 21] + "application/json;q=0.9"
     assert len(cut) == 8193
     assert detect_mode(cut) is ResponseMode.STREAM
+
+
+@pytest.mark.parametrize(
+    ("accept", "mode"),
+    [
+        # What we answer has no `version`: such a range says nothing against the plain one …
+        ("application/json;version=1;q=0.1, application/json, text/event-stream;q=0.5", BATCH),
+        ("application/json, application/json;version=1;q=0.1, text/event-stream;q=0.5", BATCH),
+        ("text/event-stream;version=2;q=0, text/event-stream", STREAM),
+        ("text/event-stream, text/event-stream;version=2;q=0", STREAM),
+        # … nor against a wildcard …
+        ("application/json;version=2;q=0, */*", BATCH),
+        ("application/json;version=2;q=0.1, application/*;q=0.8, text/*;q=0.5", BATCH),
+        ("*/*;version=2;q=0, */*, text/event-stream;q=0.5", BATCH),
+        ("application/*;version=2;q=0, */*", BATCH),
+        # … but alone, or where the wildcard is worth less, it is met as well as we can.
+        ("text/event-stream;version=1, */*;q=0.1", STREAM),
+        ("text/event-stream;version=1;q=0.5, application/json;q=0.4", STREAM),
+        ("*/*;version=1", BATCH),
+        # The charset is that of all we send; an empty parameter is none.
+        ("text/event-stream;q=0.1;charset=UTF-8, text/event-stream, */*;q=0.5", BATCH),
+        ('text/event-stream;charset="utf-8";q=0, */*;q=0.5, application/json;q=0', LINES),
+        ("text/event-stream;;q=0.1;, text/event-stream, application/json;q=0.5", BATCH),
+        # Of two plain ranges alike the first counts, as it did.
+        ("text/event-stream;q=0.1, text/event-stream, application/json;q=0.5", BATCH),
+    ],
+)
+def test_a_range_with_parameters_takes_nothing_from_a_plain_one(accept, mode):
+    assert detect_mode(accept) is mode
+
+
+def test_the_example_of_the_standard():
+    """RFC 9110, 12.5.1: the media types and weights, with ours in their places."""
+    accept = (
+        "application/*;q=0.3, application/json;q=0.7, application/json;format=flowed, "
+        "application/json;format=fixed;q=0.4, */*;q=0.5"
+    )
+    assert detect_mode(accept) is BATCH
+    assert detect_mode(f"{accept}, text/event-stream;q=0.69") is BATCH
+    assert detect_mode(f"{accept}, text/event-stream;q=0.71") is STREAM
+
+
+@pytest.mark.parametrize(
+    ("weight", "mode"),
+    [
+        ("0.5", STREAM),
+        (".5", STREAM),  # as java.net.HttpURLConnection sends it: `*/*; q=.2`
+        (".", BATCH),
+        ("", BATCH),
+        ("1.", STREAM),
+        ("1.000", STREAM),
+        ("1.001", BATCH),
+        ("1.0000", BATCH),
+        ("0.", BATCH),
+        ("00.5", BATCH),
+        ("nan", BATCH),
+        ("inf", BATCH),
+        ("5e-1", BATCH),
+        ("0.\u0665", BATCH),
+        ("+0.5", BATCH),
+        ("-0", BATCH),
+        ('"0.5"', BATCH),
+    ],
+)
+def test_weights(weight, mode):
+    assert detect_mode(f"text/event-stream;q={weight}, application/json;q=0.1") is mode
+
+
+def test_the_default_header_of_java_is_met():
+    assert detect_mode("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2") is BATCH
+
+
+def test_an_overlong_header_is_not_cut_within_quotes():
+    inside = 'text/event-stream;a="' + "x," * 5000 + '";q=0.1'
+    assert detect_mode(f"application/json;q=0.5,{inside}") is BATCH
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["image/" + "x" * 9000, 'text/event-stream;a="' + "x" * 9000 + '"', "," * 20 + "a/b;" * 9000],
+)
+def test_an_overlong_range_is_no_missing_header(accept):
+    with pytest.raises(NotAcceptable):
+        detect_mode(accept)
+
+
+@pytest.mark.parametrize("blank", [" ", ",", "\t, "])
+def test_an_overlong_header_that_names_nothing_is_no_header(blank):
+    assert detect_mode(blank * 9000) is BATCH

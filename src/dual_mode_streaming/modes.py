@@ -10,7 +10,8 @@ from dual_mode_streaming.errors import NotAcceptable
 __all__ = ["AVAILABLE", "Negotiated", "ResponseMode", "detect_mode", "negotiate", "parse_flag"]
 
 _MAX_BYTES: Final = 8192
-"""What is read of an Accept header; browsers send about 150 bytes. The rest is not looked at."""
+"""What is read of an Accept header; browsers send about 150 bytes. Ranges behind it count for
+nothing, so that a header of nothing else is one that names nothing we have."""
 
 
 class ResponseMode(enum.Enum):
@@ -87,26 +88,17 @@ def negotiate(accept: str | Iterable[str] | None, stream: bool | None = None) ->
         accept = ",".join(accept)
     if accept is None:
         accept = ""
-    if len(accept) <= 256:
-        return _by_accept(accept)
-    if len(accept) > _MAX_BYTES:  # the last range is cut, perhaps inside of its q
-        accept = accept[:_MAX_BYTES].rpartition(",")[0]
-    return _parsed(accept)
+    return _by_accept(accept) if len(accept) <= 256 else _parsed(accept)
 
 
 def _parsed(accept: str) -> Negotiated:
-    ranges = _ranges(accept)
-    if not ranges and not accept.strip(" \t,"):
+    if not accept.strip(" \t,"):
         return Negotiated(ResponseMode.BATCH, ResponseMode.BATCH.media_type)
+    ranges = _Ranges(accept)
     best: tuple[float, bool, int] | None = None
     chosen: Negotiated | None = None
     for order, (media_type, mode) in enumerate(_NAMED_ORDER):
-        named = media_type in ranges
-        q = ranges.get(media_type)
-        if q is None:
-            q = ranges.get(media_type.partition("/")[0] + "/*")
-        if q is None:
-            q = ranges.get("*/*", 0.0)
+        q, named = ranges.weight(media_type)
         if q == 0:
             continue
         if not named:
@@ -124,29 +116,52 @@ def _parsed(accept: str) -> Negotiated:
 _by_accept = lru_cache(maxsize=256)(_parsed)
 
 
-def _ranges(accept: str) -> dict[str, float]:
-    """Each media range with its q; the first of a range that is given twice counts.
+class _Ranges:
+    """The media ranges of a header with their weights; the first of two that are alike counts.
 
-    Parameters other than q are let go: what we answer has none, and `;charset=utf-8` on a JSON
-    range must not make it unacceptable. What is no media range, or has no valid q, is passed over.
+    What we answer has no parameters (but UTF-8 is its charset), so a range with some is not for it
+    to the letter. It counts where that makes an answer more acceptable, and never less. What is no
+    media range, or has no valid q, is passed over.
     """
-    ranges: dict[str, float] = {}
-    for part in _split(accept, ","):
-        if "/" not in part:
-            continue
+
+    def __init__(self, accept: str) -> None:
+        self._plain: dict[str, float] = {}
+        self._with_parameters: dict[str, float] = {}
+        parts = _split(accept[:_MAX_BYTES], ",")
+        if len(accept) > _MAX_BYTES:
+            parts.pop()  # it is cut, perhaps inside of its q
+        for part in parts:
+            if "/" in part:
+                self._take(part)
+
+    def _take(self, part: str) -> None:
         media_range, *parameters = _split(part, ";")
         media_range = media_range.strip(" \t").lower()
-        if "/" not in media_range or media_range in ranges:
-            continue
-        q: float | None = 1.0
+        if "/" not in media_range:
+            return
+        ranges = self._plain
+        weight: str | None = None
         for parameter in parameters:
             name, _, value = parameter.partition("=")
-            if name.strip(" \t").lower() == "q":
-                q = _weight(value.strip(" \t"))
-                break
+            name, value = name.strip(" \t").lower(), value.strip(" \t")
+            if name == "q":
+                weight = value if weight is None else weight
+            elif name and (name, value.strip('"').lower()) != ("charset", "utf-8"):
+                ranges = self._with_parameters
+        q = 1.0 if weight is None else _weight(weight)
         if q is not None:
-            ranges[media_range] = q
-    return ranges
+            ranges.setdefault(media_range, q)
+
+    def weight(self, media_type: str) -> tuple[float, bool]:
+        """The q of a media type by its most specific range, and whether that names it."""
+        if (q := self._plain.get(media_type)) is not None:
+            return q, True
+        wildcards = (media_type.partition("/")[0] + "/*", "*/*")
+        loose = self._with_parameters
+        covered = next((self._plain[name] for name in wildcards if name in self._plain), 0.0)
+        covered = max(covered, *(loose.get(name, 0.0) for name in wildcards))
+        named = loose.get(media_type, 0.0)
+        return (named, True) if named and named >= covered else (covered, False)
 
 
 def _split(text: str, separator: str) -> list[str]:
@@ -169,9 +184,12 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _weight(text: str) -> float | None:
-    """RFC 9110, 12.4.2: 0 to 1 with up to three decimals; None for anything else."""
+    """RFC 9110, 12.4.2: 0 to 1 with up to three decimals; None for anything else.
+
+    The 0 before the point may be missing, as in the default header of Java's HttpURLConnection.
+    """
     whole, dot, decimals = text.partition(".")
-    if whole not in ("0", "1") or len(decimals) > 3:
+    if whole not in ("0", "1", "" if decimals else "0") or len(decimals) > 3:
         return None
     if decimals and not (decimals.isascii() and decimals.isdigit()):
         return None
