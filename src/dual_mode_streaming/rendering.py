@@ -79,31 +79,51 @@ class ItemCodec:
         raw = adapter.serializer.to_json(item, **self._options)
         return raw if raw.isascii() else escape_line_separators(raw)
 
+    def named(self, item: Any) -> tuple[bytes, str | None]:
+        """The same, with the name of the item's event if the declared type gives it one.
+
+        Raises ValueError too, for a tag that is reserved.
+        """
+        adapter, tags = self._adapter, self.tags
+        if adapter is None or tags is None:
+            return self.json(item), None
+        item = adapter.validator.validate_python(item, from_attributes=True)
+        raw = adapter.serializer.to_json(item, **self._options)
+        return escape_line_separators(raw), tags.tag(item)
+
     def validated(self, item: Any) -> Any:
         """The item as the declared type, for a fold; events pass as they are.
 
         Raises pydantic's ValidationError.
         """
-        if self._adapter is None or type(item) is self.exact or type(item) in self.event_types:
+        if self._adapter is None or type(item) is self.exact or self._converter(item) is not None:
             return item
         return self._adapter.validate_python(item, from_attributes=True)
 
     def json_list(self, items: Sequence[Any]) -> bytes:
         """The items as JSON, comma-separated, without the brackets: a part of a batch."""
-        exact = self.exact
+        exact: Any = self.exact
         by_item = "include" in self._options or "exclude" in self._options  # they name its fields
         if exact is None or by_item or not all(type(item) is exact for item in items):
             parts = (self.data(item) for item in items)
             return b",".join(part for part in parts if part is not None)
         if self._list_adapter is None:
-            self._list_adapter = TypeAdapter(list[exact])  # type: ignore[valid-type]
+            # Fields of type Any are serialised by the settings of what is outermost.
+            config: Any = {k: v for k, v in exact.model_config.items() if k.startswith("ser_json_")}
+            self._list_adapter = TypeAdapter(list[exact], config=config)
         raw = self._list_adapter.serializer.to_json(list(items), **self._options)[1:-1]
         return raw if raw.isascii() else escape_line_separators(raw)
 
     def event(self, item: Any) -> ServerSentEvent | None:
         """The item as an event if it is of an event class, ours or another's; else None."""
-        convert = self.event_types.get(type(item))
+        convert = self._converter(item)
         return None if convert is None else convert(item)
+
+    def _converter(self, item: Any) -> Callable[[Any], ServerSentEvent] | None:
+        for base in type(item).__mro__:  # a user's subclass of an event is one
+            if (convert := self.event_types.get(base)) is not None:
+                return convert
+        return None
 
     def data(self, item: Any) -> bytes | None:
         """What a batch or a line says of the item; None if it is an event that carries no data."""
@@ -120,7 +140,7 @@ class EventFrames:
     how many items there were; an event without data (a comment, a retry) is not an item.
     """
 
-    __slots__ = ("_codec", "_error_event", "_exact", "_options", "_run", "_template", "count")
+    __slots__ = ("_codec", "_error_event", "_exact", "_reserved", "_run", "_template", "count")
 
     heartbeat: Final = b": ping\n"  # one LF: a blank line makes strict clients see an empty event
 
@@ -128,6 +148,7 @@ class EventFrames:
         self._codec = codec
         self._run = run
         self._error_event = error_event
+        self._reserved = RESERVED_EVENTS | {error_event}
         self._template = b"id: " + run.encode() + b".%d\ndata: %b\n\n"
         self._exact = codec.exact
         self.count = 0
@@ -143,19 +164,17 @@ class EventFrames:
         """The frame of one item. Raises as `ItemCodec.json`; ValueError for a reserved name."""
         codec = self._codec
         if type(item) is self._exact:  # the fast path: one model, no name, our id
+            data = codec.json(item)
             self.count = number = self.count + 1
-            return self._template % (number, codec.json(item))
+            return self._template % (number, data)
         event = codec.event(item)
         if event is None:
-            data, name = codec.json(item), codec.tags.tag(item) if codec.tags else None
+            data, name = codec.named(item)
+            self._check_name(name)
             self.count += 1
             frame = self._template % (self.count, data)
             return frame if name is None else b"event: %b\n%b" % (name.encode(), frame)
-        if event.event in RESERVED_EVENTS:
-            raise ValueError(
-                f"the event name {event.event!r} is reserved "
-                f"({', '.join(sorted(RESERVED_EVENTS))}); name the event otherwise"
-            )
+        self._check_name(event.event)
         frame = event.encode()
         if event.data is None:
             return frame
@@ -170,6 +189,13 @@ class EventFrames:
                 frame,
             )
         )
+
+    def _check_name(self, name: str | None) -> None:
+        if name in self._reserved:
+            raise ValueError(
+                f"the event name {name!r} is reserved "
+                f"({', '.join(sorted(self._reserved))}); name the event otherwise"
+            )
 
     def done(self) -> bytes:
         """The end of a whole answer; its id tells a reconnecting EventSource to stop."""
@@ -229,9 +255,14 @@ def _is_model(item_type: Any) -> bool:
 
 def _without(item_type: Any, event_types: Mapping[type, Any]) -> Any:
     """The declared type less the event classes, which are framed as they are, not validated."""
-    if item_type in event_types:
+    classes = tuple(event_types)
+
+    def is_event(member: Any) -> bool:
+        return isinstance(member, type) and issubclass(member, classes)
+
+    if is_event(item_type):
         return Any
     if get_origin(item_type) not in (Union, UnionType):
         return item_type
-    members = tuple(member for member in get_args(item_type) if member not in event_types)
+    members = tuple(member for member in get_args(item_type) if not is_event(member))
     return Union[members] if members else Any  # noqa: UP007  (built at run time)

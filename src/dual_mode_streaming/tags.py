@@ -3,9 +3,10 @@
 import enum
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, Discriminator
+from pydantic import BaseModel, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
 __all__ = ["RESERVED_EVENTS", "Tags"]
@@ -23,16 +24,20 @@ class Tags:
     def __init__(self, key: str | Callable[[Any], Any], members: Sequence[Any]) -> None:
         self._key = key
         self.choices: dict[str, Any] = {}
-        if isinstance(key, str):
-            for member in members:
-                for tag in _literals(member, key):
-                    self.choices[tag] = member
+        for member in members:
+            for tag, choice in _choices(member, key):
+                self.choices[tag] = choice
+        self._checked: set[str] = set()
         for tag in self.choices:
-            if tag in RESERVED_EVENTS or set(tag) & set("\r\n\0"):
-                raise ValueError(
-                    f"the tag {tag!r} of the item union cannot name an event: it is reserved or "
-                    f"has a line end (reserved: {', '.join(sorted(RESERVED_EVENTS))})"
-                )
+            self._check(tag)
+
+    def _check(self, tag: str) -> None:
+        if tag in RESERVED_EVENTS or set(tag) & set("\r\n\0"):
+            raise ValueError(
+                f"the tag {tag!r} of the item union cannot name an event: it is reserved or "
+                f"has a line end (reserved: {', '.join(sorted(RESERVED_EVENTS))})"
+            )
+        self._checked.add(tag)
 
     @classmethod
     def of(cls, item_type: Any) -> "Tags | None":
@@ -52,7 +57,10 @@ class Tags:
         return None
 
     def tag(self, item: Any) -> str | None:
-        """The name of the item's event, or None if it shows no tag."""
+        """The name of the event of an item that has been validated, or None if it shows no tag.
+
+        Raises ValueError for a tag that cannot name an event and was not seen in the types.
+        """
         key = self._key
         if not isinstance(key, str):
             tag = key(item)
@@ -60,11 +68,26 @@ class Tags:
             tag = item.get(key)
         else:
             tag = getattr(item, key, None)
-        return None if tag is None else _plain(tag)
+        if tag is None:
+            return None
+        name = _plain(tag)
+        if name not in self._checked:
+            self._check(name)
+        return name
 
 
 def _plain(tag: Any) -> str:
     return str(tag.value if isinstance(tag, enum.Enum) else tag)
+
+
+def _choices(member: Any, key: str | Callable[[Any], Any]) -> list[tuple[str, Any]]:
+    """The tags of a member of the union, each with its type; a union in it has tags of its own."""
+    choice, *metadata = get_args(member) if get_origin(member) is Annotated else (member,)
+    if not isinstance(key, str):
+        return [(note.tag, choice) for note in metadata if isinstance(note, Tag)]
+    if get_origin(choice) in (Union, UnionType):
+        return [found for inner in get_args(choice) for found in _choices(inner, key)]
+    return [(tag, member) for tag in _literals(member, key)]
 
 
 def _literals(member: Any, key: str) -> list[str]:
