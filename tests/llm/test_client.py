@@ -54,6 +54,9 @@ class Scripted:
             self.tasks.add(asyncio.current_task())
             self.closed += 1
 
+    def estimate_tokens(self, request):
+        return 7
+
     async def complete(self, request):
         return await collect(self.stream(request))
 
@@ -171,7 +174,7 @@ def test_leaving_closes_the_provider_at_once_and_by_its_own_task(caplog):
     assert len(provider.tasks) == 1
     (spent,) = ends
     assert (spent.outcome, spent.usage.output_tokens) == ("abandoned", 1)
-    assert "llm scripted scripted: abandoned, 0 tokens in, 1 out, 1 attempts" in caplog.text
+    assert "llm scripted scripted: abandoned, 7 tokens in, 1 out, 1 attempts" in caplog.text
 
 
 def test_a_cancelled_caller_stays_cancelled():

@@ -1,6 +1,8 @@
 """The frames of the foreign faces, byte for byte."""
 
+import itertools
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -14,9 +16,11 @@ from dual_mode_streaming.llm import (
     ThinkingDelta,
     ToolCallDelta,
     Usage,
+    fold,
 )
 from dual_mode_streaming.llm.faces.anthropic_messages import MessageFrames
 from dual_mode_streaming.llm.faces.openai_chat import ChatCompletionFrames
+from dual_mode_streaming.llm.faces.response_objects import ResponseFrames, response_object
 
 HEAD = '"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m"'
 
@@ -145,6 +149,120 @@ def test_message_events():
             ),
             frame("message_stop", ""),
         ]
+    )
+
+
+def test_response_events(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 7.5)
+    frames = ResponseFrames("1", {"model": "m"})
+    items = b"".join(map(frames.item, ANSWER))
+    sent = frames.opening() + items + frames.done()  # the opening is made when items are there
+    numbers = itertools.count()
+
+    def frame(name, rest):
+        number = next(numbers)
+        return f'event: {name}\ndata: {{"type":"{name}","sequence_number":{number},{rest}}}\n\n'
+
+    def delta(name, where, text):
+        rest = f'{where},"sequence_number":{next(numbers)},"delta":{json.dumps(text)}'
+        return f'event: {name}.delta\ndata: {{"type":"{name}.delta",{rest}}}\n\n'
+
+    def response(status, output, usage):
+        return (
+            f'"response":{{"id":"resp_1","object":"response","created_at":7,"status":"{status}",'
+            f'"error":null,"incomplete_details":null,"model":"m","output":[{output}],'
+            f'"usage":{usage}}}'
+        )
+
+    def item(index, rest):
+        return f'"output_index":{index},"item":{{{rest}}}'
+
+    def thinking(status, content, sealed=""):
+        return (
+            f'"type":"reasoning","id":"rs_1_0","status":"{status}","summary":[],'
+            f'"content":[{content}]{sealed}'
+        )
+
+    def message(status, content):
+        head = f'"type":"message","id":"msg_1_1","status":"{status}"'
+        return f'{head},"role":"assistant","content":[{content}]'
+
+    def call(index, status, name, arguments):
+        return (
+            f'"type":"function_call","id":"fc_1_{index}","status":"{status}",'
+            f'"call_id":"c{index - 2}","name":"{name}","arguments":{json.dumps(arguments)}'
+        )
+
+    def thought_part(text):
+        return f'{{"type":"reasoning_text","text":"{text}"}}'
+
+    def text_part(text):
+        return f'{{"type":"output_text","text":"{text}","annotations":[],"logprobs":[]}}'
+
+    here = '"item_id":"rs_1_0","output_index":0,"content_index":0'
+    there = '"item_id":"msg_1_1","output_index":1,"content_index":0'
+    said = "Hi\\u2028"
+    added, done = "response.output_item.added", "response.output_item.done"
+    reasoned = thinking("completed", thought_part("Hm."), ',"encrypted_content":"s1"')
+    spoken = message("completed", text_part(said))
+    calls = [call(2, "completed", "f", '{"a":1}'), call(3, "completed", "g", "{}")]
+    output = ",".join(f"{{{one}}}" for one in (reasoned, spoken, *calls))
+    usage = (
+        '{"input_tokens":3,"input_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},'
+        '"output_tokens":5,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":8}'
+    )
+    arguments = "response.function_call_arguments"
+    assert sent.decode() == "".join(
+        [
+            frame("response.created", response("in_progress", "", "null")),
+            frame("response.in_progress", response("in_progress", "", "null")),
+            frame(added, item(0, thinking("in_progress", ""))),
+            frame("response.content_part.added", f'{here},"part":{thought_part("")}'),
+            delta("response.reasoning_text", here, "Hm."),
+            frame("response.reasoning_text.done", f'{here},"text":"Hm."'),
+            frame("response.content_part.done", f'{here},"part":{thought_part("Hm.")}'),
+            frame(done, item(0, reasoned)),
+            frame(added, item(1, message("in_progress", ""))),
+            frame("response.content_part.added", f'{there},"part":{text_part("")}'),
+            delta("response.output_text", f'{there},"logprobs":[]', "Hi"),
+            delta("response.output_text", f'{there},"logprobs":[]', "\u2028"),
+            frame("response.output_text.done", f'{there},"text":"{said}","logprobs":[]'),
+            frame("response.content_part.done", f'{there},"part":{text_part(said)}'),
+            frame(done, item(1, spoken)),
+            frame(added, item(2, call(2, "in_progress", "f", ""))),
+            delta(arguments, '"item_id":"fc_1_2","output_index":2', '{"a"'),
+            delta(arguments, '"item_id":"fc_1_2","output_index":2', ":1}"),
+            frame(
+                f"{arguments}.done",
+                '"item_id":"fc_1_2","output_index":2,"arguments":"{\\"a\\":1}"',
+            ),
+            frame(done, item(2, calls[0])),
+            frame(added, item(3, call(3, "in_progress", "g", ""))),
+            delta(arguments, '"item_id":"fc_1_3","output_index":3', "{}"),
+            frame(f"{arguments}.done", '"item_id":"fc_1_3","output_index":3,"arguments":"{}"'),
+            frame(done, item(3, calls[1])),
+            frame("response.completed", response("completed", output, usage)),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        ANSWER,
+        [complete("stop")],
+        [text("cut"), complete("length")],
+        [thought("only"), complete("length")],
+        [text(""), complete("content_filter")],
+        [call("start", 0, id="c", name="f"), call("delta", 0, arguments="{"), complete("length")],
+    ],
+)
+def test_the_last_event_of_a_response_is_its_batch(events, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 7)
+    frames = ResponseFrames("1", {"model": "m"})
+    sent = EventDecoder().feed(b"".join(map(frames.item, events)))
+    assert json.loads(sent[-1].data)["response"] == response_object(
+        "1", {"model": "m"}, fold(events)
     )
 
 

@@ -3,18 +3,20 @@ is what they get at once, usage included."""
 
 import asyncio
 import json
+import re
 
 import anthropic
+import httpx
 import httpx2
 import openai
 import pytest
 from fastapi import FastAPI
 
-from dual_mode_streaming import install
+from dual_mode_streaming import drain, install
 from dual_mode_streaming.llm import LLMClient, LLMSettings, Script, Simulator
 from dual_mode_streaming.llm.choice import provider_by_settings
 from dual_mode_streaming.llm.faces.routes import llm_routes
-from dual_mode_streaming.testing import serving
+from dual_mode_streaming.testing import StreamingTransport, serving
 
 SCRIPT = """
 [[reply]]
@@ -44,6 +46,11 @@ text = "one two three"
 failure = { after_tokens = 2, error_type = "overloaded" }
 
 [[reply]]
+match = "cut off"
+text = "one two three"
+failure = { after_tokens = 2, cut = true }
+
+[[reply]]
 match = "lines"
 text = "a\\u2028b\\u2029c\\u0085d\\r\\ne\\nf\\u0000g 🎈 100%"
 
@@ -56,6 +63,10 @@ finish_reason = "content_filter"
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 OPENAI_TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": WEATHER}}
+    for name in ("weather", "time")
+]
+RESPONSES_TOOLS = [
+    {"type": "function", "name": name, "parameters": WEATHER, "strict": None}
     for name in ("weather", "time")
 ]
 ANTHROPIC_TOOLS = [{"name": name, "input_schema": WEATHER} for name in ("weather", "time")]
@@ -136,6 +147,44 @@ async def test_openai_batch_and_stream_say_the_same(url, question, limits):
     ]
     assert reason == whole.choices[0].finish_reason
     assert usage == whole.usage
+
+
+def plain(response):
+    """A response without what differs from one request to the next."""
+    return json.loads(
+        re.sub(r"_[0-9a-f]{24}(?=[_\"])", "_", response.model_dump_json(exclude={"created_at"}))
+    )
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("limits", [{}, {"max_output_tokens": 3}])
+async def test_responses_in_batch_and_stream_are_the_same(url, question, limits):
+    asked = {
+        "model": "simulator",
+        "instructions": "Be brief.",
+        "input": question,
+        "tools": RESPONSES_TOOLS,
+        **limits,
+    }
+    async with openai_client(url) as client:
+        whole = await client.responses.create(**asked)
+        raw = [event async for event in await client.responses.create(**asked, stream=True)]
+        if whole.status == "completed":
+            async with client.responses.stream(**asked) as helper:
+                final = await helper.get_final_response()
+            assert final.output_text == whole.output_text
+    assert whole._request_id.startswith("req_")
+    assert [event.sequence_number for event in raw] == list(range(len(raw)))
+    assert raw[0].type == "response.created"
+    assert raw[-1].type == f"response.{whole.status}"
+    assert plain(raw[-1].response) == plain(whole)
+    grown = [event.delta for event in raw if event.type == "response.output_text.delta"]
+    assert "".join(grown) == whole.output_text
+    arguments = [e.delta for e in raw if e.type == "response.function_call_arguments.delta"]
+    calls = [item for item in whole.output if item.type == "function_call"]
+    assert "".join(arguments) == "".join(call.arguments for call in calls)
+    done = [event.item for event in raw if event.type == "response.output_item.done"]
+    assert done == raw[-1].response.output
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -224,6 +273,26 @@ async def test_a_conversation_with_tools_goes_round(url):
             tools=OPENAI_TOOLS,
         )
         assert "12:00" in answered.choices[0].message.content
+        called = await client.responses.create(
+            model="simulator",
+            input=[{"role": "user", "content": "Go"}],
+            tools=RESPONSES_TOOLS,
+            tool_choice={"type": "function", "name": "time"},
+        )
+        (made,) = called.output
+        assert (made.name, json.loads(made.arguments)) == ("time", {"city": "text"})
+        told = {"type": "function_call_output", "call_id": made.call_id, "output": "12:00"}
+        answered = await client.responses.create(
+            model="simulator",
+            instructions="Be brief.",
+            input=[
+                {"role": "user", "content": [{"type": "input_text", "text": "Go"}]},
+                made.model_dump(exclude_none=True),
+                told,
+            ],
+            tools=RESPONSES_TOOLS,
+        )
+        assert "12:00" in answered.output_text
     async with anthropic_client(url) as client:
         asked = await client.messages.create(
             model="simulator",
@@ -261,6 +330,11 @@ async def test_refusals_have_their_status_and_the_dialects_type(url, stream):
                 **{"model": "simulator", **more},
             )
 
+    async def ask_responses(question, **more):
+        async with openai_client(url) as client:
+            asked = {"model": "simulator", "input": question, "stream": stream, **more}
+            await client.responses.create(**asked)
+
     async def ask_anthropic(question, **more):
         async with anthropic_client(url) as client:
             await client.messages.create(
@@ -270,7 +344,8 @@ async def test_refusals_have_their_status_and_the_dialects_type(url, stream):
                 **{"model": "simulator", **more},
             )
 
-    for ask, sdk in ((ask_openai, openai), (ask_anthropic, anthropic)):
+    asking = ((ask_openai, openai), (ask_responses, openai), (ask_anthropic, anthropic))
+    for ask, sdk in asking:
         with pytest.raises(sdk.RateLimitError) as raised:
             await ask("limited")
         assert raised.value.response.headers["retry-after"] == "99"
@@ -294,7 +369,15 @@ async def test_a_failure_in_the_stream_is_the_sdks_own_error(url):
         with pytest.raises(openai.APIError, match="on purpose"):  # noqa: PT012
             async for chunk in stream:
                 said.append(chunk.choices[0].delta.content or "")
-    assert "".join(said) == "one two"
+        assert "".join(said) == "one two"
+        events = []
+        with pytest.raises(openai.APIError, match="on purpose"):  # noqa: PT012
+            async for event in await client.responses.create(
+                model="simulator", input="breaks", stream=True
+            ):
+                events.append(event)
+        assert events[-1].type == "response.failed"
+        assert events[-1].response.status == "failed"
     async with anthropic_client(url) as client:
         stream = await client.messages.create(
             model="simulator", max_tokens=99, messages=question, stream=True
@@ -303,6 +386,22 @@ async def test_a_failure_in_the_stream_is_the_sdks_own_error(url):
             async for _ in stream:
                 pass
         assert raised.value.body["error"]["type"] == "overloaded_error"
+
+
+async def test_a_cut_connection_is_one_to_both(url):
+    question = [{"role": "user", "content": "cut off"}]
+    asked = {"model": "simulator", "messages": question, "stream": True}
+    async with openai_client(url) as client:
+        with pytest.raises((httpx2.RemoteProtocolError, openai.APIConnectionError)):
+            async for _ in await client.chat.completions.create(**asked):
+                pass
+    async with anthropic_client(url) as client:
+        with pytest.raises((httpx2.RemoteProtocolError, anthropic.APIConnectionError)):
+            async for _ in await client.messages.create(max_tokens=9, **asked):
+                pass
+        with pytest.raises(anthropic.APIStatusError) as raised:
+            await client.messages.create(max_tokens=9, **{**asked, "stream": False})
+        assert raised.value.status_code == 502
 
 
 async def test_a_silence_is_kept_warm_in_a_way_both_survive(tmp_path):
@@ -331,7 +430,7 @@ async def test_a_silence_is_kept_warm_in_a_way_both_survive(tmp_path):
             assert "event: ping\n" in (await http.post("/v1/messages", json=body)).text
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_stops_the_model(path, stream):
     ends = []
@@ -349,6 +448,7 @@ async def test_a_client_that_leaves_stops_the_model(path, stream):
         "max_tokens": 99,
         "stream": stream,
         "messages": [{"role": "user", "content": "Hi"}],
+        "input": "Hi",
     }
     async with serving(app) as url, httpx2.AsyncClient(base_url=url, verify=False) as http:
         if stream:
@@ -364,6 +464,11 @@ async def test_a_client_that_leaves_stops_the_model(path, stream):
     assert ends[0].usage.output_tokens == (1 if stream else 0)
 
 
+PATHS = {
+    "openai": "/v1/chat/completions",
+    "responses": "/v1/responses",
+    "anthropic": "/v1/messages",
+}
 BAD = [
     ("openai", {"model": None}, "model"),
     ("openai", {"messages": None}, "messages"),
@@ -390,6 +495,34 @@ BAD = [
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
         "messages[0].content[0].type",
     ),
+    ("responses", {"model": None}, "model"),
+    ("responses", {"input": None}, "input"),
+    ("responses", {"input": []}, "input"),
+    ("responses", {"input": [3]}, "input[0]"),
+    ("responses", {"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
+    ("responses", {"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+    (
+        "responses",
+        {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+        "input[0].content[0].type",
+    ),
+    (
+        "responses",
+        {"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]},
+        "messages[0]",
+    ),
+    ("responses", {"input": [{"type": "function_call"}]}, "messages.0.tool_calls.0.id"),
+    ("responses", {"max_output_tokens": 0}, "max_output_tokens"),
+    ("responses", {"max_output_tokens": True}, "max_output_tokens"),
+    ("responses", {"temperature": 3}, "temperature"),
+    ("responses", {"previous_response_id": "resp_1"}, "previous_response_id"),
+    ("responses", {"background": True}, "background"),
+    ("responses", {"reasoning": "much"}, "reasoning"),
+    ("responses", {"stream_options": {"include_obfuscation": False}}, "stream_options"),
+    ("responses", {"text": {"format": {"type": "json_schema"}}}, "text.format"),
+    ("responses", {"tools": [{"type": "web_search"}]}, "tools[0]"),
+    ("responses", {"tool_choice": {"type": "web_search"}}, "tool_choice"),
+    ("responses", {"stream": "yes"}, "stream"),
     ("anthropic", {"max_tokens": None}, "max_tokens"),
     ("anthropic", {"max_tokens": 0}, "max_tokens"),
     ("anthropic", {"messages": []}, "messages"),
@@ -400,26 +533,26 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("face", "change", "told"), BAD)
-async def test_a_bad_request_is_refused_and_names_the_field(url, face, change, told):
+async def test_a_bad_request_is_refused_and_names_the_field(url):
     good = {"model": "simulator", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
-    body = {**good, **change}
-    path = "/v1/chat/completions" if face == "openai" else "/v1/messages"
     async with httpx2.AsyncClient(base_url=url, verify=False) as http:
-        response = await http.post(path, json=body)
-    assert response.status_code == 400, response.text
-    error = response.json()["error"]
-    assert error["type"] == "invalid_request_error"
-    if face == "openai":
-        assert error["param"] == told
-        assert error["message"]
-    else:
-        assert told in error["message"]
-        assert response.json()["request_id"] == response.headers["request-id"]
+        for face, change, told in BAD:
+            body = good if face != "responses" else {"model": "simulator", "input": "x"}
+            response = await http.post(PATHS[face], json={**body, **change})
+            assert response.status_code == 400, (change, response.text)
+            error = response.json()["error"]
+            assert error["type"] == "invalid_request_error", change
+            if face != "anthropic":
+                assert error["param"] == told, change
+                assert error["message"], change
+            else:
+                assert told in error["message"], change
+                assert response.json()["request_id"] == response.headers["request-id"]
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"]
+    "path",
+    ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"],
 )
 async def test_what_is_no_json_object_or_too_large_is_refused(url, path):
     async with httpx2.AsyncClient(base_url=url, verify=False) as http:
@@ -441,6 +574,30 @@ async def test_what_is_no_json_object_or_too_large_is_refused(url, path):
             yield b" "
 
         assert (await http.post(path, content=undeclared())).status_code == 413
+
+
+@pytest.mark.parametrize("face", PATHS)
+async def test_what_the_server_cannot_do_is_told_in_the_dialect(face):
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(Simulator())))
+    install(app, batch_bytes=50)
+    body = {
+        "model": "simulator",
+        "max_tokens": 99,
+        "input": "x",
+        "messages": [{"role": "user", "content": "x"}],
+    }
+    transport = StreamingTransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        too_large = await http.post(PATHS[face], json=body)
+        assert too_large.status_code == 413
+        assert "exceeds 50 bytes" in too_large.json()["error"]["message"]
+        await drain(app)
+        for stream in (True, False):
+            draining = await http.post(PATHS[face], json={**body, "stream": stream})
+            assert draining.status_code == 503
+            assert draining.headers["retry-after"] == "1"
+            assert "shutting down" in draining.json()["error"]["message"]
 
 
 async def test_the_models_are_listed_in_both_dialects(url):

@@ -99,6 +99,7 @@ class LLMClient:
         spent = Spent(self.provider.name, request.model or self.provider.default_model)
         start = time.monotonic()
         said: list[str] = []
+        thought: list[str] = []  # or made an argument of
         try:
             async with aclosing(self._attempt(request, stream, spent, start)) as events:
                 async for event in events:
@@ -107,6 +108,10 @@ class LLMClient:
                     elif event.is_final:
                         spent.outcome = event.finish_reason or event.error_type or "error"
                         spent.usage = event.usage or spent.usage
+                    elif event.thinking_delta is not None:
+                        thought.append(event.thinking_delta.content)
+                    elif event.tool_call is not None:
+                        thought.append(event.tool_call.arguments or "")
                     yield event
         except ProviderError as error:
             partial = "".join(said)
@@ -123,9 +128,11 @@ class LLMClient:
             )
         finally:
             spent.seconds = time.monotonic() - start
-            if not spent.usage.output_tokens:
+            if not spent.usage.output_tokens:  # nobody has told, so it is what was seen
+                began = said or thought or spent.outcome == "abandoned"
                 spent.usage = Usage(
-                    input_tokens=spent.usage.input_tokens, output_tokens=count_text("".join(said))
+                    input_tokens=self.provider.estimate_tokens(request) if began else 0,
+                    output_tokens=count_text("".join(said)) + count_text("".join(thought)),
                 )
             self._tell(spent)
 

@@ -7,7 +7,10 @@ from dual_mode_streaming.errors import DualModeError
 from dual_mode_streaming.llm.events import ErrorType, StreamEvent
 from dual_mode_streaming.llm.requests import ChatRequest
 
-__all__ = ["Provider", "ProviderError", "error_type_of"]
+__all__ = ["CUT", "Provider", "ProviderError", "error_type_of"]
+
+CUT: Final = 444
+"""The status of a connection that is cut on purpose: nginx's, for one closed without an answer."""
 
 _RETRYABLE: Final = frozenset({"rate_limit", "overloaded", "server", "timeout", "connection"})
 

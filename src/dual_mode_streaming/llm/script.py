@@ -37,8 +37,9 @@ class Failure(_Strict):
 
     With `status` the request is refused by it, with `retry_after` seconds to wait. Else it happens
     after `after_tokens` tokens (at the end, if there are fewer): an error of `error_type`, or with
-    `stall` a silence of so many seconds, or with `cut` the end of the connection. `times` is how
-    often it fails before it works; 0 is always.
+    `stall` a silence of so many seconds, or with `cut` the end of the connection, which the
+    service's faces pass on: the transfer breaks off. `times` is how often it fails before it works;
+    0 is always.
     """
 
     status: int | None = Field(None, ge=400, le=599)

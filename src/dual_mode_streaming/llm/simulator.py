@@ -20,7 +20,7 @@ from dual_mode_streaming.llm.events import (
     fold,
 )
 from dual_mode_streaming.llm.pace import Pace
-from dual_mode_streaming.llm.provider import ProviderError, error_type_of
+from dual_mode_streaming.llm.provider import CUT, ProviderError, error_type_of
 from dual_mode_streaming.llm.requests import ChatRequest, NamedTool
 from dual_mode_streaming.llm.script import Failure, Reply, Script, ScriptedCall
 from dual_mode_streaming.llm.tokens import count_text, tokens_of
@@ -121,7 +121,7 @@ async def _fail(failure: Failure) -> None:
         await asyncio.sleep(failure.stall)
         return
     if failure.cut:
-        raise ProviderError(failure.message, "stream_truncated")
+        raise ProviderError(failure.message, "stream_truncated", status=CUT)
     raise ProviderError(failure.message, failure.error_type)
 
 

@@ -15,6 +15,7 @@ from dual_mode_streaming.llm import LLMClient, provider_by_settings
 from dual_mode_streaming.llm.faces.routes import llm_routes
 from dual_mode_streaming.server.chat import chat_routes
 from dual_mode_streaming.server.feed import Sample, host_feed
+from dual_mode_streaming.server.metrics import Metrics
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web.lifecycle import lifecycle_of
 
@@ -40,7 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Raises SettingsError if the environment's are wrong.
     """
     settings = settings or load()
-    client = LLMClient(provider_by_settings(settings.llm()))
+    metrics = Metrics()
+    client = LLMClient(provider_by_settings(settings.llm()), on_end=metrics.spent)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -83,6 +85,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     guard = settings.guard()
     app.include_router(chat_routes(client, guard))
     app.include_router(llm_routes(client, guard=guard, body_limit=settings.body_limit))
+
+    app.include_router(metrics.routes())
 
     @app.get("/healthz", summary="Is the process alive?")
     async def healthz() -> Health:

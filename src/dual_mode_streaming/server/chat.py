@@ -1,12 +1,13 @@
 """`POST /chat`: our own face of the language models, in every mode."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import StrictBool
 
-from dual_mode_streaming.llm import ChatRequest, EventType, LLMClient, StreamEvent, fold
+from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent, fold
+from dual_mode_streaming.llm.faces.answer import told
 from dual_mode_streaming.llm.faces.dialect import STATUS
 from dual_mode_streaming.llm.faces.guard import Guard
 from dual_mode_streaming.rendering import ItemCodec
@@ -52,7 +53,7 @@ def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
     async def chat(body: ChatBody, stream: Annotated[bool | None, Query()] = None) -> Response:
         request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
         return DualModeResponse(
-            _events(client, request),
+            told(client, request),
             stream=body.stream if stream is None else stream,
             stream_flag=None,
             codec=_CODEC,
@@ -60,21 +61,6 @@ def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
         )
 
     return routes
-
-
-async def _events(client: LLMClient, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-    """The events; an ERROR is raised, so that a client sees it as the failure it is."""
-    events = client.chat_completion(request)
-    try:
-        async for event in events:
-            if event.type is EventType.ERROR:
-                status = event.status or STATUS[event.error_type or "server"]
-                wait = event.retry_after
-                headers = None if wait is None else {"retry-after": f"{max(0.0, wait):g}"}
-                raise HTTPException(status, event.error, headers)
-            yield event
-    finally:
-        await events.aclose()
 
 
 async def _whole(events: AsyncIterator[StreamEvent]) -> dict[str, Any]:

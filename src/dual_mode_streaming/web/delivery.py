@@ -101,7 +101,8 @@ class Delivery:
         """Everything from the first item to the last byte; to be run in the owner's task.
 
         Raises what the source raises before the commit. After it a failure is told to the reader in
-        the stream and kept in `failure`; a format that cannot tell it raises BrokenTransfer.
+        the stream and kept in `failure`; a format that cannot tell it raises BrokenTransfer, and
+        so does a source that wants the transfer broken.
         """
         loop = asyncio.get_running_loop()
         limit = self._options.max_duration
@@ -262,7 +263,8 @@ class Delivery:
         else:
             self.failure = error
             logger.error("a stream failed after %d items", self._frames.count, exc_info=error)
-            ending = self._frames.failed(problem_of(error))
+            told = not isinstance(error, BrokenTransfer)
+            ending = self._frames.failed(problem_of(error)) if told else None
         if ending is None:
             await self._flush()
             raise BrokenTransfer("the stream failed after its start") from error

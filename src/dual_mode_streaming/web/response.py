@@ -1,8 +1,7 @@
 """The response of one generator: choose the representation, deliver it, answer for what goes wrong.
 
-`DualModeResponse` is an ASGI callable for Starlette and FastAPI. From request to frame the way is:
-negotiate here, then one `Owner` task runs a `Batch` or a `Delivery`, which pull from the generator
-and render by `rendering`.
+From request to frame the way is: negotiate here, then one `Owner` task runs a `Batch` or a
+`Delivery`, which pull from the generator and render by `rendering`.
 """
 
 import asyncio
@@ -54,7 +53,7 @@ class DualModeResponse(Response):
 
     Args:
         content: the async iterator of items; its `aclose` is called, if it has one.
-        mode: the representation; negotiated by `stream` and the Accept header if None.
+        mode: the representation; negotiated by `stream` and Accept if None.
         stream: an explicit wish, which wins over Accept: True for events, False for batch.
         stream_flag: the query parameter that says it where `stream` is None; None for no flag.
         codec: how the items are validated and serialised; any items by default.
@@ -119,9 +118,9 @@ class DualModeResponse(Response):
         try:
             form = self._negotiated or self._negotiate(scope, headers)
         except NotAcceptable as error:
-            answer = problem_response(problem_of(error))
+            answer = self.refuse(problem_of(error))
         except ValueError as error:
-            answer = problem_response(problem(422, str(error)))
+            answer = self.refuse(problem(422, str(error)))
         else:
             resumes = form.mode is ResponseMode.STREAM and scope["method"] == "GET"
             if resumes and _END_ID.fullmatch(last_event_id):
@@ -130,7 +129,7 @@ class DualModeResponse(Response):
             elif scope["method"] == "HEAD":
                 answer = Response(None, self._status(), self._head(form))
             elif exchange.draining:
-                answer = problem_response(problem(503, End.DRAINING.value))
+                answer = self.refuse(problem(503, End.DRAINING.value))
                 answer.headers["retry-after"] = "1"
         if answer is not None:
             await close_source(self.content)
@@ -151,6 +150,10 @@ class DualModeResponse(Response):
         if self.background is not None:
             await self.background()
 
+    def refuse(self, problem: dict[str, Any]) -> Response:
+        """What is answered instead; for a subclass that tells problems in a format of its own."""
+        return problem_response(problem)
+
     def _negotiate(self, scope: Scope, headers: Headers) -> Negotiated:
         stream = self._stream
         if stream is None and self._stream_flag is not None and scope["query_string"]:
@@ -167,18 +170,14 @@ class DualModeResponse(Response):
         receive: Receive,
         send: Send,
     ) -> None:
+        fold, result = self._fold, self._fold_result
         batch = Batch(
-            self.content,
-            self._codec,
-            owner=owner,
-            options=options,
-            fold=self._fold,
-            result=self._fold_result,
+            self.content, self._codec, owner=owner, options=options, fold=fold, result=result
         )
         try:
             await self._own(owner, batch.run())
         except BatchLimitExceeded as error:
-            return await problem_response(problem_of(error))(scope, receive, send)
+            return await self.refuse(problem_of(error))(scope, receive, send)
         answer = _NOBODY
         if batch.body is not None and owner.end is None:
             answer = Response(batch.body, self._status(), self._head(form))

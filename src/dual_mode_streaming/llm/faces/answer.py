@@ -14,18 +14,19 @@ from dual_mode_streaming.llm.client import LLMClient
 from dual_mode_streaming.llm.events import EventType, StreamEvent
 from dual_mode_streaming.llm.faces.dialect import (
     STATUS,
-    Asked,
     Dialect,
     Refusal,
     read_json,
     refused,
     understood,
 )
+from dual_mode_streaming.llm.provider import CUT
+from dual_mode_streaming.llm.requests import ChatRequest
 from dual_mode_streaming.modes import ResponseMode
 from dual_mode_streaming.web.owner import logger
 from dual_mode_streaming.web.response import DualModeResponse
 
-__all__ = ["answer"]
+__all__ = ["answer", "told"]
 
 
 async def answer(
@@ -68,59 +69,80 @@ async def _admitted(
         (whole,) = [event async for event in events]
         return dialect.batch(asked, identity, whole)
 
-    inner = DualModeResponse(
-        _told(client, asked),
+    return _Answer(
+        told(client, asked.request, stream=asked.stream),
+        dialect=dialect,
+        identity=identity,
+        stay=stay,
         mode=ResponseMode.STREAM if asked.stream else ResponseMode.BATCH,
         frames=lambda: dialect.frames(asked, identity, tokens),
         fold=fold,
         headers={dialect.id_header: identity},
     )
-    return _InDialect(dialect, identity, inner, stay)
 
 
-async def _told(client: LLMClient, asked: Asked) -> AsyncGenerator[StreamEvent, None]:
-    """The events of an answer; an ERROR is raised, so that it has its status if it comes first."""
-    stream = client.chat_completion(asked.request, stream=asked.stream)
+async def told(
+    client: LLMClient, request: ChatRequest, *, stream: bool = True
+) -> AsyncGenerator[StreamEvent, None]:
+    """The events of an answer; closes them.
+
+    An ERROR is raised as a Refusal, so that it has its status if it comes first. What the simulator
+    cuts on purpose is cut here as well: BrokenTransfer.
+    """
+    events = client.chat_completion(request, stream=stream)
+    begun = False
     try:
-        async for event in stream:
+        async for event in events:
             if event.type is EventType.ERROR:
-                status = event.status or STATUS[event.error_type or "server"]
+                if event.status == CUT and begun:
+                    raise BrokenTransfer(event.error)
+                status = event.status if event.status != CUT else None
+                status = status or STATUS[event.error_type or "server"]
                 code = "model_not_found" if event.error_type == "not_found" else None
                 raise Refusal(status, event.error or "", code=code, retry_after=event.retry_after)
+            begun = True
             yield event
     finally:
-        await stream.aclose()
+        await events.aclose()
 
 
-class _InDialect(Response):
-    """Sends a response, and lets go of its admission then.
-
-    What is raised before the head of the response has left is refused in the dialect.
-    """
+class _Answer(DualModeResponse):
+    """A dual-mode answer whose refusals are in a dialect; its admission ends with it."""
 
     def __init__(
-        self, dialect: Dialect, identity: str, inner: DualModeResponse, stay: ExitStack
+        self,
+        content: AsyncGenerator[StreamEvent, None],
+        *,
+        dialect: Dialect,
+        identity: str,
+        stay: ExitStack,
+        **response: Any,
     ) -> None:
-        super().__init__()
-        self._stay = stay
+        super().__init__(content, **response)
         self._dialect = dialect
         self._identity = identity
-        self._inner = inner
+        self._stay = stay
+
+    def refuse(self, problem: dict[str, Any]) -> Response:
+        """The problem in the dialect."""
+        return self._refused(Refusal(problem["status"], problem.get("detail", problem["title"])))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._stay:
-            await self._send(scope, receive, send)
+            try:
+                await super().__call__(scope, receive, send)
+            except BrokenTransfer:
+                raise
+            except HTTPException as error:  # before the head has left
+                refusal = Refusal(error.status_code, str(error.detail))
+                refusal.headers = error.headers
+                if isinstance(error, Refusal):
+                    refusal = error
+                await self._refused(refusal)(scope, receive, send)
+            except Exception:
+                logger.exception("%s: the answer could not be made", scope["path"])
+                refusal = Refusal(500, "the answer could not be made")
+                await self._refused(refusal)(scope, receive, send)
 
-    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._inner(scope, receive, send)
-        except BrokenTransfer:
-            raise
-        except HTTPException as error:
-            refusal = error if isinstance(error, Refusal) else Refusal(error.status_code, "")
-            refusal.headers = error.headers
-            await refused(self._dialect, refusal, self._identity)(scope, receive, send)
-        except Exception:
-            logger.exception("%s: the answer could not be made", scope["path"])
-            refusal = Refusal(500, "the answer could not be made")
-            await refused(self._dialect, refusal, self._identity)(scope, receive, send)
+    def _refused(self, refusal: Refusal) -> Response:
+        return refused(self._dialect, refusal, self._identity)

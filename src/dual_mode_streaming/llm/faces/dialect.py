@@ -1,10 +1,12 @@
 """What a dialect is, and how a request is read and refused in one."""
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
@@ -76,6 +78,7 @@ class Asked:
     stream: bool
     model: str  # as it was named, for the answer
     usage_chunk: bool = False
+    echo: Mapping[str, Any] = field(default_factory=dict)  # what the answer repeats of the request
 
 
 class Dialect(Protocol):
@@ -173,7 +176,9 @@ def understood(read: Callable[[dict[str, Any]], Asked], body: dict[str, Any]) ->
         return read(body)
     except ValidationError as error:
         first = error.errors()[0]
-        param = ".".join(str(part) for part in first["loc"]) or None
+        # Behind the field there may be the names of a union's members, which are ours.
+        fields = takewhile(lambda part: not re.search(r"\W|[A-Z]", part), map(str, first["loc"]))
+        param = ".".join(fields) or None
         reason = first["msg"].removeprefix("Value error, ")
         if param is None and ": " in reason:  # a check of the whole names its field itself
             param = reason.partition(":")[0]

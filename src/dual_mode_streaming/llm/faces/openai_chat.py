@@ -9,7 +9,7 @@ from dual_mode_streaming.llm.faces.dialect import Asked, Refusal, random_id, tex
 from dual_mode_streaming.llm.requests import ChatRequest
 from dual_mode_streaming.sse import dumps
 
-__all__ = ["ChatCompletionFrames", "OpenAIChat"]
+__all__ = ["ChatCompletionFrames", "OpenAIChat", "openai_error"]
 
 _REASONS: Final[dict[FinishReason, str]] = {
     "stop": "stop",
@@ -109,7 +109,7 @@ class OpenAIChat:
 
     def error(self, refusal: Refusal, identity: str) -> dict[str, Any]:
         """The body of an error, with OpenAI's types."""
-        return _error(refusal.status_code, str(refusal.detail), refusal.param, refusal.code)
+        return openai_error(refusal.status_code, str(refusal.detail), refusal.param, refusal.code)
 
 
 class ChatCompletionFrames:
@@ -166,7 +166,7 @@ class ChatCompletionFrames:
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
         """The end of one that failed; without [DONE], so that nobody takes it for whole."""
         detail = problem.get("detail") or problem.get("title") or "error"
-        return b"data: " + dumps(_error(problem["status"], detail)) + b"\n\n"
+        return b"data: " + dumps(openai_error(problem["status"], detail)) + b"\n\n"
 
     def _delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
@@ -191,9 +191,10 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _error(
+def openai_error(
     status: int, message: str, param: str | None = None, code: str | None = None
 ) -> dict[str, Any]:
+    """The body of an error, as OpenAI's faces tell it."""
     kind = "requests" if status == 429 else "server_error" if status >= 500 else None
     codes = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
     error = {

@@ -19,6 +19,7 @@ from dual_mode_streaming.llm.faces.dialect import (
 )
 from dual_mode_streaming.llm.faces.guard import Guard
 from dual_mode_streaming.llm.faces.openai_chat import OpenAIChat
+from dual_mode_streaming.llm.faces.openai_responses import OpenAIResponses
 
 __all__ = ["llm_routes"]
 
@@ -44,7 +45,7 @@ def llm_routes(
     `body_limit` is the most bytes that a request may have; beyond it is a 413.
     """
     admit = (guard or Guard()).admit
-    openai, anthropic = OpenAIChat(), AnthropicMessages()
+    openai, responses, anthropic = OpenAIChat(), OpenAIResponses(), AnthropicMessages()
     routes = APIRouter(tags=["LLM"])
 
     @routes.post(
@@ -54,6 +55,14 @@ def llm_routes(
     )
     async def chat_completions(request: Request) -> Response:
         return await answer(openai, client, request, admit, body_limit=body_limit)
+
+    @routes.post(
+        "/v1/responses",
+        summary="OpenAI's responses",
+        **_documented(["model", "input"], responses.error(_EXAMPLE, "req_0"), streams=True),
+    )
+    async def create_response(request: Request) -> Response:
+        return await answer(responses, client, request, admit, body_limit=body_limit)
 
     @routes.post(
         "/v1/messages",
@@ -113,6 +122,7 @@ def _documented(
         "model": {"type": "string", "minLength": 1},
         "max_tokens": {"type": "integer", "minimum": 1},
         "messages": {"type": "array", "minItems": 1, "items": message},
+        "input": {"type": ["string", "array"], "minItems": 1, "items": message},
     }
     body: dict[str, Any] = {
         "type": "object",
