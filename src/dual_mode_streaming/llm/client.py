@@ -6,7 +6,7 @@ the provider.
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 import stamina
 
 from dual_mode_streaming.llm.events import EventType, StreamEvent, Usage
+from dual_mode_streaming.llm.patience import Patience
 from dual_mode_streaming.llm.provider import Provider, ProviderError
 from dual_mode_streaming.llm.requests import ChatMessage, ChatRequest
 from dual_mode_streaming.llm.tokens import count_text
-from dual_mode_streaming.streams import Stream, deadline, idle_timeout
 
 __all__ = ["LLMClient", "Spent"]
 
@@ -159,31 +159,28 @@ class LLMClient:
         ):
             with attempt:
                 spent.attempts = attempt.num
-                source = self.provider.stream(request) if stream else self._whole(request)
-                events = self._timed(source, start, stream)
+                events = self.provider.stream(request) if stream else self._whole(request)
+                left = None
+                if self._total_timeout is not None:
+                    left = self._total_timeout - (time.monotonic() - start)
+                patience = Patience(first=self._first_timeout, idle=self._idle_timeout, total=left)
                 try:
-                    first = await _next(events)
+                    event = await patience.next(events)
                 except BaseException:
+                    patience.close()
                     await events.aclose()
                     raise
-        async with events:
-            yield first
-            while not first.is_final:
-                first = await _next(events)
-                yield first
+        try:
+            yield event
+            while not event.is_final:
+                event = await patience.next(events)
+                yield event
+        finally:
+            patience.close()
+            await events.aclose()
 
     async def _whole(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         yield await self.provider.complete(request)
-
-    def _timed(
-        self, events: AsyncGenerator[StreamEvent, None], start: float, stream: bool
-    ) -> Stream[StreamEvent]:
-        """The events under the limits of time; read, and closed, in a task of their own."""
-        timed: AsyncIterator[StreamEvent] = events
-        if self._total_timeout is not None:
-            left = self._total_timeout - (time.monotonic() - start)
-            timed = deadline(timed, max(left, 0.001))
-        return idle_timeout(timed, self._idle_timeout, first=self._first_timeout)
 
     def _pause_after(self, error: Exception) -> bool | float:
         """Whether to try again, and after what pause, if the provider says so."""
@@ -206,13 +203,3 @@ class LLMClient:
         )
         if self._on_end is not None:
             self._on_end(spent)
-
-
-async def _next(events: Stream[StreamEvent]) -> StreamEvent:
-    """The next event. Raises ProviderError, also for a timeout and for an early end."""
-    try:
-        return await anext(events)
-    except StopAsyncIteration:
-        raise ProviderError("the answer broke off", "stream_truncated") from None
-    except TimeoutError as error:
-        raise ProviderError(str(error), "timeout") from error

@@ -159,7 +159,8 @@ class StreamEvent(_Frozen):
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
-        given = {name for name in _FIELDS if getattr(self, name) is not None}
+        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        given.discard("type")
         required = _REQUIRED[self.type]
         if missing := required - given:
             raise ValueError(f"an event of type {self.type} needs {', '.join(sorted(missing))}")
@@ -182,9 +183,6 @@ class StreamEvent(_Frozen):
     def is_final(self) -> bool:
         """Nothing follows it."""
         return self.type in (EventType.MESSAGE_COMPLETE, EventType.ERROR)
-
-
-_FIELDS: Final = tuple(name for name in StreamEvent.model_fields if name != "type")
 
 
 def fold(events: Iterable[StreamEvent]) -> StreamEvent:

@@ -5,7 +5,7 @@ import random
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Pace"]
+__all__ = ["Metronome", "Pace"]
 
 
 class Pace(BaseModel):
@@ -21,9 +21,27 @@ class Pace(BaseModel):
     rate: float = Field(default=0, ge=0)
     jitter: float = Field(default=0, ge=0, le=1)
 
-    async def wait(self, dice: random.Random, *, first: bool) -> None:
-        """The pause before a token."""
-        pause = self.first if first else 1 / self.rate if self.rate else 0.0
-        pause *= 1 + self.jitter * dice.uniform(-1, 1)
-        if pause > 0:
+
+class Metronome:
+    """Keeps a pace from now on, by the clock: what one token is late the next does not inherit."""
+
+    def __init__(self, pace: Pace, dice: random.Random) -> None:
+        self._pace = pace
+        self._dice = dice
+        self._loop = asyncio.get_running_loop()
+        self._pause = pace.first
+        self._due = self._loop.time()
+
+    async def wait(self) -> None:
+        """Until the next token is due."""
+        pace = self._pace
+        if pace.jitter:
+            self._pause *= 1 + pace.jitter * self._dice.uniform(-1, 1)
+        self._due += self._pause
+        self._pause = 1 / pace.rate if pace.rate else 0.0
+        if (pause := self._due - self._loop.time()) > 0:
             await asyncio.sleep(pause)
+
+    def resume(self) -> None:
+        """Go on from now: there was a silence that is not to be caught up with."""
+        self._due = self._loop.time()

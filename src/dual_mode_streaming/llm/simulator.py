@@ -19,7 +19,7 @@ from dual_mode_streaming.llm.events import (
     Usage,
     fold,
 )
-from dual_mode_streaming.llm.pace import Pace
+from dual_mode_streaming.llm.pace import Metronome, Pace
 from dual_mode_streaming.llm.provider import CUT, ProviderError, error_type_of
 from dual_mode_streaming.llm.requests import ChatRequest, NamedTool
 from dual_mode_streaming.llm.script import Failure, Reply, Script, ScriptedCall
@@ -87,13 +87,14 @@ class Simulator:
                 status=failure.status,
                 retry_after=failure.retry_after,
             )
-        pace = reply.pace or self._pace
+        metronome = Metronome(reply.pace or self._pace, dice)
         ended = _Ended()
         for number, event in enumerate(_events(request, reply, dice, ended)):
             if failure is not None and number == failure.after_tokens:
                 await _fail(failure)
                 failure = None  # it was a stall
-            await pace.wait(dice, first=number == 0)
+                metronome.resume()
+            await metronome.wait()
             yield event
         if failure is not None:
             await _fail(failure)

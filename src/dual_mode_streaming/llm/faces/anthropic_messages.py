@@ -30,6 +30,11 @@ _TYPES: Final = {
     529: "overloaded_error",
 }
 
+_TEXT_DELTA: Final = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+    b'"delta":{"type":"text_delta","text":%b}}\n\n'
+)
+
 
 class AnthropicMessages:
     """`POST /v1/messages`."""
@@ -130,8 +135,8 @@ class MessageFrames:
         call = item.tool_call
         match item.type:
             case EventType.TEXT_DELTA if item.text_delta is not None:
-                text = item.text_delta.content
-                return self._block("text", text="") + self._delta(type="text_delta", text=text)
+                begun = b"" if self._open == "text" else self._block("text", text="")
+                return begun + _TEXT_DELTA % (self._index, dumps(item.text_delta.content))
             case EventType.THINKING_DELTA if item.thinking_delta is not None:
                 frames = self._block("thinking", thinking="", signature="")
                 if said := item.thinking_delta.content:

@@ -1,0 +1,195 @@
+"""Simulated chats at 20 tokens a second, on one worker: what a chunk costs, and how many at a time.
+
+    python benchmarks/chats.py [--chats 500] [--seconds 8] [--ramp] [--json FILE]
+
+The service runs in a process of its own, on one core if there are several, and the load comes from
+another. A chunk is late by the time it arrives after it was due, counted from the earliest chunk of
+its own answer. `--ramp` adds chats until the 99th percentile is above 50 ms.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx2
+import openai
+import uvloop
+from fastapi import FastAPI
+
+from dual_mode_streaming.llm import LLMClient, Reply, Script, Simulator
+from dual_mode_streaming.llm.faces.routes import llm_routes
+
+RATE = 20
+LATE = 0.05
+CHUNKS = 20_000
+ASKED = json.dumps(
+    {"model": "simulator", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+).encode()
+
+
+async def cost_of_a_chunk() -> tuple[float, float]:
+    """Our CPU for a chunk, from the model's event to its frame, and openai-python's to decode it.
+
+    Both in this process, without a socket between; the simulated model's own work is in ours.
+    """
+    text = " ".join(f"word{number % 10}" for number in range(CHUNKS))
+    app = FastAPI()
+    client = LLMClient(Simulator(script=Script(reply=(Reply(text=text),))))
+    app.include_router(llm_routes(client))
+    sent: list[bytes] = []
+
+    async def app_alone() -> float:
+        messages = [{"type": "http.request", "body": ASKED}]
+        forever = asyncio.Event()
+
+        async def receive() -> dict:
+            if messages:
+                return messages.pop()
+            await forever.wait()
+            raise AssertionError
+
+        async def send(message: dict) -> None:
+            sent.append(message.get("body", b""))
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+            "scheme": "http", "path": "/v1/chat/completions", "raw_path": b"", "root_path": "",
+            "query_string": b"", "headers": [(b"content-type", b"application/json")],
+            "server": ("x", 80), "client": ("y", 1),
+        }  # fmt: skip
+        start = time.process_time()
+        await app(scope, receive, send)
+        return (time.process_time() - start) / CHUNKS
+
+    await app_alone()
+    sent.clear()
+    ours = await app_alone()
+
+    def replay(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(
+            200, headers={"content-type": "text/event-stream"}, content=b"".join(sent)
+        )
+
+    transport = httpx2.MockTransport(replay)
+    sdk = openai.AsyncOpenAI(
+        api_key="k", base_url="http://x/v1", http_client=httpx2.AsyncClient(transport=transport)
+    )
+    start = time.process_time()
+    stream = await sdk.chat.completions.create(model="m", messages=[], stream=True)
+    count = 0
+    async for _ in stream:
+        count += 1
+    return ours, (time.process_time() - start) / count
+
+
+async def one_chat(port: int, until: float, late: list[float]) -> None:
+    """Ask again and again until the time is over; notes how late each chunk came."""
+    loop = asyncio.get_running_loop()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(ASKED)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while loop.time() < until:
+        writer.write(head.encode() + ASKED)
+        arrivals: list[float] = []
+        tail = b""
+        while b"[DONE]" not in tail:
+            data = await reader.read(65536)
+            if not data:
+                raise RuntimeError("the server closed the connection")
+            now = loop.time()
+            arrivals += [now] * data.count(b'"content":" ')
+            tail = tail[-16:] + data
+        due = [arrival - number / RATE for number, arrival in enumerate(arrivals)]
+        late += [each - min(due) for each in due]
+    writer.close()
+
+
+async def load(port: int, chats: int, seconds: float) -> list[float]:
+    late: list[float] = []
+    until = asyncio.get_running_loop().time() + seconds
+    running = []
+    for number in range(chats):
+        running.append(asyncio.create_task(one_chat(port, until, late)))
+        if number % 10 == 9:
+            await asyncio.sleep(0.02)
+    await asyncio.gather(*running)
+    return late
+
+
+def cpu_seconds(process: subprocess.Popen) -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measured(chats: int, seconds: float, cores: list[int]) -> dict:
+    """One run with so many chats, on a server of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.toml"
+        script.write_text(f'[[reply]]\ntext = "{"word" + " word" * 79}"\n')
+        environment = {
+            **os.environ,
+            "DUAL_MODE_LLM_RATE": str(RATE),
+            "DUAL_MODE_LLM_SCRIPT": str(script),
+            "DUAL_MODE_LOG_LEVEL": "warning",
+        }
+        command = [str(Path(sys.executable).parent / "dual-mode"), "serve", "--port", "0"]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline().rsplit(":", 1)[1])
+            os.sched_setaffinity(process.pid, {cores[0]})
+            os.sched_setaffinity(0, {cores[-1]})
+            own, theirs, start = time.process_time(), cpu_seconds(process), time.monotonic()
+            late = sorted(uvloop.run(load(port, chats, seconds)))
+            took = time.monotonic() - start
+            return {
+                "chats": chats,
+                "chunks a second": round(len(late) / took),
+                "late p50 ms": round(statistics.median(late) * 1000, 1),
+                "late p99 ms": round(late[int(len(late) * 0.99)] * 1000, 1),
+                "server CPU %": round((cpu_seconds(process) - theirs) / took * 100),
+                "client CPU %": round((time.process_time() - own) / took * 100),
+            }
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+            os.sched_setaffinity(0, set(cores))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chats", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--ramp", action="store_true", help="more and more, until it is too much")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    ours, sdk = asyncio.run(cost_of_a_chunk())
+    print(
+        f"a chunk: {ours * 1e6:.1f} µs here, {sdk * 1e6:.0f} µs in openai-python"
+        f" (goal: at most a tenth; {ours / sdk:.3f})"
+    )
+    cores = sorted(os.sched_getaffinity(0))
+    runs, chats = [], options.chats
+    while True:
+        runs.append(measured(chats, options.seconds, cores))
+        print(", ".join(f"{name} {value}" for name, value in runs[-1].items()), flush=True)
+        if not options.ramp or runs[-1]["late p99 ms"] > LATE * 1000:
+            break
+        chats += options.chats // 2
+    if options.json:
+        figures = {"chunk": ours, "openai-python": sdk, "runs": runs}
+        options.json.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
