@@ -64,9 +64,10 @@ failure = { after_tokens = 2, cut = true }
 ANSWERED = ["Hello", "please think", "two calls", "lines", "long", "refuses"]
 REFUSED = ["limited", "overloaded"]
 BROKEN = ["breaks", "torn"]
-QUESTIONS = dict.fromkeys(ANSWERED + REFUSED, ["batch", "stream"]) | dict.fromkeys(
-    BROKEN, ["stream"]
-)
+QUESTIONS = {
+    **{question: ["batch", "stream"] for question in ANSWERED + REFUSED},
+    **{question: ["stream"] for question in BROKEN},  # at once, the service would try again
+}
 
 CLIENTS = {
     "litellm": ["openai", "anthropic"],

@@ -1,4 +1,4 @@
-"""What every foreign client is asked, and how it tells what it saw; runs in each one's environment."""
+"""What every client is asked, and how it tells what it saw; it runs in each one's environment."""
 
 import json
 import sys
