@@ -57,6 +57,7 @@ class AnthropicMessages:
             raise Refusal(400, "model: a string is needed", param="model")
         thinking = body.get("thinking") or {}
         choice = body.get("tool_choice") or {"type": "auto"}
+        one_call = isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True
         request = ChatRequest.model_validate(
             {
                 "messages": _messages(body.get("system"), body.get("messages")),
@@ -65,6 +66,9 @@ class AnthropicMessages:
                 "stop": body.get("stop_sequences") or (),
                 "tools": _tools(body.get("tools") or []),
                 "tool_choice": _tool_choice(choice),
+                "parallel_tool_calls": not one_call,
+                "temperature": body.get("temperature"),
+                "top_p": body.get("top_p"),
                 "thinking": isinstance(thinking, dict) and thinking.get("type") != "disabled"
                 if thinking
                 else False,
