@@ -48,7 +48,10 @@ class AnthropicMessages:
 
     def counted(self, body: dict[str, Any]) -> Asked:
         """The same where no `max_tokens` is needed, for `count_tokens`."""
-        unsupported(body, {"container": None, "mcp_servers": None})
+        unsupported(body, {"container": None, "mcp_servers": None, "output_format": None})
+        if isinstance(config := body.get("output_config"), dict):
+            field = "output_config.format"
+            unsupported({field: config.get("format")}, {field: None})
         stream = body.get("stream") or False
         if not isinstance(stream, bool):
             raise Refusal(400, "stream: a boolean is needed", param="stream")
