@@ -16,8 +16,9 @@ def command_of(client: str) -> tuple[list[str], Path]:
     """What runs a client's program, and the directory of its environment."""
     home = ROOT / f".venv-foreign-{client}"
     if client == "vercel":
-        if shutil.which("node") is None or shutil.which("npm") is None:
-            not_available("node")
+        for program in ("node", "npm"):
+            if shutil.which(program) is None:
+                not_available(program)
         pins, make = [HERE / "package.json", HERE / "package-lock.json"], _make_with_npm
         command = ["node", str(home / f"ask_{client}.mjs")]
     else:
