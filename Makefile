@@ -53,14 +53,18 @@ screenshots: $(STAMP)  ## draw docs/playground.png from the running service
 	@scripts/system-packages
 	$(BIN)/python scripts/screenshots.py
 
-COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url \
-	--no-emit-find-links --no-annotate --custom-compile-command "make lock" --python-version 3.11 \
-	pyproject.toml
+PINS := $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url \
+	--no-emit-find-links --no-annotate --custom-compile-command "make lock" --python-version 3.11
+COMPILE := $(PINS) pyproject.toml
+FOREIGN := tests/llm/foreign
+NPM := npm install --package-lock-only --omit-lockfile-registry-resolved --save-exact --silent
 
 lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --extra server --extra dev -o requirements.txt
 	$(COMPILE) --extra bench -c requirements.txt -o benchmarks/requirements.txt
+	for pins in $(FOREIGN)/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
+	cd $(FOREIGN) && $(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)
 
 clean:  ## remove what the other commands have made
-	rm -rf .venv .venv-bench dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf .venv .venv-* dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """The size of files, what must stand in none of them, and that the pins fit the package."""
 
 import itertools
+import json
 import re
 import tomllib
 
@@ -81,6 +82,26 @@ def test_every_requirement_is_pinned_and_fits_the_package(file, extras):
         if name != project["name"]:
             assert name in pinned, f"{name} is not pinned: make lock"
             assert requirement.specifier.contains(pinned[name]), f"{name} is pinned wrong"
+
+
+@pytest.mark.parametrize("client", ["litellm", "langchain", "pydantic-ai"])
+def test_a_foreign_client_is_pinned_and_the_page_has_its_version(client):
+    foreign, page = (
+        ROOT / "tests" / "llm" / "foreign",
+        (ROOT / "docs" / "llm.md").read_text("utf-8"),
+    )
+    text = (foreign / f"{client}.txt").read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert not [line for line in lines if not re.match(r"[a-z0-9._-]+==\S+( ; .+)?$", line)]
+    pinned = dict(line.split(" ")[0].split("==") for line in lines)
+    for name in re.findall(r"^[a-z-]+", (foreign / f"{client}.in").read_text("utf-8"), re.M):
+        assert name == "mcp" or f" {pinned[name]}" in page
+
+
+def test_the_page_has_the_versions_of_the_clients_of_node():
+    packages = json.loads((ROOT / "tests/llm/foreign/package.json").read_text("utf-8"))
+    page = (ROOT / "docs" / "llm.md").read_text("utf-8")
+    assert not [v for v in packages["dependencies"].values() if f" {v}" not in page]
 
 
 def test_the_orientation_is_short():

@@ -18,7 +18,7 @@ from dual_mode_streaming.llm import (
     Usage,
     fold,
 )
-from dual_mode_streaming.llm.faces.anthropic_messages import MessageFrames
+from dual_mode_streaming.llm.faces.anthropic_messages import AnthropicMessages, MessageFrames
 from dual_mode_streaming.llm.faces.openai_chat import ChatCompletionFrames
 from dual_mode_streaming.llm.faces.response_objects import ResponseFrames, response_object
 
@@ -291,6 +291,22 @@ def test_a_failure_has_no_end_that_looks_like_success():
         b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error",'
         b'"message":"too busy"},"request_id":"req_1"}\n\n'
     )
+
+
+@pytest.mark.parametrize("choice", ["auto", "any"])
+def test_how_to_answer_is_heard_by_messages_as_well(choice):
+    body = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "x"}],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+    }
+    plain = AnthropicMessages().asked(body).request
+    assert (plain.parallel_tool_calls, plain.temperature, plain.top_p) == (True, None, None)
+    one = {"type": choice, "disable_parallel_tool_use": True}
+    asked = AnthropicMessages().asked(body | {"tool_choice": one, "temperature": 0.5, "top_p": 0.9})
+    request = asked.request
+    assert (request.parallel_tool_calls, request.temperature, request.top_p) == (False, 0.5, 0.9)
 
 
 @given(st.lists(st.text(), max_size=5))

@@ -482,6 +482,7 @@ BAD = [
     ("openai", {"temperature": 3}, "temperature"),
     ("openai", {"stop": ["a", 3]}, "stop.1"),
     ("openai", {"functions": []}, "functions"),
+    ("openai", {"response_format": {"type": "json_object"}}, "response_format"),
     ("openai", {"tools": [{"type": "web"}]}, "tools[0]"),
     ("openai", {"tool_choice": "required"}, "tool_choice"),
     ("openai", {"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role"),
@@ -529,6 +530,11 @@ BAD = [
     ("anthropic", {"messages": [{"role": "system", "content": "x"}]}, "messages.0.role"),
     ("anthropic", {"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "image"),
     ("anthropic", {"container": "x"}, "container: not supported"),
+    (
+        "anthropic",
+        {"output_config": {"effort": "low", "format": {"type": "json_schema"}}},
+        "output_config.format: not supported",
+    ),
     ("anthropic", {"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools.0.type"),
 ]
 

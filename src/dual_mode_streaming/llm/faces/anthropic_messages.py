@@ -53,7 +53,10 @@ class AnthropicMessages:
 
     def counted(self, body: dict[str, Any]) -> Asked:
         """The same where no `max_tokens` is needed, for `count_tokens`."""
-        unsupported(body, {"container": None, "mcp_servers": None})
+        unsupported(body, {"container": None, "mcp_servers": None, "output_format": None})
+        if isinstance(config := body.get("output_config"), dict):
+            field = "output_config.format"
+            unsupported({field: config.get("format")}, {field: None})
         stream = body.get("stream") or False
         if not isinstance(stream, bool):
             raise Refusal(400, "stream: a boolean is needed", param="stream")
@@ -62,6 +65,7 @@ class AnthropicMessages:
             raise Refusal(400, "model: a string is needed", param="model")
         thinking = body.get("thinking") or {}
         choice = body.get("tool_choice") or {"type": "auto"}
+        one_call = isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True
         request = ChatRequest.model_validate(
             {
                 "messages": _messages(body.get("system"), body.get("messages")),
@@ -70,6 +74,9 @@ class AnthropicMessages:
                 "stop": body.get("stop_sequences") or (),
                 "tools": _tools(body.get("tools") or []),
                 "tool_choice": _tool_choice(choice),
+                "parallel_tool_calls": not one_call,
+                "temperature": body.get("temperature"),
+                "top_p": body.get("top_p"),
                 "thinking": isinstance(thinking, dict) and thinking.get("type") != "disabled"
                 if thinking
                 else False,

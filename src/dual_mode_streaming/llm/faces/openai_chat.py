@@ -28,6 +28,7 @@ _UNSUPPORTED: Final = {
     "functions": None,
     "function_call": None,
     "prediction": None,
+    "response_format": {"type": "text"},
     "web_search_options": None,
 }
 
