@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -29,6 +30,7 @@ from dual_mode_streaming.llm.faces.routes import llm_routes
 
 RATE = 20
 LATE = 0.05
+WORDS = 80
 CHUNKS = 20_000
 ASKED = json.dumps(
     {"model": "simulator", "stream": True, "messages": [{"role": "user", "content": "?"}]}
@@ -90,15 +92,18 @@ async def cost_of_a_chunk() -> tuple[float, float]:
     return ours, (time.process_time() - start) / count
 
 
-async def one_chat(port: int, until: float, late: list[float]) -> None:
-    """Ask again and again until the time is over; notes how late each chunk came."""
+async def one_chat(port: int, since: float, until: float, late: list[float]) -> None:
+    """Ask again and again until the time is over; notes how late the chunks since `since` came."""
     loop = asyncio.get_running_loop()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(ASKED)}\r\n\r\n"
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    while loop.time() < until:
+    asked = False
+    while not asked or loop.time() < until:
+        asked = True
+        await asyncio.sleep(random.random() / RATE)  # or answers that were late fall into step
         writer.write(head.encode() + ASKED)
         arrivals: list[float] = []
         tail = b""
@@ -110,19 +115,22 @@ async def one_chat(port: int, until: float, late: list[float]) -> None:
             arrivals += [now] * data.count(b'"content":" ')
             tail = tail[-16:] + data
         due = [arrival - number / RATE for number, arrival in enumerate(arrivals)]
-        late += [each - min(due) for each in due]
+        told = zip(due, arrivals, strict=True)
+        late += [one - min(due) for one, arrival in told if since <= arrival < until]
     writer.close()
 
 
 async def load(port: int, chats: int, seconds: float) -> list[float]:
+    """How late the chunks are, once all chats are under way: they begin one after another, within
+    the time that one answer takes, and after one that the server warms up with."""
     late: list[float] = []
-    until = asyncio.get_running_loop().time() + seconds
-    running = []
-    for number in range(chats):
-        running.append(asyncio.create_task(one_chat(port, until, late)))
-        if number % 10 == 9:
-            await asyncio.sleep(0.02)
-    await asyncio.gather(*running)
+    now = asyncio.get_running_loop().time
+    await one_chat(port, 0, now(), [])
+    since = now() + WORDS / RATE
+    async with asyncio.TaskGroup() as running:
+        for _ in range(chats):
+            running.create_task(one_chat(port, since, since + seconds, late))
+            await asyncio.sleep(WORDS / RATE / chats)
     return late
 
 
@@ -135,10 +143,12 @@ def measured(chats: int, seconds: float, cores: list[int]) -> dict:
     """One run with so many chats, on a server of its own."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.toml"
-        script.write_text(f'[[reply]]\ntext = "{"word" + " word" * 79}"\n')
+        script.write_text(f'[[reply]]\ntext = "{"word" + " word" * (WORDS - 1)}"\n')
         environment = {
             **os.environ,
+            "DUAL_MODE_LLM_FIRST": "0",
             "DUAL_MODE_LLM_RATE": str(RATE),
+            "DUAL_MODE_LLM_JITTER": "0",
             "DUAL_MODE_LLM_SCRIPT": str(script),
             "DUAL_MODE_LOG_LEVEL": "warning",
         }
@@ -154,7 +164,7 @@ def measured(chats: int, seconds: float, cores: list[int]) -> dict:
             took = time.monotonic() - start
             return {
                 "chats": chats,
-                "chunks a second": round(len(late) / took),
+                "chunks a second": round(len(late) / seconds),
                 "late p50 ms": round(statistics.median(late) * 1000, 1),
                 "late p99 ms": round(late[int(len(late) * 0.99)] * 1000, 1),
                 "server CPU %": round((cpu_seconds(process) - theirs) / took * 100),

@@ -5,6 +5,7 @@ script it answers at some length; with one it says what the first matching reply
 """
 
 import asyncio
+import functools
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, Final
@@ -117,6 +118,12 @@ class _Ended:
     tokens = 0
 
 
+@functools.lru_cache(4096)
+def _text(token: str) -> StreamEvent:
+    """Events cannot be changed, and the same words come again and again."""
+    return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=token))
+
+
 async def _fail(failure: Failure) -> None:
     if failure.stall is not None:
         await asyncio.sleep(failure.stall)
@@ -152,7 +159,7 @@ def _events(
             return
         left = None if left is None else left - 1
         ended.tokens += 1
-        yield StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=token))
+        yield _text(token)
     calls = () if ended.stop_sequence else reply.tool_calls
     for index, call in enumerate(calls):
         identity = f"call_{dice.getrandbits(96):024x}"
