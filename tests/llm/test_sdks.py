@@ -2,8 +2,10 @@
 is what they get at once, usage included."""
 
 import asyncio
+import doctest
 import json
 import re
+from pathlib import Path
 
 import anthropic
 import httpx
@@ -240,6 +242,20 @@ def test_the_synchronous_clients_work_as_well(run_llm):
         client.messages.stream(model="simulator", max_tokens=999, messages=question) as helper,
     ):
         assert "".join(helper.text_stream) == text
+
+
+def test_the_session_in_the_docs_is_what_one_sees(run_llm):
+    page = Path(__file__).parents[2] / "docs" / "llm.md"
+    text = page.read_text("utf-8")
+    (session,) = re.findall(r"^```pycon\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    session = session.replace("http://127.0.0.1:8000", run_llm)
+    test = doctest.DocTestParser().get_doctest(session, {}, "session", str(page), 0)
+    told: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False)
+    runner.run(test, out=told.append, clear_globs=False)
+    test.globs["one"].close()
+    test.globs["two"].close()
+    assert not told, "".join(told)
 
 
 @pytest.fixture
@@ -479,6 +495,7 @@ BAD = [
     ("openai", {"stream_options": {"include_usage": True}}, "stream_options"),
     ("openai", {"stream": "yes"}, "stream"),
     ("openai", {"max_tokens": -1}, "max_tokens"),
+    ("openai", {"max_completion_tokens": 0}, "max_tokens"),
     ("openai", {"temperature": 3}, "temperature"),
     ("openai", {"stop": ["a", 3]}, "stop.1"),
     ("openai", {"functions": []}, "functions"),

@@ -58,11 +58,12 @@ class OpenAIChat:
         if not isinstance(model, str) or not model:
             raise Refusal(400, "model: a string is needed", param="model")
         stop = body.get("stop") or ()
+        limit = body.get("max_completion_tokens")
         request = ChatRequest.model_validate(
             {
                 "messages": _messages(body.get("messages")),
                 "model": model,
-                "max_tokens": body.get("max_completion_tokens") or body.get("max_tokens"),
+                "max_tokens": body.get("max_tokens") if limit is None else limit,
                 "stop": (stop,) if isinstance(stop, str) else stop,
                 "tools": _tools(body.get("tools") or []),
                 "tool_choice": _tool_choice(body.get("tool_choice") or "auto"),
