@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 BENCH := .venv-bench/.set-up
 
-.PHONY: help setup serve test test-full lint format bench soak-streams screenshots lock clean
+.PHONY: help setup serve test test-full lint format bench bench-chats soak-streams screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ $(BENCH): benchmarks/requirements.txt $(STAMP)
 
 bench: $(BENCH)  ## measure beside the peers, as ratios (ROUNDS=7)
 	.venv-bench/bin/python benchmarks/operators.py --rounds $(or $(ROUNDS),7)
+
+bench-chats: $(STAMP)  ## what a chunk of a chat costs, and how many chats one worker takes
+	$(BIN)/python benchmarks/chats.py --ramp
 
 soak-streams: $(STAMP)  ## random pipelines under random ends (SECONDS=600); nothing may be left
 	$(BIN)/python -m tests.streams.soak $(or $(SECONDS),600)
