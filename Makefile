@@ -5,10 +5,10 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 BENCH := .venv-bench/.set-up
 
-.PHONY: help setup serve test test-full lint format bench soak-streams screenshots lock clean
+.PHONY: help setup serve examples examples-list test test-full lint format bench soak-streams screenshots lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## make .venv with all that is needed, .venv/bin/dual-mode among it
 
@@ -18,6 +18,15 @@ $(STAMP): pyproject.toml requirements.txt scripts/setup
 
 serve: $(STAMP)  ## run the service (PORT=8000)
 	@exec $(BIN)/dual-mode serve $(if $(PORT),--port $(PORT))
+
+examples: $(STAMP)  ## run all examples, with what they show and what to try next
+	@$(BIN)/python examples/run.py
+
+examples-list: $(STAMP)  ## the examples, and the question that each one answers
+	@$(BIN)/python examples/run.py --list
+
+example-%: $(STAMP)  ## run one of them: make example-1
+	@$(BIN)/python examples/run.py $*
 
 test: $(STAMP)  ## all tests but the long ones, under five minutes
 	@scripts/system-packages
