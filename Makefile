@@ -5,10 +5,11 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 BENCH := .venv-bench/.set-up
 
-.PHONY: help setup serve test test-full lint format bench bench-chats soak-streams screenshots lock clean
+.PHONY: help setup serve examples examples-list exercises test test-full lint format bench bench-chats \
+	soak-streams screenshots lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## make .venv with all that is needed, .venv/bin/dual-mode among it
 
@@ -18,6 +19,30 @@ $(STAMP): pyproject.toml requirements.txt scripts/setup
 
 serve: $(STAMP)  ## run the service (PORT=8000)
 	@exec $(BIN)/dual-mode serve $(if $(PORT),--port $(PORT))
+
+examples: $(STAMP)  ## run all examples, with what they show and what to try next
+	@$(BIN)/python examples/run.py
+
+examples-list: $(STAMP)  ## the examples, and the question that each one answers
+	@$(BIN)/python examples/run.py --list
+
+example-%: $(STAMP)  ## run one of them: make example-1
+	@$(BIN)/python examples/run.py $*
+
+exercises: $(STAMP)  ## how many exercises are solved, and which is next
+	@$(BIN)/python -m exercises.checks progress
+
+exercise-%: $(STAMP)  ## check one of them: make exercise-1
+	@$(BIN)/python -m exercises.checks check $*
+
+hint-%: $(STAMP)  ## three hints for it, the mildest first (UPTO=1 for that one alone)
+	@$(BIN)/python -m exercises.checks hint $* --upto $(or $(UPTO),3)
+
+solution-%: $(STAMP)  ## what is different between yours and the solution
+	@$(BIN)/python -m exercises.checks solution $*
+
+reset-%: $(STAMP)  ## begin it anew; what you had is kept beside it
+	@$(BIN)/python -m exercises.checks reset $*
 
 test: $(STAMP)  ## all tests but the long ones, under five minutes
 	@scripts/system-packages

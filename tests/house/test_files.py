@@ -48,6 +48,13 @@ def test_a_source_file_says_why_it_exists(path):
     assert not text.strip() or text.startswith(('"""', "# ")), "no reason in the first line"
 
 
+@pytest.mark.parametrize("folder", ["examples", "exercises"])
+def test_a_file_that_teaches_is_short(folder):
+    for path in project_files():
+        if path.is_relative_to(ROOT / folder):
+            assert len(path.read_text("utf-8").splitlines()) <= LONGEST, path
+
+
 def test_no_file_names_a_registry_or_a_place_of_one_machine():
     found = []
     for path in project_files():

@@ -105,7 +105,7 @@ def test_there_is_no_other_command():
 @pytest.mark.parametrize("name", ["README.md", "CLAUDE.md"])
 def test_what_is_pointed_at_is_there(name):
     text = (ROOT / name).read_text("utf-8")
-    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    targets = re.findall(r"^([a-z-]+)%?:.*##", (ROOT / "Makefile").read_text("utf-8"), re.M)
     mentioned = set(re.findall(r"`make ([a-z-]+)", text)) | set(
         re.findall(r"^make (\S+)", text, re.M)
     )

@@ -1,0 +1,82 @@
+"""Runs the examples: `run.py` all of them, `run.py 3` one, `run.py --list` none, `run.py --write`
+writes their golden texts, which the tests compare with what they print."""
+
+import argparse
+import contextlib
+import io
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE / "golden"
+EXAMPLES = sorted(HERE.glob("[0-9][0-9]_*.py"))
+
+
+def parts(path: Path) -> tuple[str, str, str]:
+    """The question, what was seen, and what to try next, as the example's docstring has them."""
+    text = path.read_text("utf-8").split('"""')[1]
+    question, rest = text.split("\n\nSeen: ")
+    seen, following = rest.split("\n\nTry next: ")
+    return question.strip(), seen.strip(), following.strip()
+
+
+def title(path: Path) -> str:
+    """`01_basic_streaming.py` is "1  basic streaming"."""
+    number, _, name = path.stem.partition("_")
+    return f"{int(number):2}  {name.replace('_', ' ')}"
+
+
+def listing(path: Path) -> None:
+    print(f"{title(path)}\n      {parts(path)[0]}")
+
+
+def run(path: Path) -> bool:
+    """Run one as `python examples/…` would, between its question and its explanation."""
+    question, seen, following = parts(path)
+    print(f"{'-' * 100}\n{title(path)}\n\n{question}\n", flush=True)
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
+        return False
+    print(f"\nSeen: {seen}\n\nTry next: {following}\n\nThe file: examples/{path.name}\n")
+    return True
+
+
+def output(path: Path) -> str:
+    """What an example prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        runpy.run_path(str(path), run_name="__main__")
+    return printed.getvalue()
+
+
+def write(path: Path) -> None:
+    (GOLDEN / f"{path.stem}.txt").write_text(output(path), "utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the examples.")
+    parser.add_argument("number", nargs="?", help="of one example; all of them without it")
+    parser.add_argument("--list", action="store_true", help="only say what there is")
+    parser.add_argument("--write", action="store_true", help="write the golden texts")
+    chosen = parser.parse_args()
+    paths = EXAMPLES
+    if chosen.number is not None:
+        paths = [path for path in paths if path.stem.split("_")[0] == chosen.number.zfill(2)]
+        if not paths:
+            print(f"there is no example {chosen.number}; there are 1 to {len(EXAMPLES)}")
+            return 1
+    if chosen.list or chosen.write:
+        for path in paths:
+            (listing if chosen.list else write)(path)
+        return 0
+    failed = [path.name for path in paths if not run(path)]
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

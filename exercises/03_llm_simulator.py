@@ -1,0 +1,29 @@
+"""Exercise 3: an LLM simulator.
+
+To build a chat without a key, you need a model that only plays one. `simulate` gives the events of
+an answer as a real model does:
+
+- a TEXT_DELTA for each token, `rate` of them a second: also the first one takes its time;
+- all tokens together are the text, letter by letter, its spaces and line ends too, and no token has
+  more than one word;
+- at the end a MESSAGE_COMPLETE with the finish reason "stop", and the usage: as many input tokens
+  as the question has words, as many output tokens as there were TEXT_DELTAs.
+
+Read first: examples/03_llm_tokens.py
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+from dual_mode_streaming.llm import EventType, StreamEvent, TextDelta, Usage
+
+
+def text_for(question: str) -> str:
+    return f"You asked:\n  {question}\n\nI am a small model,  and have to think about it."
+
+
+async def simulate(question: str, rate: float = 10) -> AsyncIterator[StreamEvent]:
+    # TODO: cut the text into tokens, yield each at its time, and say at the end that it is whole.
+    raise NotImplementedError("TODO: yield the tokens at their pace, then MESSAGE_COMPLETE")
+    yield  # because of this line it is a generator function; your own `yield` will do as well

@@ -1,0 +1,25 @@
+"""The numbers are collected first and yielded at the end: a document is right, a stream is none.
+
+Caught by: in an event stream of /countdown a second passes before each number
+Found: 3 after 3 s, 2 after 3 s, 1 after 3 s
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from dual_mode_streaming import dual_mode
+
+app = FastAPI()
+
+
+@app.get("/countdown")
+@dual_mode
+async def countdown(start: int = 3) -> AsyncIterator[int]:
+    numbers = []
+    for number in range(start, 0, -1):
+        await asyncio.sleep(1)
+        numbers.append(number)
+    for number in numbers:
+        yield number

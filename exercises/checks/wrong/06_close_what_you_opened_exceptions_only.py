@@ -1,0 +1,47 @@
+"""It closes on an Exception; a cancellation is none.
+
+Caught by: both are closed when it is cancelled while it waits
+Found: connection opened, rows closed
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+
+class Connection:
+    """A connection to a database of three rows; it writes down what is opened and closed."""
+
+    def __init__(self, log: list[str], fails_at: str = "", waits_at: str = "") -> None:
+        self.log, self.fails_at, self.waits_at = log, fails_at, waits_at
+
+    async def open(self) -> None:
+        self.log.append("connection opened")
+
+    async def rows(self) -> AsyncGenerator[dict[str, str], None]:
+        try:
+            for name in ("Ada", "Grace", "Joan"):
+                if name == self.fails_at:
+                    raise OSError("the database is gone")
+                if name == self.waits_at:
+                    await asyncio.sleep(3600)
+                yield {"name": name}
+        finally:
+            self.log.append("rows closed")
+
+    async def close(self) -> None:
+        await asyncio.sleep(0.1)
+        self.log.append("connection closed")
+
+
+async def names(connection: Connection) -> AsyncGenerator[str, None]:
+    await connection.open()
+    try:
+        async with aclosing(connection.rows()) as rows:
+            async for row in rows:
+                yield row["name"]
+    except (Exception, GeneratorExit):
+        await connection.close()
+        raise
+    else:
+        await connection.close()

@@ -1,0 +1,38 @@
+"""It forgets the task when the reader leaves.
+
+Caught by: when the reader leaves early the source is closed
+Found: still open
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+
+class End:
+    """Stands in the queue for the end of the source, and for its error, if there was one."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+
+async def bounded(source: AsyncGenerator[Any, None], maxsize: int) -> AsyncGenerator[Any, None]:
+    queue: asyncio.Queue[Any] = asyncio.Queue(maxsize)
+
+    async def pump() -> None:
+        end = End()
+        try:
+            async with aclosing(source):
+                async for item in source:
+                    await queue.put(item)
+        except Exception as error:
+            end = End(error)
+        await queue.put(end)  # not in a `finally`: who is cancelled must not wait for room
+
+    task = asyncio.create_task(pump())
+    while not isinstance(item := await queue.get(), End):
+        yield item
+    await task
+    if item.error is not None:
+        raise item.error

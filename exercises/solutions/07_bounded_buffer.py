@@ -1,0 +1,51 @@
+"""Exercise 7: a bounded buffer.
+
+A buffer lets a fast source run ahead of its reader, so that neither waits for the other without
+need. Without a bound it fills the memory. Write one by hand: `bounded(source, maxsize)` gives the
+items of `source` in their order, and
+
+- reads it ahead, in a task of its own, by `maxsize` items (one more in its hand is all right);
+- passes every item on, also None;
+- raises an error of the source, as it is, after the items before it;
+- when its reader leaves early, ends the task and closes the source before it returns.
+
+`dual_mode_streaming.streams.buffer` is the real one; use it when you have written yours.
+
+Read first: examples/04_backpressure.py
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+
+class End:
+    """Stands in the queue for the end of the source, and for its error, if there was one."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+
+async def bounded(source: AsyncGenerator[Any, None], maxsize: int) -> AsyncGenerator[Any, None]:
+    queue: asyncio.Queue[Any] = asyncio.Queue(maxsize)
+
+    async def pump() -> None:
+        end = End()
+        try:
+            async with aclosing(source):
+                async for item in source:
+                    await queue.put(item)
+        except Exception as error:
+            end = End(error)
+        await queue.put(end)  # not in a `finally`: who is cancelled must not wait for room
+
+    task = asyncio.create_task(pump())
+    try:
+        while not isinstance(item := await queue.get(), End):
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
