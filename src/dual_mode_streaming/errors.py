@@ -8,6 +8,7 @@ The first question about an error is whose it is:
     │   └── EventTooLarge        an event above the decoder's cap
     ├── ServingError         our side could not give a whole answer
     │   ├── BatchLimitExceeded   the batch answer would be too large or too slow
+    │   ├── StoreError           a store could not keep or give entries (StoreFull: no room)
     │   └── BrokenTransfer       a response was cut on purpose, so that nobody takes it for whole
     └── StreamError          a stage of a pipeline could not go on
         ├── StreamOverflow       a bound was reached, and its policy was to fail

@@ -17,10 +17,12 @@ from dual_mode_streaming.testing.events import (
     read_events,
 )
 from dual_mode_streaming.testing.server import serving
+from dual_mode_streaming.testing.stores import StoreConformance
 from dual_mode_streaming.testing.transport import StreamingTransport
 
 __all__ = [
     "RawClient",
+    "StoreConformance",
     "StreamingTransport",
     "VirtualClockLoop",
     "assert_done",

@@ -1,0 +1,26 @@
+"""Which store: by its address."""
+
+from dual_mode_streaming.stores.base import Limits, Store
+from dual_mode_streaming.stores.memory import MemoryStore
+
+__all__ = ["check_address", "open_store"]
+
+
+def check_address(address: str) -> str:
+    """The address, if it is one of a store. ValueError, one line that says what would be right."""
+    scheme, _, rest = address.partition(":")
+    known = address == "memory" or (scheme == "sqlite" and rest)
+    if known or (scheme in ("redis", "rediss", "unix") and rest.startswith("//")):
+        return address
+    raise ValueError(f"a store is memory, sqlite:PATH or redis://HOST:PORT, not {address!r}")
+
+
+def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
+    """The store of an address: `memory`, `sqlite:PATH` or `redis://…`; whoever opens it closes it.
+
+    ValueError for another address, or if redis-py is not installed.
+    """
+    check_address(address)
+    if address == "memory":
+        return MemoryStore(limits)
+    raise ValueError(f"{address!r} cannot be opened yet")
