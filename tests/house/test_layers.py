@@ -17,6 +17,7 @@ LAYERS = {
     "sse": 0,
     "rendering": 0,
     "tags": 0,
+    "owner": 1,
     "streams": 1,
     "bridges": 1,
     "stores": 2,

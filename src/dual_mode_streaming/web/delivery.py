@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Send
 
 from dual_mode_streaming.errors import BrokenTransfer, SourceCancelled
+from dual_mode_streaming.owner import End, Owner, drive, logger
 from dual_mode_streaming.web.options import Options
-from dual_mode_streaming.web.owner import End, Owner, drive, logger
 from dual_mode_streaming.web.problems import problem, problem_of
 from dual_mode_streaming.web.turns import Turns
 

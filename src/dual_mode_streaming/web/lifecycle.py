@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dual_mode_streaming.owner import End, Owner
 from dual_mode_streaming.web.options import OptionOverrides, Options
-from dual_mode_streaming.web.owner import End, Owner
 from dual_mode_streaming.web.problems import vary_by_accept
 
 __all__ = [

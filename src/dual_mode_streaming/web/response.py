@@ -6,6 +6,7 @@ From request to frame the way is: negotiate here, then one `Owner` task runs a `
 
 import asyncio
 import contextlib
+import functools
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,14 +22,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from dual_mode_streaming.errors import BatchLimitExceeded, BrokenTransfer, NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate, parse_flag
+from dual_mode_streaming.owner import End, Owner, logger
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
 from dual_mode_streaming.web.batch import Batch, Fold
-from dual_mode_streaming.web.body import SharedReceive
+from dual_mode_streaming.web.body import SharedReceive, until_disconnect
 from dual_mode_streaming.web.delivery import Delivery, Frames, close_source
 from dual_mode_streaming.web.interop import EVENT_TYPES, tell_dependencies
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.options import OptionOverrides, Options
-from dual_mode_streaming.web.owner import End, Owner, logger
 from dual_mode_streaming.web.problems import problem, problem_of, problem_response, vary_by_accept
 
 __all__ = ["DualModeResponse"]
@@ -138,7 +139,7 @@ class DualModeResponse(Response):
         options = Options.of(exchange.defaults, self._overrides)
         if self._request is not None:
             receive = _share(self._request, receive)
-        owner = Owner(receive, options.cleanup_timeout)
+        owner = Owner(options.cleanup_timeout, functools.partial(until_disconnect, receive))
         with exchange.open(owner):
             if form.mode is ResponseMode.BATCH:
                 await self._answer_batch(form, owner, options, scope, receive, send)

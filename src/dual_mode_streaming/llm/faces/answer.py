@@ -23,7 +23,7 @@ from dual_mode_streaming.llm.faces.dialect import (
 from dual_mode_streaming.llm.provider import CUT
 from dual_mode_streaming.llm.requests import ChatRequest
 from dual_mode_streaming.modes import ResponseMode
-from dual_mode_streaming.web.owner import logger
+from dual_mode_streaming.owner import logger
 from dual_mode_streaming.web.response import DualModeResponse
 
 __all__ = ["answer", "told"]

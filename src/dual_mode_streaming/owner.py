@@ -14,10 +14,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 import anyio
-from starlette.types import Receive
 
 from dual_mode_streaming.errors import BrokenTransfer
-from dual_mode_streaming.web.body import until_disconnect
 
 __all__ = ["End", "Owner", "drive"]
 
@@ -32,6 +30,8 @@ class End(enum.Enum):
     CANCELLED = "the request was cancelled"
     TOO_LONG = "the answer lasted too long"
     DRAINING = "the server is shutting down"
+    STOPPED = "somebody asked for its end"
+    SUPERSEDED = "another writer has taken it over"
 
     @property
     def reader_is_there(self) -> bool:
@@ -44,23 +44,25 @@ class Owner:
 
     `end` is None while nobody asked for an end. `watch` and `stop` may be called from anywhere in
     the event loop; `run` is awaited by the request's task and returns when the answer's task is
-    done, or abandoned.
+    done, or abandoned. `until_gone` returns when the client has gone.
     """
 
     __slots__ = (
         "_abandoned",
-        "_receive",
         "_task",
         "_timeout",
         "_timer",
+        "_until_gone",
         "_waiter",
         "_watch",
         "end",
     )
 
-    def __init__(self, receive: Receive, cleanup_timeout: float) -> None:
+    def __init__(
+        self, cleanup_timeout: float, until_gone: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self.end: End | None = None
-        self._receive = receive
+        self._until_gone = until_gone
         self._timeout = cleanup_timeout
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -107,8 +109,8 @@ class Owner:
 
     def watch(self) -> None:
         """Begin to watch for the client's disconnect, if that is not being done already."""
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._until_disconnect())
+        if self._watch is None and self._until_gone is not None:
+            self._watch = asyncio.create_task(self._until_disconnect(self._until_gone))
 
     def stop(self, end: End) -> None:
         """End the work because of `end`; only the first reason counts."""
@@ -130,9 +132,9 @@ class Owner:
         self._abandoned = True
         self._wake()
 
-    async def _until_disconnect(self) -> None:
+    async def _until_disconnect(self, until_gone: Callable[[], Awaitable[None]]) -> None:
         try:
-            await until_disconnect(self._receive)
+            await until_gone()
         except Exception:  # a server that raises instead of giving the message
             logger.debug("receive failed; taken for a disconnect", exc_info=True)
         self.stop(End.DISCONNECTED)
