@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from dual_mode_streaming.client import AsyncDualModeClient, DualModeClient, Event, Reconnect
+from dual_mode_streaming.client.options import own_client
 from dual_mode_streaming.testing import serving
 
 from .scripted import Server, Switch
 
-AT_ONCE = Reconnect(attempts=3, delay=0, jitter=0)
+AT_ONCE = Reconnect(attempts=3, delay=0, max_wait=0.01, jitter=0)
+CERTIFICATES = ssl.create_default_context()
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
@@ -34,6 +38,8 @@ async def server(running: Switch) -> Server:
 class Face:
     """One of the clients; `events` are those of the last stream, `stream` is that stream."""
 
+    kinds: tuple[Any, Any]
+
     def __init__(self) -> None:
         self.events: list[Event[Any]] = []
         self.stream: Any = None
@@ -41,6 +47,14 @@ class Face:
     @property
     def data(self) -> list[Any]:
         return [event.data for event in self.events]
+
+    @property
+    def client(self) -> Any:
+        return self.kinds[0]
+
+    def http(self) -> Any:
+        """What the client would make itself, but for the certificates, which take long to load."""
+        return self.kinds[1](**own_client("", None), verify=CERTIFICATES)
 
     def opened(self, client: Any, url: str, options: dict[str, Any]) -> Any:
         self.events = []
@@ -54,11 +68,11 @@ class Face:
 
 class AsyncFace(Face):
     name = "async"
-    client = AsyncDualModeClient
+    kinds = (AsyncDualModeClient, httpx.AsyncClient)
 
     async def each(self, url: str, do: Callable[[Event[Any]], Any], **options: Any) -> Any:
         """Read a stream, and do something with each event; leave the loop if that is true."""
-        async with self.client(**options.pop("client", {})) as client:
+        async with self.http() as http, self.client(http_client=http) as client:
             async for event in self.opened(client, url, options):
                 self.events.append(event)
                 answer = do(event)
@@ -67,7 +81,7 @@ class AsyncFace(Face):
         return self.stream
 
     async def ask(self, method: str, url: str, **options: Any) -> Any:
-        async with self.client(**options.pop("client", {})) as client:
+        async with self.http() as http, self.client(http_client=http) as client:
             return await getattr(client, method)(url, **({"reconnect": AT_ONCE} | options))
 
     @contextlib.asynccontextmanager
@@ -85,11 +99,11 @@ class AsyncFace(Face):
 
 class SyncFace(Face):
     name = "sync"
-    client = DualModeClient
+    kinds = (DualModeClient, httpx.Client)
 
     async def each(self, url: str, do: Callable[[Event[Any]], Any], **options: Any) -> Any:
         def run() -> None:
-            with self.client(**options.pop("client", {})) as client:
+            with self.http() as http, self.client(http_client=http) as client:
                 for event in self.opened(client, url, options):
                     self.events.append(event)
                     answer = do(event)
@@ -104,7 +118,7 @@ class SyncFace(Face):
 
     async def ask(self, method: str, url: str, **options: Any) -> Any:
         def run() -> Any:
-            with self.client(**options.pop("client", {})) as client:
+            with self.http() as http, self.client(http_client=http) as client:
                 return getattr(client, method)(url, **({"reconnect": AT_ONCE} | options))
 
         return await asyncio.to_thread(run)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -150,7 +151,9 @@ async def test_a_stream_that_gave_nothing_may_be_asked_again(server, face):
 async def test_attempts_are_bounded_and_counted_from_the_last_event(server, face):
     server.then(*(Answer(items(n), "cut") for n in range(6)), Answer(items(5), "cut"))
     with pytest.raises(StreamTruncated, match="2 attempts") as caught:
-        await face.read(server.url, reconnect=Reconnect(attempts=2, delay=0, jitter=0))
+        await face.read(
+            server.url, reconnect=Reconnect(attempts=2, delay=0, max_wait=0.01, jitter=0)
+        )
     assert face.data == [*range(6)]
     assert len(server.asked) == 8
     assert caught.value.last_event_id == "e.1.5"
@@ -200,7 +203,9 @@ async def test_a_server_that_is_not_ready_is_asked_again(server, face):
 async def test_a_server_that_never_is_ready_is_given_up(server, face):
     server.then(page(503, {"title": "Service Unavailable"}))
     with pytest.raises(RequestRefused, match="Service Unavailable") as caught:
-        await face.read(server.url, reconnect=Reconnect(attempts=2, delay=0, jitter=0))
+        await face.read(
+            server.url, reconnect=Reconnect(attempts=2, delay=0, max_wait=0.01, jitter=0)
+        )
     assert (caught.value.status, len(server.asked)) == (503, 3)
 
 
@@ -328,6 +333,41 @@ class TestForeignServers:
         server.then(Answer([frame(1, id="1")], "cut", headers=RECORDED), Answer([frame(2)]))
         await face.read(server.url + "/x", dialect=FOREIGN)
         assert [asked.target for asked in server.asked] == ["/x", "/x"]
+
+
+async def test_an_id_with_spaces_around_it(server, face):
+    server.then(Answer([b"id:  7 \ndata: 1\n\n"], "cut"), Answer([frame(2), DONE]))
+    await face.read(server.url)
+    assert server.cursors == [None, "7"]
+
+
+async def test_an_id_that_cannot_be_sent(server, face):
+    server.then(Answer([b"id: a\x0bb\ndata: 1\n\n"], "cut"))
+    with pytest.raises(StreamTruncated, match="cannot be gone on from") as caught:
+        await face.read(server.url)
+    assert caught.value.count == 1
+
+
+async def test_what_cannot_be_sent_at_all_is_not_tried_again(face):
+    with pytest.raises(httpx.UnsupportedProtocol):
+        await face.read("gopher://host/")
+    with pytest.raises(httpx.UnsupportedProtocol):
+        await face.ask("get", "gopher://host/")
+
+
+async def test_a_redirect_elsewhere_gets_no_credentials_by_a_location(server, face):
+    """To another host of the same server: the Location there is of that host."""
+    other = server.url.replace("127.0.0.1", "localhost")
+    server.then(
+        page(307, location=other + "/y"),
+        Answer(items(1), "cut", headers=RECORDED),
+        page(307, location=other + "/y"),
+        Answer([DONE]),
+    )
+    stream = await face.read(server.url + "/x", headers={"authorization": "Bearer k"})
+    assert stream.location is None
+    assert [asked.target for asked in server.asked] == ["/x", "/y", "/x", "/y"]
+    assert ["authorization" in asked.headers for asked in server.asked] == [True, False] * 2
 
 
 async def test_a_location_elsewhere_is_not_gone_to(server, face):

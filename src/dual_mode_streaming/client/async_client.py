@@ -201,8 +201,9 @@ class AsyncEventStream(Reading[T]):
         """Stop the stream: at the server, if it is recorded there, else by closing the connection.
 
         A recorded stream goes on to be read, and ends with `cancelled`, or with what it had ended
-        before. Gives what the server says of its state (JSON), None if there was only a
-        connection to close. May be called from inside the loop, and from other tasks. Raises as
+        before. (Until the head of its answer has come, nobody knows that it is recorded.) Gives
+        what the server says of its state (JSON), None if there was only a connection to close. May
+        be called from inside the loop, and from other tasks. Raises as
         `AsyncDualModeClient.post` does.
         """
         call = self._session.cancel_call()

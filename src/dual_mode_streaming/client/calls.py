@@ -80,16 +80,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of an answer; `url` is where it came from, after redirects."""
+    """The head of an answer; `asked` is what we asked, `url` where redirects have led to."""
 
     status: int
     headers: httpx.Headers
+    asked: httpx.URL
     url: httpx.URL
 
     @classmethod
     def of(cls, response: httpx.Response) -> "Head":
         """That of an httpx response."""
-        return cls(response.status_code, response.headers, response.url)
+        first = response.history[0] if response.history else response
+        return cls(response.status_code, response.headers, first.request.url, response.url)
 
     @property
     def is_success(self) -> bool:
@@ -115,7 +117,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def resource_of(head: Head) -> httpx.URL | None:
     """The recorded stream that the answer's Location names.
 
-    Only one of the same origin: our headers, the caller's credentials among them, go there.
+    Only one of the origin that was asked: the caller's headers go there, with his credentials.
     """
     location = head.headers.get("location")
     if not location:
@@ -124,7 +126,7 @@ def resource_of(head: Head) -> httpx.URL | None:
         target = head.url.join(location)
     except (httpx.InvalidURL, ValueError):
         return None
-    return target if _origin(target) == _origin(head.url) else None
+    return target if _origin(target) == _origin(head.asked) else None
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

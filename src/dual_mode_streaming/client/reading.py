@@ -78,4 +78,4 @@ class Reading(Generic[T]):
         elif isinstance(error, httpx.HTTPError) and is_cut(error):
             self._session.on_cut(error, sent=was_sent(error))
         else:
-            raise error
+            self._session.on_mistake(error)

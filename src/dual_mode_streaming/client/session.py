@@ -128,7 +128,8 @@ class Session(Generic[T]):
         self._head = None
         self._since = self._clock()
         call = self._call if self.location is None else self._call.to("GET", self.location)
-        return call.with_headers(last_event_id=self.last_event_id or None)
+        # Spaces around a field's value are none of it (RFC 9110, 5.5), and may not be sent.
+        return call.with_headers(last_event_id=(self.last_event_id or "").strip(" \t") or None)
 
     def cancel_call(self) -> Call | None:
         """The request that cancels the recorded stream; None if there is none."""
@@ -198,6 +199,12 @@ class Session(Generic[T]):
             why = f"the stream broke off; {self._retries.failed} attempts to go on gave nothing new"
             self._give_up(why, error)
         self.reconnects += self._answered
+
+    def on_mistake(self, error: Exception) -> None:
+        """A request cannot be sent at all; raises what to say of it, or the error itself."""
+        if self._answered:
+            self._give_up("what the server sent cannot be gone on from", error)
+        raise error
 
     def close(self) -> None:
         """We are leaving; an end that came before stays what it was."""
@@ -275,7 +282,10 @@ class Session(Generic[T]):
 
     def _fail(self, error: AnswerError, cause: Exception | None = None) -> NoReturn:
         self._tell(error)
-        raise error from cause
+        try:
+            raise error from cause
+        finally:
+            del error, cause  # its traceback holds this frame: together they would be a cycle
 
     def _tell(self, error: AnswerError) -> None:
         error.count = self.newest.count

@@ -193,8 +193,9 @@ class EventStream(Reading[T]):
         """Stop the stream: at the server, if it is recorded there, else by closing the connection.
 
         A recorded stream goes on to be read, and ends with `cancelled`, or with what it had ended
-        before. Gives what the server says of its state (JSON), None if there was only a
-        connection to close. May be called from inside the loop, and from other threads. Raises as
+        before. (Until the head of its answer has come, nobody knows that it is recorded.) Gives
+        what the server says of its state (JSON), None if there was only a connection to close. May
+        be called from inside the loop, and from other threads. Raises as
         `DualModeClient.post` does.
         """
         call = self._session.cancel_call()
