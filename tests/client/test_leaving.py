@@ -83,15 +83,20 @@ async def test_a_cancelled_task_closes_the_connection(server, events):
 
 async def test_a_timeout_around_it_closes_the_connection(server):
     server.then(Answer(items(1), "hang"))
+    limits: list[asyncio.Timeout] = []
     async with AsyncDualModeClient(server.url) as client:
 
         async def read() -> None:
-            async with asyncio.timeout(0.1), client.stream("/") as stream:
+            async with asyncio.timeout(None) as limit, client.stream("/") as stream:
+                limits.append(limit)
                 async for _ in stream:
                     pass
 
+        task = asyncio.create_task(read())
+        await soon(server.hanging)
+        limits[0].reschedule(0)
         with pytest.raises(TimeoutError):
-            await read()
+            await task
         await soon(server.gone)
 
 

@@ -94,13 +94,13 @@ async def test_failures(ours, face):
 
 
 async def test_heartbeats_keep_it_alive(ours, face):
-    stream = await face.read(f"{ours[0]}/items?count=1&pause=0.4", read_timeout=0.2)
+    stream = await face.read(f"{ours[0]}/items?count=1&pause=0.8", read_timeout=0.5)
     assert (stream.outcome, stream.reconnects) == ("done", 0)
 
 
 async def test_what_is_not_recorded_cannot_be_resumed(ours, face):
     with pytest.raises(StreamReset) as caught:
-        await face.read(f"{ours[0]}/silent", read_timeout=0.1)
+        await face.read(f"{ours[0]}/silent", read_timeout=0.5)
     assert caught.value.reset["requested"] == caught.value.last_event_id
     assert caught.value.count == 1
 

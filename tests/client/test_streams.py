@@ -249,7 +249,7 @@ async def test_an_endless_page_is_not_read_to_its_end(server, face):
 
 async def test_a_silent_server_is_left_and_asked_again(server, face):
     server.then(Answer(items(1), "hang"), Answer([*items(2), DONE]))
-    await face.read(server.url, read_timeout=0.1)
+    await face.read(server.url, read_timeout=0.5)
     assert face.data == [1, 2]
     assert server.cursors == [None, "e.1.1"]
     await asyncio.wait_for(server.gone.wait(), 5)
@@ -275,6 +275,8 @@ async def test_an_event_too_large(server, face):
     with pytest.raises(EventTooLarge):
         await face.read(server.url, max_event_bytes=1000)
     assert face.data == [1]
+    assert face.stream.outcome == "failed"
+    await asyncio.wait_for(server.gone.wait(), 5)
 
 
 async def test_what_is_kept_is_bounded(server, face):

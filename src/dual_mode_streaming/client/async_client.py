@@ -1,4 +1,4 @@
-"""The client for the event loop (asyncio or trio): it only connects, reads, waits and closes."""
+"""The client for the event loop: it only connects, reads, waits and closes."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Mapping

@@ -5,7 +5,7 @@ from typing import Any
 
 from dual_mode_streaming.client.calls import Call, Head, media_type, refusal, retry_after
 from dual_mode_streaming.client.policy import Reconnect
-from dual_mode_streaming.client.session import Retries
+from dual_mode_streaming.client.retries import Retries
 from dual_mode_streaming.errors import ConnectionFailed, UnexpectedContent
 
 __all__ = ["Batch"]

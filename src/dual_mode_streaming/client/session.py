@@ -17,13 +17,14 @@ from dual_mode_streaming.client.calls import (
     media_type,
     refusal,
     resource_of,
-    retry_after,
 )
 from dual_mode_streaming.client.events import Event, Newest, json_object
 from dual_mode_streaming.client.policy import Dialect, Reconnect
+from dual_mode_streaming.client.retries import Retries
 from dual_mode_streaming.errors import (
     AnswerError,
     ConnectionFailed,
+    EventTooLarge,
     StreamFailed,
     StreamReset,
     StreamTruncated,
@@ -31,40 +32,12 @@ from dual_mode_streaming.errors import (
 )
 from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
 
-__all__ = ["Retries", "Session"]
+__all__ = ["Session"]
 
 T = TypeVar("T")
 
 _CURSOR: Final = re.compile(r"(.+)\.([0-9]{1,18})\.([0-9]{1,18})")
 _EVENT_STREAM: Final = "text/event-stream"
-_REFUSED: Final = frozenset({429, 503})
-"""Statuses of a request that was not acted upon, for now."""
-_PASSING: Final = _REFUSED | {502, 504}
-"""Statuses that may be another at the next time, if a request may be repeated at all."""
-
-
-class Retries:
-    """How often in a row it has failed, and how long to wait before the next attempt."""
-
-    def __init__(self, policy: Reconnect) -> None:
-        self.delay = 0.0
-        self.failed = 0
-        self._policy = policy
-
-    def again(self, *, told: float | None = None, asked: float | None = None) -> bool:
-        """Count a failure; whether there is to be another attempt, after `delay` seconds."""
-        wait = self._policy.wait(self.failed + 1, told=told, asked=asked)
-        if wait is None:
-            return False
-        self.failed += 1
-        self.delay = wait
-        return True
-
-    def after(self, call: Call, head: Head, *, told: float | None = None) -> bool:
-        """The same for an answer that is none: only some statuses pass, 404 and 410 never do."""
-        asked = retry_after(head.headers)
-        passing = _PASSING if call.may_be_repeated else _REFUSED if asked is not None else ()
-        return head.status in passing and self.again(told=told, asked=asked)
 
 
 class Session(Generic[T]):
@@ -169,7 +142,7 @@ class Session(Generic[T]):
         To be iterated to its end, or to the end of the stream: each is counted as it is given.
         Raises StreamFailed, StreamReset, UnreadableAnswer and EventTooLarge.
         """
-        for event in self._decoder.feed(chunk):
+        for event in self._decoded(chunk):
             if self._is_control(event):
                 if self.ended:
                     return
@@ -182,7 +155,7 @@ class Session(Generic[T]):
         `sent` says whether the server may have seen the request. Raises StreamTruncated, or
         ConnectionFailed if there never was an answer.
         """
-        self._decoder.feed(b"")  # an event that was too large is told now, if not before
+        self._decoded(b"")  # an event that was too large is told now, if not before
         if self._decoder.retry is not None:
             self._retry = self._decoder.retry / 1000
         id = self._decoder.last_event_id
@@ -209,6 +182,13 @@ class Session(Generic[T]):
     def close(self) -> None:
         """We are leaving; an end that came before stays what it was."""
         self.outcome = self.outcome or "closed"
+
+    def _decoded(self, chunk: bytes) -> list[ServerSentEvent]:
+        try:
+            return self._decoder.feed(chunk)
+        except EventTooLarge:
+            self.outcome = "failed"
+            raise
 
     def _may_go_on(self, sent: bool) -> bool:
         if self.location is None and not self._call.is_safe:
