@@ -5,7 +5,15 @@ The first question about an error is whose it is:
     DualModeError
     ├── PeerError            the other side sent something we cannot serve or read
     │   ├── NotAcceptable        an Accept header that names nothing we have (406)
-    │   └── EventTooLarge        an event above the decoder's cap
+    │   ├── EventTooLarge        an event above the decoder's cap
+    │   └── AnswerError          what a client of ours could not have, or not whole
+    │       ├── RequestRefused       a status that is no answer, with its problem
+    │       ├── UnexpectedContent    an answer of another media type
+    │       ├── UnreadableAnswer     JSON that is none, or not of the model
+    │       ├── ConnectionFailed     no answer at all, as often as was allowed
+    │       ├── StreamFailed         `event: error`: the server says that it could not go on
+    │       └── StreamTruncated      a stream broke off before its end and could not be resumed
+    │           └── StreamReset      the server has no more of what follows our cursor
     ├── ServingError         our side could not give a whole answer
     │   ├── BatchLimitExceeded   the batch answer would be too large or too slow
     │   ├── StoreError           a store could not keep or give entries (StoreFull: no room)
@@ -17,19 +25,28 @@ The first question about an error is whose it is:
 Misuse by the caller of this package is a plain ValueError or TypeError where it happens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 __all__ = [
+    "AnswerError",
     "BatchLimitExceeded",
     "BrokenTransfer",
+    "ConnectionFailed",
     "DualModeError",
     "EventTooLarge",
     "NotAcceptable",
     "PeerError",
+    "RequestRefused",
     "ServingError",
     "SourceCancelled",
     "StreamError",
+    "StreamFailed",
     "StreamOverflow",
+    "StreamReset",
+    "StreamTruncated",
+    "UnexpectedContent",
+    "UnreadableAnswer",
 ]
 
 
@@ -63,6 +80,105 @@ class EventTooLarge(PeerError):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         super().__init__(f"an event is larger than the cap of {limit} bytes")
+
+
+class AnswerError(PeerError):
+    """A client could not have a server's answer, or not the whole of it.
+
+    What a stream had given before is not lost: `count` says how many events had arrived, `events`
+    are the newest of them (see the client's `keep`), `last_event_id` is where it could go on.
+    """
+
+    count: int = 0
+    events: tuple[Any, ...] = ()
+    last_event_id: str | None = None
+
+
+class RequestRefused(AnswerError):
+    """The server answered with a status that is no answer.
+
+    `status` is the HTTP status; `problem` the RFC 9457 problem, or what other JSON object there
+    was, else empty; `detail` what it says in words, else the first of the body; `retry_after` the
+    seconds that the server asked to wait, if it did.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        problem: Mapping[str, Any],
+        retry_after: float | None = None,
+    ) -> None:
+        self.status = status
+        self.detail = detail
+        self.problem = problem
+        self.retry_after = retry_after
+        super().__init__(f"the server answered {status}" + (f": {detail}" if detail else ""))
+
+
+class UnexpectedContent(AnswerError):
+    """The answer is of another media type than was asked for.
+
+    `content_type` is what its header says, `expected` what was asked for, `excerpt` how it begins.
+    """
+
+    def __init__(self, expected: str, content_type: str, excerpt: str) -> None:
+        self.expected = expected
+        self.content_type = content_type
+        self.excerpt = excerpt
+        told = content_type or "no content type"
+        super().__init__(f"expected {expected}, but the answer is {told}: {excerpt[:200]!r}")
+
+
+class UnreadableAnswer(AnswerError):
+    """A document, or the data of an event, is not of the model; `text` is what came.
+
+    `__cause__` is pydantic's ValidationError.
+    """
+
+    def __init__(self, what: str, text: str) -> None:
+        self.text = text
+        super().__init__(f"{what} is not of the model: {text[:200]!r}")
+
+
+class ConnectionFailed(AnswerError):
+    """No answer came, as often as was allowed to try; `__cause__` is the last failure."""
+
+
+class StreamFailed(AnswerError):
+    """The server told in the stream that it could not go on: `event: error`.
+
+    `problem` is its RFC 9457 problem (empty if its data is no JSON object), `status` and `detail`
+    are taken from it; `data` is the event's data as it came.
+    """
+
+    def __init__(self, data: str, problem: Mapping[str, Any]) -> None:
+        self.data = data
+        self.problem = problem
+        status, detail = problem.get("status"), problem.get("detail") or problem.get("title")
+        self.status: int | None = status if type(status) is int else None
+        self.detail = detail if isinstance(detail, str) else data[:200]
+        super().__init__(f"the stream failed: {self.detail}")
+
+
+class StreamTruncated(AnswerError):
+    """A stream broke off before its end and could not be resumed.
+
+    `__cause__` is the failure of the connection, if it was not closed in good order.
+    """
+
+
+class StreamReset(StreamTruncated):
+    """The server has no more of what follows our cursor: what it sends now is a new start.
+
+    `reset` is what it says of that, as the JSON came; empty if that is no object.
+    """
+
+    def __init__(self, reset: Mapping[str, Any]) -> None:
+        self.reset = reset
+        reason = reset.get("reason")
+        told = f": {reason}" if isinstance(reason, str) else ""
+        super().__init__(f"the stream cannot be resumed, the server starts anew{told}")
 
 
 class ServingError(DualModeError):

@@ -18,6 +18,13 @@ from dual_mode_streaming import (
     install,
 )
 from dual_mode_streaming.bridges import from_sync
+from dual_mode_streaming.client import (
+    AsyncDualModeClient,
+    AsyncEventStream,
+    DualModeClient,
+    Event,
+    EventStream,
+)
 from dual_mode_streaming.testing import StreamingTransport, assert_done, collect_events, read_events
 
 app = FastAPI()
@@ -62,3 +69,24 @@ async def uses(items: AsyncIterator[int], response: httpx.Response) -> None:
     assert_type(assert_done(await collect_events(response, limit=3)), list[Any])
     async for item in from_sync("text"):
         assert_type(item, str)
+
+
+def reads(client: DualModeClient, other: AsyncDualModeClient) -> None:
+    assert_type(client.stream("/"), EventStream[str])
+    assert_type(client.stream("/", int, method="POST", json=[1]), EventStream[int])
+    assert_type(client.stream("/", model=int | str), EventStream[Any])
+    assert_type(other.stream("/", model=dict[str, int]), AsyncEventStream[dict[str, int]])
+    client.stream("/", methud="POST")  # type: ignore[call-overload]
+    assert_type(client.get("/"), Any)
+    assert_type(client.post("/", int, json={}), int)
+    for event in client.stream("/", model=bytes):
+        assert_type(event, Event[bytes])
+    with DualModeClient("http://x", http_client=None) as same:
+        assert_type(same, DualModeClient)
+
+
+async def reads_async(client: AsyncDualModeClient) -> None:
+    assert_type(await client.get("/", model=int), int)
+    async with client.stream("/") as events:
+        async for event in events:
+            assert_type(event.data, str)

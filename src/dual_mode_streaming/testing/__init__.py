@@ -8,6 +8,11 @@ stall and abort, a real server, a virtual clock, and assertions on events.
                 ...
 """
 
+try:
+    import httpx as _  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError("these need: pip install 'dual-mode-streaming[client]'") from error
+
 from dual_mode_streaming.testing.clients import RawClient
 from dual_mode_streaming.testing.clock import VirtualClockLoop, run_with_virtual_clock
 from dual_mode_streaming.testing.events import (
