@@ -261,8 +261,10 @@ def test_closing_a_loop_thread_cancels_what_runs_there():
 
 
 INTERRUPTED = """
-import asyncio, sys
+import asyncio, signal
 from dual_mode_streaming.bridges import iterate_sync
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run
 
 async def source():
     try:
@@ -282,10 +284,11 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_closes_the_source_and_is_raised():
-    child = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "item\n"
-    child.send_signal(signal.SIGINT)
-    out, _ = child.communicate(timeout=20)
+    program = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "item\n"
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=20)
     assert out == "closed\ninterrupted\n"
     assert child.returncode == 0
 
