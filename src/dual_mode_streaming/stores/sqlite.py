@@ -57,6 +57,8 @@ class SQLiteStore:
         synchronous: Synchronous = "FULL",
         patience: float = 5.0,
     ) -> None:
+        if sqlite3.sqlite_version_info < (3, 33):
+            raise ValueError(f"SQLite 3.33 is needed at least, not {sqlite3.sqlite_version}")
         if synchronous not in get_args(Synchronous):
             raise ValueError(f"synchronous is OFF, NORMAL or FULL, not {synchronous!r}")
         self._path = _checked(path)
@@ -132,12 +134,13 @@ class SQLiteStore:
     @asynccontextmanager
     async def listening(self, stream: str, ring: Callable[[], None]) -> AsyncIterator[None]:
         """See `Store.listening`."""
+        check_stream(stream)
         writer = await self._opened()
         listeners = self._listeners.setdefault(stream, [])
         listeners.append(ring)
         if not writer.is_watching:
             writer.is_watching = True
-            writer.put(Request(stream, lambda tables: tables.others(anew=True)))
+            writer.put(Request(stream, lambda tables: None))  # it looks, and from now on often
         try:
             yield
         finally:
@@ -180,6 +183,7 @@ class SQLiteStore:
                 self._synchronous,
                 self._patience,
                 self._take_answers,
+                self._reader.close,
                 self._end,
             )
             self._writer.start()
@@ -196,7 +200,9 @@ class SQLiteStore:
             self._start()
         waiter = asyncio.get_running_loop().create_future()
         writer.put(Request(stream, work, waiter))
-        return await waiter
+        value = await waiter
+        self._is_open = True
+        return value
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         await self._opened()
@@ -207,7 +213,6 @@ class SQLiteStore:
         writer = self._start()
         if not self._is_open:
             await self._do("0" * 32, lambda tables: None)
-            self._is_open = True
         return writer
 
     def _take_answers(self, answers: list[Answer], news: News) -> None:
@@ -237,7 +242,6 @@ class SQLiteStore:
 
     def _end(self) -> None:
         """In the writer's thread, as its last."""
-        self._reader.close()
         with self._closing:
             self._has_ended = True
             for ended in self._waiting_for_end:

@@ -33,7 +33,7 @@ create table made (stream integer primary key, operation text not null, owner te
   fingerprint text not null, request blob not null);
 create table garbage (stream integer primary key);
 create table entries (stream integer not null, seq integer not null, generation integer not null,
-  payload blob not null, primary key (stream, seq)) without rowid;
+  payload blob not null check (typeof(payload) = 'blob'), primary key (stream, seq)) without rowid;
 """
 # `streams` has what changes of a stream, `made` what does not; elsewhere a stream is its number,
 # which is never used again. `tick` counts the transactions with news, `changed` is a stream's last
@@ -59,6 +59,7 @@ def open_for_writing(path: Path, synchronous: Synchronous, patience: float) -> s
             raise StoreError(f"{path} is of version {version}, and this is {_VERSION}")
         connection.execute("pragma journal_mode = wal")
         connection.execute(f"pragma synchronous = {synchronous}")
+        connection.execute(f"pragma fullfsync = {synchronous == 'FULL'}")  # matters on macOS alone
         connection.execute(f"pragma wal_autocheckpoint = {_CHECKPOINT}")
         connection.execute(f"pragma journal_size_limit = {_KEPT}")
         if not tables:

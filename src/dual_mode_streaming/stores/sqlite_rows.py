@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from itertools import chain
+from time import time
 from typing import Final, TypeVar
 
 from dual_mode_streaming.stores.base import Limits, State
@@ -18,6 +19,7 @@ __all__ = ["SELECT", "Row", "Transaction"]
 T = TypeVar("T")
 
 _CHUNKS: Final = (64, 16, 4, 1)  # rows of a statement: few lengths, so that all stay prepared
+_MANY: Final = 1000  # transactions with news, of which it is not asked any more which they are
 
 
 @dataclass(slots=True)
@@ -67,10 +69,10 @@ class Transaction:
         self._connection = connection
         self._seen: int | None = None  # the tick up to which the news of others are known
 
-    def begin(self, now: float, streams: Iterable[str]) -> None:
-        """Begin one, at a time, which will ask for some streams."""
+    def begin(self, streams: Iterable[str]) -> None:
+        """Begin one, which will ask for some streams."""
         self.run("begin immediate")
-        self.now = now
+        self.now = time()
         self._clear()
         totals = self.run("select streams, bytes, tick, deleted from totals").fetchone()
         self.streams, self.bytes, self.tick, self.deleted = totals
@@ -126,14 +128,14 @@ class Transaction:
             self.run(f"update streams set {sets} where number = ?", known)  # noqa: S608
         self.cold.clear()
 
-    def others(self, *, anew: bool = False) -> set[str] | None:
-        """The streams with news since this was last asked, but for those committed here.
+    def others(self) -> set[str] | None:
+        """The streams with news since this was last asked; mostly without those committed here.
 
-        None: any may have some; one was deleted, or nobody has asked before, or asks `anew`.
+        None: any may have some, since one was deleted, or nobody has asked for a long time.
         """
         tick, deleted = self.run("select tick, deleted from totals").fetchone()
         seen, self._seen = self._seen, tick
-        if anew or seen is None or deleted > seen:
+        if seen is None or deleted > seen or tick > seen + _MANY:
             return None
         changed = "select stream from streams where changed > ?"
         return {stream for (stream,) in self.run(changed, (seen,))} if tick != seen else set()

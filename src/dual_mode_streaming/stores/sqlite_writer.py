@@ -30,7 +30,10 @@ News = set[str] | None
 
 _GROUP: Final = 1024  # requests of a transaction
 _LOOK: Final = 0.02  # seconds between two looks for what others have written
-_LONGEST_LOG: Final = 64 * 1024 * 1024  # bytes; then readers are waited for, to begin it anew
+_BREATH: Final = 0.005  # seconds between two portions that are swept, if nothing else is to do
+_LONGEST_LOG: Final = 64 * 1024 * 1024  # bytes; then readers are waited for, to begin it anew:
+_LOG_PATIENCE: Final = 0.05  # seconds, and not again before
+_LOG_PAUSE: Final = 1.0  # others
 _LOST: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY")
 
 
@@ -56,7 +59,8 @@ class Writer(threading.Thread):
     """Does the requests, in the order of `put`; calls `answer` in this thread, after the commit.
 
     `answer` takes the answers and the news, and is to return at once. After `stop`, what was put
-    before is still done; then all is closed, and `ended` called as the last.
+    before is still done; then it calls `ending`, which lets go of what reads the file, so that the
+    last connection is this one and takes the log away; then, closed, `ended`.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Writer(threading.Thread):
         synchronous: Synchronous,
         patience: float,
         answer: Callable[[list[Answer], News], None],
+        ending: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
         super().__init__(name=f"sqlite:{path.name}", daemon=True)
@@ -76,6 +81,7 @@ class Writer(threading.Thread):
         self._synchronous: Synchronous = synchronous
         self._patience = patience
         self._answer = answer
+        self._ending = ending
         self._ended = ended
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._turn = _Turn(Path(f"{path}-lock"), patience)
@@ -83,6 +89,7 @@ class Writer(threading.Thread):
         self._tables: Tables | None = None
         self._pause = min(max(limits.retention / 10, 0.05), 10.0)  # between two sweeps
         self._has_more = False  # to sweep
+        self._log_tried = 0.0
 
     def put(self, request: Request) -> None:
         """Have it done; from any thread."""
@@ -104,6 +111,7 @@ class Writer(threading.Thread):
                 self._serve(group)
             elif self.is_watching:
                 self._look()
+        self._ending()
         self._close()
         self._ended()
 
@@ -111,7 +119,10 @@ class Writer(threading.Thread):
         """What waits, or nothing after a while; and whether it is the last."""
         group: list[Request] = []
         pause = max(0.0, swept + self._pause - time.monotonic())
-        pause = 0.0 if self._has_more else min(pause, _LOOK) if self.is_watching else pause
+        if self._has_more:
+            pause = _BREATH
+        elif self.is_watching:
+            pause = min(pause, _LOOK)
         try:
             request = self._requests.get(timeout=pause)
             while request is not None:
@@ -130,12 +141,13 @@ class Writer(threading.Thread):
             answers, others = self._transact(group, news)
         except _Spoiled as spoiled:
             if len(group) > 1:
+                self._answer([], None)
                 for request in group:
                     self._serve([request])
                 return
-            answers, others = self._failed(group, spoiled.error), set()
+            answers, others = self._failed(group, spoiled.error), None
         except Exception as error:
-            answers, others = self._failed(group, error), set()
+            answers, others = self._failed(group, error), None
         told_of = None if others is None else others | news
         if answers or told_of is None or told_of:
             self._answer(answers, told_of)
@@ -150,7 +162,7 @@ class Writer(threading.Thread):
         others: News = set()
         with self._turn:
             tables = self._tables or self._open()
-            tables.begin(time.time(), (request.stream for request in group))
+            tables.begin(request.stream for request in group)
             try:
                 if self.is_watching:
                     others = tables.others()
@@ -201,12 +213,20 @@ class Writer(threading.Thread):
 
     def _begin_log_anew(self) -> None:
         """SQLite does it by itself if no reader is in its way at that moment."""
+        now = time.monotonic()
+        if self._connection is None or now < self._log_tried + _LOG_PAUSE:
+            return
+        self._log_tried = now
+        run = self._connection.execute
         try:
-            if os.stat(f"{self._path}-wal").st_size > _LONGEST_LOG and self._connection is not None:
+            if os.stat(f"{self._path}-wal").st_size > _LONGEST_LOG:
                 with self._turn:
-                    self._connection.execute("pragma wal_checkpoint(truncate)")
+                    run(f"pragma busy_timeout = {_LOG_PATIENCE * 1000:.0f}")
+                    run("pragma wal_checkpoint(truncate)")
         except (OSError, sqlite3.Error, StoreError):
-            pass  # after the next group, then
+            pass  # then later
+        finally:
+            run(f"pragma busy_timeout = {self._patience * 1000:.0f}")
 
     def _let_go(self) -> None:
         connection, self._connection, self._tables = self._connection, None, None
