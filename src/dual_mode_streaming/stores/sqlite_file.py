@@ -14,6 +14,7 @@ Synchronous = Literal["OFF", "NORMAL", "FULL"]
 _APPLICATION: Final = 0x444D5331  # `application_id`, so that no other's file is taken for one
 _VERSION: Final = 1
 _CHECKPOINT: Final = 4000  # pages: what is moved from the log (-wal) to the file at a time
+_CACHE: Final = 16_000  # KiB
 _KEPT: Final = 16 * 1024 * 1024  # bytes of the log that stay on the disk when it is begun anew
 
 _SCHEMA: Final = """
@@ -60,6 +61,7 @@ def open_for_writing(path: Path, synchronous: Synchronous, patience: float) -> s
         connection.execute("pragma journal_mode = wal")
         connection.execute(f"pragma synchronous = {synchronous}")
         connection.execute(f"pragma fullfsync = {synchronous == 'FULL'}")  # matters on macOS alone
+        connection.execute(f"pragma cache_size = -{_CACHE}")
         connection.execute(f"pragma wal_autocheckpoint = {_CHECKPOINT}")
         connection.execute(f"pragma journal_size_limit = {_KEPT}")
         if not tables:

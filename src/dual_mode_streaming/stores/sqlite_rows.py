@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from itertools import chain
+from operator import attrgetter
 from time import time
 from typing import Final, TypeVar
 
@@ -18,7 +19,7 @@ __all__ = ["SELECT", "Row", "Transaction"]
 
 T = TypeVar("T")
 
-_CHUNKS: Final = (64, 16, 4, 1)  # rows of a statement: few lengths, so that all stay prepared
+_CHUNKS: Final = (256, 64, 16, 4, 1)  # rows of a statement: few lengths, so that all stay prepared
 _MANY: Final = 1000  # transactions with news, of which it is not asked any more which they are
 
 
@@ -45,6 +46,7 @@ SELECT: Final = f"select {', '.join(field.name for field in fields(Row))} from s
 """Rows, to which a condition is added."""
 
 _HOT: Final = ("head", "earliest", "size", "lease", "changed")
+_VALUES: Final = attrgetter("number", *_HOT)
 _COLD: Final = ("state", "generation", "starts", "cancelling", "ended", "emptied")
 
 
@@ -119,7 +121,7 @@ class Transaction:
             marks = ", ".join([f"(?{', ?' * len(_HOT)})"] * len(rows))
             self.run(
                 f"update streams set {sets} from (values {marks}) v where number = v.column1",  # noqa: S608
-                [getattr(row, name) for row in rows for name in ("number", *_HOT)],
+                list(chain.from_iterable(map(_VALUES, rows))),
             )
         self.hot.clear()
         sets = ", ".join(f"{name} = ?" for name in _COLD)
