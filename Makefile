@@ -6,7 +6,7 @@ STAMP := .venv/.set-up
 BENCH := .venv-bench/.set-up
 
 .PHONY: help setup serve examples examples-list exercises test test-full lint format bench bench-chats \
-	soak-streams screenshots lock clean
+	bench-stores soak-streams screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ $(BENCH): benchmarks/requirements.txt $(STAMP)
 
 bench: $(BENCH)  ## measure beside the peers, as ratios (ROUNDS=7)
 	.venv-bench/bin/python benchmarks/operators.py --rounds $(or $(ROUNDS),7)
+
+bench-stores: $(BENCH)  ## what the durable stores cost, beside the usual way (ROUNDS=5)
+	.venv-bench/bin/python benchmarks/stores.py --rounds $(or $(ROUNDS),5)
 
 bench-chats: $(STAMP)  ## what a chunk of a chat costs, and how many chats one worker takes
 	$(BIN)/python benchmarks/chats.py --ramp

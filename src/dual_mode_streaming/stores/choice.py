@@ -23,4 +23,9 @@ def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
     check_address(address)
     if address == "memory":
         return MemoryStore(limits)
+    scheme, _, rest = address.partition(":")
+    if scheme == "sqlite":
+        from dual_mode_streaming.stores.sqlite import SQLiteStore
+
+        return SQLiteStore(rest, limits)
     raise ValueError(f"{address!r} cannot be opened yet")
