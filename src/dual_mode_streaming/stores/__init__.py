@@ -1,5 +1,8 @@
 """Where recorded streams live when they outlive a connection: memory, SQLite, Redis."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from dual_mode_streaming.stores.base import (
     Entry,
     Info,
@@ -14,12 +17,16 @@ from dual_mode_streaming.stores.base import (
 from dual_mode_streaming.stores.choice import open_store
 from dual_mode_streaming.stores.memory import MemoryStore
 
+if TYPE_CHECKING:
+    from dual_mode_streaming.stores.redis import RedisStore
+
 __all__ = [
     "Entry",
     "Info",
     "Limits",
     "MemoryStore",
     "New",
+    "RedisStore",
     "State",
     "Store",
     "StoreError",
@@ -27,3 +34,16 @@ __all__ = [
     "Verdict",
     "open_store",
 ]
+
+_MODULES = {  # loaded on first use, with what they need
+    "RedisStore": "redis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = globals()[name] = getattr(module, name)
+    return value

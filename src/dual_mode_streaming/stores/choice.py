@@ -23,4 +23,14 @@ def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
     check_address(address)
     if address == "memory":
         return MemoryStore(limits)
+    if address.startswith(("redis://", "rediss://", "unix://")):
+        try:
+            from dual_mode_streaming.stores.redis import RedisStore
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] != "redis":
+                raise
+            raise ValueError(
+                "redis-py is not installed: pip install 'dual-mode-streaming[redis]'"
+            ) from None
+        return RedisStore(address, limits)
     raise ValueError(f"{address!r} cannot be opened yet")
