@@ -12,7 +12,7 @@ from tests.conftest import not_available
 
 
 class RedisServer:
-    """`redis-server`, with a Unix socket and a port, that can be killed and started again."""
+    """`redis-server`, with a port and a Unix socket, that can be killed and started again."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self.folder = folder
@@ -27,6 +27,7 @@ class RedisServer:
         """Start it, and wait until it answers."""
         program = shutil.which("redis-server") or not_available("redis-server")
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.flags]
+        options += ["--unixsocket", str(self.folder / "socket")]
         options += ["--dir", str(self.folder), "--logfile", "log"]
         self._process = subprocess.Popen([program, *options])
         deadline = time.monotonic() + 10
