@@ -43,6 +43,11 @@ class RedisServer:
             self._process.wait(10)
             self._process = None
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def ask(self, command: str) -> str:
         """What it answers to one command in a line."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:

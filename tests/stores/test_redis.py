@@ -150,6 +150,25 @@ async def test_one_listener_that_fails_does_not_silence_the_others(redis_server,
     assert "a listener of a stream failed" in caplog.text
 
 
+async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 0.1)
+    async with store_of(faulty_redis) as store:
+        stream = await store.create(a_new())
+        news = asyncio.Event()
+        async with store.listening(stream, news.set):
+            before = store._bell._connection
+
+            async def is_given_up() -> bool:
+                return store._bell._connection is not before
+
+            faulty_redis.signal(signal.SIGSTOP)
+            await until(is_given_up)
+            faulty_redis.signal(signal.SIGCONT)
+            assert await store.append(stream, 1, 1, [b"x"]) is Verdict.OK
+            news.clear()
+            await asyncio.wait_for(news.wait(), 3)
+
+
 # What befalls the server.
 
 
@@ -251,6 +270,37 @@ async def test_what_is_trimmed_by_hand_is_seen(redis_server):
 
 
 # What befalls who writes.
+
+
+async def test_who_gives_up_waiting_holds_up_nobody_and_harms_nobody(faulty_redis):
+    async with store_of(faulty_redis) as store:
+        streams = [await store.create(a_new()) for _ in range(20)]
+        faulty_redis.ask("CLIENT PAUSE 300 ALL")
+        calls = [asyncio.create_task(store.append(s, 1, 1, [b"x"])) for s in streams]
+        while not store._link._writes._waiting:
+            await asyncio.sleep(0)
+        for call in calls[::2]:
+            call.cancel()
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        assert told[1::2] == [Verdict.OK] * 10
+        assert all(isinstance(answer, asyncio.CancelledError) for answer in told[::2])
+        assert await store.append(streams[0], 1, 1, [b"x"]) is Verdict.OK
+        assert len(await store.read(streams[0], 0)) == 1
+
+
+async def test_calls_under_way_fail_when_the_store_is_closed(faulty_redis):
+    async with store_of(faulty_redis) as store:
+        stream = await store.create(a_new())
+        faulty_redis.ask("CLIENT PAUSE 300 ALL")
+        calls = [asyncio.create_task(store.append(stream, 1, 1, [b"x"])) for _ in range(3)]
+        calls += [asyncio.create_task(store.append(stream, 1, 1, ())) for _ in range(3)]
+        while not store._link._writes._waiting:
+            await asyncio.sleep(0)
+        await store.aclose()
+        for answer in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(answer, StoreError)
+            assert "closed" in str(answer)
+
 
 WRITER = """
 import asyncio, sys
@@ -386,8 +436,7 @@ async def test_a_thousand_idle_streams_cost_next_to_nothing(faulty_redis):
         assert sum(map(int, calls)) <= 5
         await store.append(streams[0], 1, 1, ())  # the script is known from here on
         faulty_redis.ask("CONFIG RESETSTAT")
-        for stream in streams:
-            await store.append(stream, 1, 1, ())
+        await asyncio.gather(*(store.append(stream, 1, 1, ()) for stream in streams))
         told = faulty_redis.ask("INFO commandstats")
         assert "cmdstat_evalsha:calls=1000," in told  # one script for each, and nothing else
 

@@ -30,6 +30,7 @@ _PREFIX: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _WATCHDOG: Final = 5.0
 _NOTES_EVERY: Final = 1.0
 _AT_ONCE: Final = 1000
+_PATIENCE: Final = 0.02
 _LARGEST: Final = 2**53  # the whole numbers of Lua end here
 
 
@@ -120,7 +121,7 @@ class RedisStore:
         told = await self._link.of(
             "APPEND", stream, generation, first, end or "", self._lease, self._retention,
             int(limits.stream_entries), int(limits.stream_bytes), self._link.channel(stream),
-            *payloads,
+            *payloads, patience=0 if payloads or end else _PATIENCE,
         )  # fmt: skip
         verdict = Verdict[told[0].decode()]
         if len(told) == 3 and (payloads or end):

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from dual_mode_streaming.stores import redis_scripts as scripts
 from dual_mode_streaming.stores.base import StoreError, check_stream
+from dual_mode_streaming.stores.redis_together import Together
 
 __all__ = ["Link"]
 
@@ -36,6 +37,8 @@ class Link:
         self._scripts = {
             name: self._client.register_script(getattr(scripts, name)) for name in scripts.__all__
         }
+        self._writes = Together(self._client, 100, timeout)
+        self._reads = Together(self._client, 16, timeout)  # an answer may be large
         self._index = [f"{prefix}:{{index}}:{name}" for name in scripts.INDEX]
         self._closed = False
 
@@ -43,10 +46,14 @@ class Link:
         """Where the news of a stream is told."""
         return f"{self._prefix}:news:{stream}"
 
-    async def of(self, script: str, stream: str, *args: Any) -> Any:
-        """Run a script of one stream. Out: its answer."""
+    async def of(self, script: str, stream: str, *args: Any, patience: float = 0) -> Any:
+        """Run a script of one stream. Out: its answer.
+
+        With `patience` it may wait for so many seconds, to go together with others.
+        """
         keys = self._keys(stream)
-        return await self.call(lambda: self._scripts[script](keys=keys, args=args))
+        calls = self._reads if script in scripts.READERS else self._writes
+        return await self.call(lambda: calls.run(self._scripts[script], keys, args, patience))
 
     async def of_each(self, script: str, streams: Iterable[str], *args: Any) -> list[Any]:
         """Run the same script of many streams, in one go. Out: their answers."""
@@ -79,6 +86,8 @@ class Link:
     async def aclose(self) -> None:
         """Close the connections; calls that are under way fail."""
         self._closed = True
+        await self._writes.aclose()
+        await self._reads.aclose()
         self.pool.set_retry(Retry(NoBackoff(), 0))
         with suppress(RedisError, OSError):
             await self._client.aclose()

@@ -23,6 +23,9 @@ __all__ = [
     "TAKE_OVER",
 ]
 
+READERS = ("READ", "STATUS")
+"""Those that change nothing."""
+
 _COMMON = """
 local function text(number) return string.format('%.0f', number) end
 local function clock()
