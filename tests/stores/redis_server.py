@@ -11,15 +11,20 @@ from pathlib import Path
 from tests.conftest import not_available
 
 
+def free_port() -> int:
+    """A port that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class RedisServer:
     """`redis-server`, with a port and a Unix socket, that can be killed and started again."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self.folder = folder
         self.flags = flags
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -25,7 +25,7 @@ from dual_mode_streaming.stores import (
 )
 from dual_mode_streaming.testing import StoreConformance
 
-from .redis_server import RedisServer
+from .redis_server import RedisServer, free_port
 
 PREFIX = "test"
 
@@ -404,6 +404,37 @@ async def test_a_wrong_index_is_put_right(redis_server):
             await store.create(a_new())
         metadata = await store._link._client.keys(f"{prefix}:*:meta")
         assert len(metadata) == 3
+
+
+async def test_no_script_has_keys_of_two_slots_of_a_cluster(tmp_path_factory):
+    flags = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    server = RedisServer(tmp_path_factory.mktemp("cluster"), *flags)
+    server.start()
+    try:
+        server.ask("CLUSTER ADDSLOTSRANGE 0 16383")
+
+        async def is_ready() -> bool:
+            return "cluster_state:ok" in server.ask("CLUSTER INFO")
+
+        await until(is_ready)
+        async with store_of(server, lease=0.1, streams=2) as store:
+            stream = await store.create(a_new(), "claim")
+            await store.append(stream, 1, 1, numbered(1, 4))
+            await store.cancel(stream)
+
+            async def is_abandoned() -> bool:
+                return stream in await store.abandoned()
+
+            await until(is_abandoned)
+            assert await store.take_over(stream) == 2
+            assert await store.append(stream, 2, 4, numbered(4, 5), end="cancelled") is Verdict.OK
+            assert len(await store.read(stream, 0)) == 4
+            for _ in range(2):
+                await store.create(a_new())
+            assert await store.info(stream) is None
+            await store.delete(stream)
+    finally:
+        server.kill()
 
 
 async def test_beyond_the_bytes_of_all_what_ended_is_forgotten(redis_server):
