@@ -237,7 +237,8 @@ def test_the_command_line_is_quick_and_says_what_it_can():
 @pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.full)])
 @pytest.mark.timeout(600)
 def test_schemathesis_finds_no_violation(start_service, examples):
-    running = start_service("--log-level", "error", "--stream-limit", "1")
+    quick = {"DUAL_MODE_LLM_FIRST": "0", "DUAL_MODE_LLM_RATE": "0"}
+    running = start_service("--log-level", "error", "--stream-limit", "0.2", **quick)
     result = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")),
