@@ -90,7 +90,7 @@ async def test_the_sdks_see_their_own_errors():
                 await client.messages.create(model="simulator", max_tokens=9, messages=question)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", PATHS[1:])  # /chat is recorded, and so goes on when it is left
 async def test_streams_at_a_time_are_counted_by_key_and_given_back(path):
     stream = {"accept": "text/event-stream", "x-api-key": "a"}
     body = {**BODY[path], "stream": True}

@@ -11,6 +11,7 @@ from dual_mode_streaming.testing import (
     assert_done,
     assert_error,
     collect_events,
+    read_events,
 )
 
 STREAM = {"accept": "text/event-stream"}
@@ -84,3 +85,32 @@ async def test_failures_are_failures_in_every_mode(client):
     assert [event.event for event in events] == [None, None, "error"]
     assert assert_error(events, 529)["detail"] == "a failure on purpose"
     assert (await client.post("/chat", json={"messages": "breaks"})).status_code == 529
+
+
+async def test_an_answer_counts_as_long_as_the_model_works_and_not_only_while_it_is_read():
+    app = create_app(Settings(llm_first=0, llm_rate=20, key_streams=1))
+    transport = StreamingTransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        body = {"messages": "Hello", "stream": True}
+        async with http.stream("POST", "/chat", json=body) as response:
+            url = response.headers["location"]
+            await anext(read_events(response))
+        assert (await http.post("/chat", json=body)).status_code == 429
+        assert (await http.post(f"{url}/cancel")).json()["state"] == "cancelled"
+        async with http.stream("POST", "/chat", json=body) as response:
+            assert response.status_code == 200
+            assert (await http.post(f"{response.headers['location']}/cancel")).status_code == 200
+
+
+async def test_an_answer_can_be_come_back_to(client):
+    body = {"messages": "Hello", "stream": True}
+    async with client.stream("POST", "/chat", json=body) as response:
+        url = response.headers["location"]
+        events = await collect_events(response)
+    async with client.stream(
+        "GET", url, headers={**STREAM, "last-event-id": events[4].id}
+    ) as response:
+        assert await collect_events(response) == events[5:]
+    batch = await client.get(url)
+    folded = fold([StreamEvent.model_validate_json(event.data) for event in events[:-1]])
+    assert StreamEvent.model_validate(batch.json()) == folded

@@ -25,9 +25,8 @@ class ChatBody(ChatRequest):
 def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
     """The route, answered by `client`: StreamEvents as a stream, the whole answer as a batch."""
 
-    async def admitted(request: Request) -> AsyncIterator[None]:
-        with guard.admit(request):
-            yield  # until the answer has been sent
+    async def admitted(request: Request) -> None:
+        guard.check(request)
 
     routes = APIRouter(tags=["LLM"], dependencies=[Depends(admitted)])
 
@@ -39,13 +38,14 @@ def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
     )
     @dual_mode(record=True, fold=_whole)
     async def chat(
-        body: ChatBody, stream: Annotated[bool | None, Query()] = None
+        asked: Request, body: ChatBody, stream: Annotated[bool | None, Query()] = None
     ) -> AsyncIterator[StreamEvent]:
         """The answer, recorded: whoever knows its Location can come back to it."""
         request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
-        async with contextlib.aclosing(told(client, request)) as events:
-            async for event in events:
-                yield event
+        with guard.hold(asked):  # as long as the model works, whether or not anybody reads
+            async with contextlib.aclosing(told(client, request)) as events:
+                async for event in events:
+                    yield event
 
     return routes
 

@@ -49,14 +49,24 @@ class Guard:
     @contextmanager
     def admit(self, request: Request) -> Iterator[None]:
         """Let a request in for as long as the block lasts. Raises Refusal: 401 or 429."""
+        self.check(request)
+        with self.hold(request):
+            yield
+
+    def check(self, request: Request) -> None:
+        """Let a request in; `hold` counts what it begins. Raises Refusal: 401 or 429."""
         who = self._who(request)
-        if self._streams is not None and self._open[who] >= self._streams:
-            message = f"{self._streams} answers are under way for this key, and no more are allowed"
-            raise Refusal(429, message, retry_after=1)
+        self._check_room(who)
         if self._rate and not self._window.hit(self._rate, who):
             again = self._window.get_window_stats(self._rate, who).reset_time - time.time()
             message = f"more than {self._rate.amount} requests in a minute"
             raise Refusal(429, message, retry_after=max(1, math.ceil(again)))
+
+    @contextmanager
+    def hold(self, request: Request) -> Iterator[None]:
+        """An answer is under way for as long as the block lasts. Raises Refusal: 401 or 429."""
+        who = self._who(request)
+        self._check_room(who)
         self._open[who] += 1
         try:
             yield
@@ -64,6 +74,11 @@ class Guard:
             self._open[who] -= 1
             if not self._open[who]:
                 del self._open[who]
+
+    def _check_room(self, who: str) -> None:
+        if self._streams is not None and self._open[who] >= self._streams:
+            message = f"{self._streams} answers are under way for this key, and no more are allowed"
+            raise Refusal(429, message, retry_after=1)
 
     def owner(self, request: Request) -> str:
         """Whose a recorded stream is: the key's digest, or nobody's where none is needed."""
