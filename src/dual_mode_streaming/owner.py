@@ -10,14 +10,14 @@ import asyncio
 import enum
 import logging
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 import anyio
 
 from dual_mode_streaming.errors import BrokenTransfer
 
-__all__ = ["End", "Owner", "drive"]
+__all__ = ["End", "Owner", "close_source", "drive", "throw_into"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
@@ -189,3 +189,17 @@ def drive(
                 waiting = work.send(value)
     except StopIteration:
         return
+
+
+async def close_source(source: AsyncIterator[Any]) -> None:
+    """Close the source if it can be closed; it is done already if it ran to its end."""
+    if (close := getattr(source, "aclose", None)) is not None:
+        await close()
+
+
+async def throw_into(source: AsyncIterator[Any], error: BaseException) -> Any:
+    """Raise `error` where the source is suspended; gives its next item, if it makes one."""
+    athrow = getattr(source, "athrow", None)
+    if athrow is None:
+        raise error
+    return await athrow(error)

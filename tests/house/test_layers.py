@@ -18,6 +18,7 @@ LAYERS = {
     "rendering": 0,
     "tags": 0,
     "owner": 1,
+    "turns": 1,
     "streams": 1,
     "bridges": 1,
     "stores": 2,

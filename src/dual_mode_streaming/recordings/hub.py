@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -64,6 +65,7 @@ class Recordings:
         self._closing: set[asyncio.Task[None]] = set()
         self._unread: dict[str, asyncio.TimerHandle] = {}
         self._janitor: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     def add(self, operation: Operation) -> None:
         """Make an operation known, so that its streams can be taken over here."""
@@ -72,8 +74,11 @@ class Recordings:
     async def start(self, start: Start, source: Callable[[], AsyncIterator[Any]]) -> Info:
         """Begin a recording, or find the one of the same claim. Out: how it is with it.
 
-        `source` makes the generator; it is called only if the recording is new. Raises StoreError.
+        `source` makes the generator; it is called only if the recording is new, by the task that
+        runs it. Raises StoreError.
         """
+        if self._is_closing:
+            raise StoreError("these recordings are being closed")
         self.look_after()
         new = New(
             stream=secrets.token_hex(16),
@@ -84,10 +89,19 @@ class Recordings:
         )
         stream = await self.store.create(new, start.claim)
         if stream == new.stream:
-            self._produce(start.operation, stream, source(), generation=1, head=0)
+            self._produce(start.operation, stream, source, generation=1, head=0)
+            return Info(
+                new=new,
+                state="running",
+                head=0,
+                earliest=1,
+                starts=((1, 1),),
+                cancelling=False,
+                lease=self.store.limits.lease,
+            )
         info = await self.store.info(stream)
         if info is None:
-            raise StoreError("the store has lost a stream that was just made")
+            raise StoreError("the store has lost a stream that was just there")
         return info
 
     async def find(self, stream: str, owner: str) -> Info | None:
@@ -129,18 +143,18 @@ class Recordings:
             producer.stop(End.SUPERSEDED)
 
     async def aclose(self) -> None:
-        """End what runs here, as said above, and close the store."""
+        """End what runs here, as said above, and close the store. Readers get a StoreError."""
+        self._is_closing = True
         if self._janitor is not None:
             self._janitor.cancel()
+            self._closing.add(self._janitor)
         for timer in self._unread.values():
             timer.cancel()
-        for producer in self._producers.values():
-            producer.stop(End.DRAINING)
-        waited = {*self._running.values(), *self._closing}
-        if self._janitor is not None:
-            waited.add(self._janitor)
-        if waited:
+        while waited := {*self._running.values(), *self._closing}:
+            for producer in self._producers.values():
+                producer.stop(End.DRAINING)
             await asyncio.wait(waited)
+            self._closing -= waited
         for tail in tuple(self._tails.values()):
             await tail.close()
         await self.store.aclose()
@@ -149,7 +163,7 @@ class Recordings:
         self,
         operation: Operation,
         stream: str,
-        source: AsyncIterator[Any],
+        source: Callable[[], AsyncIterator[Any]],
         *,
         generation: int,
         head: int,
@@ -169,6 +183,8 @@ class Recordings:
         task = asyncio.get_running_loop().create_task(producer.run())
         self._producers[stream] = producer
         self._running[stream] = task
+        if self._is_closing:
+            producer.stop(End.DRAINING)
 
         def ended(_: object) -> None:
             self._producers.pop(stream, None)
@@ -182,7 +198,7 @@ class Recordings:
         if (timer := self._unread.pop(stream, None)) is not None:
             timer.cancel()
         tail = self._tails.get(stream)
-        if tail is None:
+        if tail is None or tail.has_failed:
             tail = self._tails[stream] = Tail(self.store, info, self._revive)
         tail.readers += 1
         try:
@@ -190,11 +206,13 @@ class Recordings:
         finally:
             tail.readers -= 1
             if not tail.readers:
-                del self._tails[stream]
+                if self._tails.get(stream) is tail:
+                    del self._tails[stream]
                 closing = asyncio.get_running_loop().create_task(tail.close())
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
-                self._left(info)
+                if stream not in self._tails:
+                    self._left(info)
 
     def _left(self, info: Info) -> None:
         """The last reader has left: some producers are not to go on for nobody."""
@@ -220,14 +238,19 @@ class Recordings:
             await asyncio.sleep(self.store.limits.lease / 2)
             try:
                 for stream in await self.store.abandoned():
-                    await self._revive(stream)
+                    try:
+                        await self._revive(stream)
+                    except StoreError as error:
+                        logger.warning("no look at the abandoned stream %s: %s", stream, error)
             except StoreError as error:
                 logger.warning("no look at abandoned streams: %s", error)
+            except Exception:  # whatever it is: somebody has to look
+                logger.exception("no look at abandoned streams")
 
     async def _revive(self, stream: str) -> None:
         """Take an abandoned stream over: go on with it if that can be done here, else end it."""
         info = await self.store.info(stream)
-        if info is None or not info.is_abandoned or stream in self._producers:
+        if info is None or not info.is_abandoned or stream in self._producers or self._is_closing:
             return
         operation = self._operations.get(info.new.operation)
         generation = await self.store.take_over(stream)
@@ -237,7 +260,7 @@ class Recordings:
         if info is None:
             return
         if operation is not None and operation.resume is not None and not info.cancelling:
-            source = operation.resume(info.new.request, info.head)
+            source = functools.partial(operation.resume, info.new.request, info.head)
             self._produce(operation, stream, source, generation=generation, head=info.head)
             return
         state: Any = "cancelled" if info.cancelling else "interrupted"

@@ -1,20 +1,22 @@
 """Runs one generator into a store, whether or not anybody reads: the writer of a recorded stream.
 
 It writes what is ready whenever the generator waits, and at the latest when a bound is reached; a
-slow store so pauses the generator. Between the writes it keeps its lease, and hears of a request to
-stop.
+slow store so pauses the generator.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
 from typing import Any, Final
 
 from dual_mode_streaming.errors import SourceCancelled
-from dual_mode_streaming.owner import End, Owner, drive
+from dual_mode_streaming.owner import End, Owner, close_source, drive, throw_into
 from dual_mode_streaming.recordings.records import Record
+from dual_mode_streaming.recordings.writer import Writer
 from dual_mode_streaming.stores.base import State, Store, StoreError, Verdict
 from dual_mode_streaming.streams.scope import turn
+from dual_mode_streaming.turns import Turns
 
 __all__ = ["Producer"]
 
@@ -22,18 +24,14 @@ logger = logging.getLogger("dual_mode_streaming")
 
 FLUSH_BYTES: Final = 64 * 1024
 FLUSH_RECORDS: Final = 256
-
-_NEWS_DELAY: Final = 0.2
-"""So long after news of the stream it asks whether it is to stop, if no append has told by then."""
-
-_RETRY_PAUSES: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""What is written at once at the most, but for one record that is larger by itself."""
 
 
 class Producer:
     """The writer of one stream, from sequence `head` + 1 on.
 
     Args:
-        source: the items; closed by the producer, in the task that reads them.
+        source: makes the items; what it made is closed by the producer, in the task that reads it.
         record_of: the record of an item; None for what is not recorded.
         problem_of: what readers are told of an exception, as JSON.
         cleanup_timeout: as for a response, see `Options`.
@@ -45,7 +43,7 @@ class Producer:
         self,
         store: Store,
         stream: str,
-        source: AsyncIterator[Any],
+        source: Callable[[], AsyncIterator[Any]],
         *,
         record_of: Callable[[Any], Record | None],
         problem_of: Callable[[BaseException], dict[str, Any]],
@@ -56,93 +54,141 @@ class Producer:
         max_duration: float | None = None,
     ) -> None:
         self.stream = stream
-        self._store = store
         self._source = source
         self._record_of = record_of
         self._problem_of = problem_of
-        self._generation = generation
-        self._head = head  # of what the store has
+        self._writer = Writer(store, stream, generation, head, self._heed)
         self._owner = Owner(cleanup_timeout)
+        self._begun = False
+        self._asked: End | None = None
         self._resumes = resumes
         self._max_duration = max_duration
-        self._batch: list[bytes] = []
+        self._batch: list[bytes] = []  # what the store has not acknowledged
         self._size = 0
-        self._writing = asyncio.Lock()
-        self._wrote_at = 0.0
-        self._news: asyncio.TimerHandle | None = None
-        self._asking: set[asyncio.Task[None]] = set()
+        self._flushing = False
+        self._turns = Turns()
+        self._waited = False
 
     def stop(self, end: End) -> None:
-        """Ask it to end; returns at once."""
-        self._owner.stop(end)
+        """Ask it to end, even before it has begun; returns at once."""
+        self._asked = self._asked or end
+        if self._begun:  # a task that is cancelled before its first step would write no end
+            self._owner.stop(end)
 
     async def run(self) -> None:
         """Run the generator to its end, which the stream then has, too. Raises nothing."""
         loop = asyncio.get_running_loop()
         cut = self._max_duration and loop.call_later(self._max_duration, self.stop, End.TOO_LONG)
-        keeping = loop.create_task(self._keep_the_lease())
         try:
-            async with self._store.listening(self.stream, self._ring):
+            async with self._writer:
                 await self._owner.run(self._produce())
         except Exception:
             logger.exception("the recording %s was left unfinished", self.stream)
         finally:
             if cut:
                 cut.cancel()
-            if self._news is not None:
-                self._news.cancel()
-            for task in (keeping, *self._asking):
-                task.cancel()
-                await asyncio.wait({task})
 
     async def _produce(self) -> None:
         error: BaseException | None = None
+        self._begun = True
+        if self._asked is not None:
+            self._owner.stop(self._asked)
         try:
+            await turn()  # where that arrives
+            source = self._source()
             try:
-                await drive(self._pump(), self._on_wait)
+                await drive(self._pump(source), self._on_wait)
             finally:
-                if (close := getattr(self._source, "aclose", None)) is not None:
-                    await close()
+                await close_source(source)
         except asyncio.CancelledError as cancelled:
             error = cancelled
         except Exception as raised:
             error = raised
         await self._conclude(error)
 
-    async def _pump(self) -> None:
-        async for item in self._source:
-            record = self._record_of(item)
-            if record is not None:
-                payload = record.pack()
-                self._batch.append(payload)
-                self._size += len(payload)
-                if len(self._batch) >= FLUSH_RECORDS or self._size >= FLUSH_BYTES:
-                    await self._flush()
-                    await turn()  # a store that never waits holds up nobody
-            if self._owner.end is not None:
-                raise asyncio.CancelledError
+    async def _pump(self, source: AsyncIterator[Any]) -> None:
+        making_way = False
+        while True:
+            try:
+                async for item in source:
+                    self._take(item)
+                    if self._is_full or perf_counter() > self._turns.ends:
+                        making_way = True
+                        await self._make_way()
+                        making_way = False
+                    if self._owner.end is not None:
+                        await turn()  # where a cancellation still under way arrives
+                        raise asyncio.CancelledError
+                return
+            except asyncio.CancelledError as cancelled:
+                if not making_way or self._owner.end is not None:
+                    raise
+                making_way = False
+                try:  # a timeout of the source that spans its yields, as in `Delivery`
+                    self._take(await throw_into(source, cancelled))
+                except StopAsyncIteration:
+                    return
+
+    async def _make_way(self) -> None:
+        """A bound is reached: write, and let others run if it is their turn."""
+        now = perf_counter()
+        if self._waited:  # the source has let others run since we looked last: a new turn
+            self._waited = False
+            self._turns.begin(now)
+            if not self._is_full:
+                return
+        await self._flush()
+        if now > self._turns.ends:
+            await self._turns.give_way()
+            self._waited = False
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._batch) >= FLUSH_RECORDS or self._size >= FLUSH_BYTES
+
+    def _take(self, item: Any) -> None:
+        record = self._record_of(item)
+        if record is not None:
+            payload = record.pack()
+            self._batch.append(payload)
+            self._size += len(payload)
 
     def _on_wait(self) -> Awaitable[None] | None:
         """The generator waits: what it has made is written meanwhile."""
-        return self._flush() if self._batch and not self._writing.locked() else None
+        self._waited = True
+        if not self._batch or self._flushing or self._owner.end is not None:
+            return None
+        return self._flush()
 
     async def _flush(self) -> None:
-        batch, self._batch, self._size = self._batch, [], 0
-        verdict = await self._append(batch)
-        if verdict is Verdict.GAP:
-            raise StoreError("the store has lost the end of the stream")
-        self._heed(verdict)
+        """Write what there is; it stays there until it is known to be kept. The generator is not
+        told of a store that fails for good: it is ended."""
+        self._flushing = True
+        try:
+            verdict = await self._writer.append(self._batch) if self._batch else Verdict.OK
+            if verdict is Verdict.GAP:
+                raise StoreError("the store has lost the end of the stream")
+        except StoreError as error:
+            logger.error("the recording %s is given up: %s", self.stream, error)
+            self.stop(End.SUPERSEDED)
+        else:
+            self._batch, self._size = [], 0
+            self._heed(verdict)
+        finally:
+            self._flushing = False
 
     async def _conclude(self, error: BaseException | None) -> None:
         """Write the end, unless somebody else will."""
         end = self._owner.end
+        if end is not None and isinstance(error, Exception):
+            logger.error("the source of %s failed when it was ended", self.stream, exc_info=error)
         if end is End.SUPERSEDED or (end is End.DRAINING and self._resumes):
             return
         state: State
         told: dict[str, Any]
         if end is End.STOPPED:
             state, told = "cancelled", {}
-        elif end is End.DRAINING:
+        elif end in (End.DRAINING, End.CANCELLED):
             state, told = "interrupted", {"reason": "shutdown"}
         elif end is End.TOO_LONG:
             state, told = "error", {"type": "about:blank", "status": 504, "title": end.value}
@@ -159,70 +205,17 @@ class Producer:
                 told.get("detail"),
                 exc_info=error if accident else None,
             )
-        items = self._head + len(self._batch)
-        last = Record.end(state, {**told, "items": items})
-        await self._append([*self._batch, last.pack()], end=state)
-
-    async def _append(self, payloads: Sequence[bytes], *, end: State | None = None) -> Verdict:
-        """Write, and try again while the store is out of reach: that is safe for it to see twice.
-
-        Raises StoreError if it stays so for as long as another might have taken the stream over.
-        """
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        async with self._writing:
-            for attempt in range(1_000):
-                try:
-                    verdict = await self._store.append(
-                        self.stream, self._generation, self._head + 1, payloads, end=end
-                    )
-                except StoreError:
-                    if loop.time() - since > 2 * self._store.limits.lease:
-                        raise
-                    await asyncio.sleep(_RETRY_PAUSES[min(attempt, len(_RETRY_PAUSES) - 1)])
-                else:
-                    break
-            self._wrote_at = loop.time()
-            if verdict in (Verdict.OK, Verdict.CANCEL):
-                self._head += len(payloads)
-            return verdict
+        items = self._writer.head + len(self._batch)
+        last = [*self._batch, Record.end(state, {**told, "items": items}).pack()]
+        try:
+            await self._writer.append(last, end=state)
+        except asyncio.CancelledError:
+            if end is not None:
+                raise
+            await self._writer.append(last, end=state)  # asked to stop when it was over already
 
     def _heed(self, verdict: Verdict) -> None:
         if verdict is Verdict.CANCEL:
             self.stop(End.STOPPED)
         elif verdict in (Verdict.FENCED, Verdict.CLOSED):
             self.stop(End.SUPERSEDED)
-
-    async def _keep_the_lease(self) -> None:
-        """Write nothing, in time, when there is nothing to write."""
-        pause = self._store.limits.lease / 3
-        while True:
-            await asyncio.sleep(pause)
-            if not self._writing.locked():
-                try:
-                    self._heed(await self._append(()))
-                except StoreError as error:
-                    logger.warning("the lease of %s could not be kept: %s", self.stream, error)
-
-    def _ring(self) -> None:
-        """There may be news of the stream: others' only, as a rule, since we know our own."""
-        if self._news is None and not self._asking:
-            loop = asyncio.get_running_loop()
-            self._news = loop.call_later(_NEWS_DELAY, self._ask, loop.time())
-
-    def _ask(self, rang_at: float) -> None:
-        self._news = None
-        if self._wrote_at < rang_at + _NEWS_DELAY / 2 and self._owner.end is None:
-            task = asyncio.get_running_loop().create_task(self._look())
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
-
-    async def _look(self) -> None:
-        try:
-            info = await self._store.info(self.stream)
-        except StoreError:
-            return  # the next append tells
-        if info is None or info.state != "running" or info.generation != self._generation:
-            self.stop(End.SUPERSEDED)
-        elif info.cancelling:
-            self.stop(End.STOPPED)

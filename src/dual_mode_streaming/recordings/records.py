@@ -32,6 +32,10 @@ class Record:
         """The last record of a stream."""
         return cls("end", state, dumps(data))
 
+    def __len__(self) -> int:
+        """The bytes of its text."""
+        return len(self.name) + len(self.data)
+
     @property
     def is_error(self) -> bool:
         """It is the end of a stream that failed."""
@@ -61,6 +65,15 @@ class Cursor:
 
     def __str__(self) -> str:
         return f"{self.stream}.{self.generation}.{self.sequence}"
+
+    @classmethod
+    def at(cls, info: Info, sequence: int) -> "Cursor":
+        """The place of a sequence in a stream, whoever wrote it."""
+        found = info.starts[0][0]
+        for generation, first in info.starts:
+            if first <= sequence:
+                found = generation
+        return cls(info.new.stream, found, sequence)
 
     @classmethod
     def parse(cls, text: str) -> "Cursor | None":
@@ -98,16 +111,10 @@ class Lost:
     @classmethod
     def of(cls, info: Info, requested: Cursor) -> "Lost":
         """What is lost to a reader at `requested`, which the stream does not have, or no longer."""
-        stream = info.new.stream
         reason: Literal["trimmed", "rewritten"] = "rewritten"
         if info.has(requested.generation, requested.sequence):
             reason = "trimmed"
-        return cls(
-            reason,
-            requested,
-            Cursor(stream, _generation_at(info, info.earliest), info.earliest),
-            Cursor(stream, _generation_at(info, info.head), info.head),
-        )
+        return cls(reason, requested, Cursor.at(info, info.earliest), Cursor.at(info, info.head))
 
     def as_json(self) -> dict[str, str]:
         """As the data of a `reset`."""
@@ -117,12 +124,3 @@ class Lost:
             "earliest": str(self.earliest),
             "head": str(self.head),
         }
-
-
-def _generation_at(info: Info, sequence: int) -> int:
-    """Who wrote the entry of a sequence."""
-    found = info.starts[0][0]
-    for generation, first in info.starts:
-        if first <= sequence:
-            found = generation
-    return found

@@ -46,7 +46,7 @@ class Tail:
         self.readers = 0
         self._store = store
         self._revive = revive
-        self._last = Lost.of(info, Cursor(self.stream, 1, 0)).head
+        self._last = Cursor.at(info, info.head)
         self._kept: deque[Recorded] = deque()  # the last of them, up to `_last`
         self._size = 0
         self._doubts = 0  # how often places that were good may have become bad
@@ -54,10 +54,16 @@ class Tail:
         self._error: Exception | None = None
         self._bell = asyncio.Event()
         self._news: asyncio.Future[None] | None = None
+        self._in_reach = asyncio.get_running_loop().time()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    @property
+    def has_failed(self) -> bool:
+        """It says nothing more, though the stream may go on."""
+        return self._error is not None
+
     async def close(self) -> None:
-        """Follow the stream no more."""
+        """Follow the stream no more; who still reads it gets a StoreError."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -75,14 +81,11 @@ class Tail:
                 if not info.has(place.generation, place.sequence) or (
                     place.sequence + 1 < info.earliest
                 ):
-                    lost = Lost.of(info, place)
-                    yield lost
-                    place = Cursor(
-                        self.stream, lost.earliest.generation, lost.earliest.sequence - 1
-                    )
+                    yield Lost.of(info, place)
+                    place = Cursor.at(info, info.earliest - 1)
             if place.sequence >= self._last.sequence:
                 if self._error is not None:
-                    raise self._error
+                    raise self._error.with_traceback(None)  # it is raised to all of them
                 if self._ended:
                     return
                 await self._wait()
@@ -118,37 +121,48 @@ class Tail:
             self._news = None
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        in_reach = loop.time()
-        while not self._ended and self._error is None:
-            try:
-                async with self._store.listening(self.stream, self._bell.set):
-                    await self._check()
-                    while not self._ended:
-                        in_reach = loop.time()
-                        await self._step()
-            except StoreError as error:
-                if loop.time() - in_reach > _PATIENCE:
-                    self._error = error
-                logger.warning("the tail of %s: %s", self.stream, error)
-                await asyncio.sleep(0.2)
-            except Exception as error:
-                self._error = error
-        self._tell()
+        try:
+            while not self._ended and self._error is None:
+                await self._follow()
+        except Exception as error:
+            self._error = error
+        except asyncio.CancelledError:
+            self._error = StoreError("the stream is not followed here any more")
+            raise
+        finally:
+            self._tell()
+
+    async def _follow(self) -> None:
+        """Follow the stream while the store is in reach. Raises StoreError if it is not again."""
+        try:
+            async with self._store.listening(self.stream, self._bell.set):
+                await self._check()
+                while not self._ended:
+                    await self._step()
+                    self._in_reach = asyncio.get_running_loop().time()
+        except StoreError as error:
+            logger.warning("the tail of %s: %s", self.stream, error)
+            if asyncio.get_running_loop().time() - self._in_reach > _PATIENCE:
+                raise
+            await asyncio.sleep(0.2)
 
     async def _step(self) -> None:
+        """Take what is new; if nothing is, wait for the bell, and look why it rang."""
+        rang = self._bell.is_set()
         self._bell.clear()
         entries = await self._store.read(self.stream, self._last.sequence)
         if entries:
             if entries[0].generation != self._last.generation:
                 await self._check()
             self._add(entries)
-            return
-        try:
-            async with asyncio.timeout(_WATCH):
-                await self._bell.wait()
-        except TimeoutError:
+        elif rang:
             await self._check()
+        else:
+            try:
+                async with asyncio.timeout(_WATCH):
+                    await self._bell.wait()
+            except TimeoutError:
+                await self._check()
 
     async def _check(self) -> None:
         """Look whether the stream is still there, is still written, and still has its last entry.
@@ -172,15 +186,15 @@ class Tail:
     def _add(self, entries: Sequence[Entry]) -> None:
         if entries[0].sequence <= self._last.sequence:
             return
+        new = [Recorded.of(self.stream, entry) for entry in entries]
         if entries[0].sequence != self._last.sequence + 1:  # trimmed while we were behind
             self._kept.clear()
             self._size = 0
             self._doubts += 1
-        for entry in entries:
-            self._kept.append(Recorded.of(self.stream, entry))
-            self._size += len(entry.payload)
+        self._kept.extend(new)
+        self._size += sum(len(recorded.record) for recorded in new)
         while self._size > _KEPT_BYTES and len(self._kept) > 1:
-            self._size -= len(self._kept.popleft().record.data)
+            self._size -= len(self._kept.popleft().record)
         self._last = self._kept[-1].cursor
         self._ended = self._kept[-1].record.kind == "end"
         self._tell()

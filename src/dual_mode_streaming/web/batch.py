@@ -9,12 +9,11 @@ from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 
 from dual_mode_streaming.errors import BatchLimitExceeded, SourceCancelled
-from dual_mode_streaming.owner import End, Owner, drive
+from dual_mode_streaming.owner import End, Owner, close_source, drive
 from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.sse import dumps, escape_line_separators
-from dual_mode_streaming.web.delivery import close_source
+from dual_mode_streaming.turns import Turns
 from dual_mode_streaming.web.options import Options
-from dual_mode_streaming.web.turns import Turns
 
 __all__ = ["Batch", "Fold", "first"]
 

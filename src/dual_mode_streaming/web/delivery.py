@@ -13,12 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Send
 
 from dual_mode_streaming.errors import BrokenTransfer, SourceCancelled
-from dual_mode_streaming.owner import End, Owner, drive, logger
+from dual_mode_streaming.owner import End, Owner, close_source, drive, logger, throw_into
+from dual_mode_streaming.turns import Turns
 from dual_mode_streaming.web.options import Options
 from dual_mode_streaming.web.problems import problem, problem_of
-from dual_mode_streaming.web.turns import Turns
 
-__all__ = ["Delivery", "Frames", "close_source"]
+__all__ = ["Delivery", "Frames"]
 
 FLUSH_BYTES: Final = 16 * 1024
 """So many bytes leave even if more items are ready."""
@@ -171,7 +171,7 @@ class Delivery:
                 # A timeout in the source that spans its yields fired while it waited for us: it is
                 # the source's, which turns it into its TimeoutError, or goes on.
                 try:
-                    buffer += frame(await _throw_into(source, cancelled))
+                    buffer += frame(await throw_into(source, cancelled))
                 except StopAsyncIteration:
                     return
 
@@ -317,17 +317,3 @@ class Delivery:
         if not beat.cancelled() and (error := beat.exception()):
             logger.error("the head or heartbeat of a stream could not be sent", exc_info=error)
             self._owner.stop(End.DISCONNECTED)
-
-
-async def close_source(source: AsyncIterator[Any]) -> None:
-    """Close the source if it can be closed; it is done already if it ran to its end."""
-    if (close := getattr(source, "aclose", None)) is not None:
-        await close()
-
-
-async def _throw_into(source: AsyncIterator[Any], error: BaseException) -> Any:
-    """Raise `error` where the source is suspended; gives its next item, if it makes one."""
-    athrow = getattr(source, "athrow", None)
-    if athrow is None:
-        raise error
-    return await athrow(error)

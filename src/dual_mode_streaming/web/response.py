@@ -22,11 +22,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from dual_mode_streaming.errors import BatchLimitExceeded, BrokenTransfer, NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate, parse_flag
-from dual_mode_streaming.owner import End, Owner, logger
+from dual_mode_streaming.owner import End, Owner, close_source, logger
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
 from dual_mode_streaming.web.batch import Batch, Fold
 from dual_mode_streaming.web.body import SharedReceive, until_disconnect
-from dual_mode_streaming.web.delivery import Delivery, Frames, close_source
+from dual_mode_streaming.web.delivery import Delivery, Frames
 from dual_mode_streaming.web.interop import EVENT_TYPES, tell_dependencies
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.options import OptionOverrides, Options

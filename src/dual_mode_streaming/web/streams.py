@@ -112,7 +112,7 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
             return await _document(request, hub, info, form, wait)
         after = Cursor(stream, 1, 0)
         if start == "now":
-            after = Cursor(stream, info.generation, info.head)
+            after = Cursor.at(info, info.head)
         if shown := last_event_id(request):
             parsed = Cursor.parse(shown)
             if parsed is None or parsed.stream != stream:
@@ -198,7 +198,7 @@ async def _until_ended(hub: Recordings, info: Info, seconds: float) -> Info:
     """How it is with a stream when it has ended, or when the time is over."""
     if info.state != "running" or seconds <= 0:
         return info
-    after = Cursor(info.new.stream, info.generation, info.head)
+    after = Cursor.at(info, info.head)
     with contextlib.suppress(TimeoutError, Gone):
         async with asyncio.timeout(seconds):
             async with contextlib.aclosing(hub.read(info, after)) as records:
