@@ -1,10 +1,9 @@
 """Streams in the memory of this process: fast, bounded, and gone with it."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import islice
 
 from dual_mode_streaming.stores.base import (
     Durability,
@@ -31,6 +30,7 @@ class MemoryStore:
         self.limits = limits or Limits()
         self._streams: dict[str, _Stream] = {}
         self._ended: OrderedDict[str, float] = OrderedDict()  # when, the longest ago first
+        self._expired: OrderedDict[str, float] = OrderedDict()  # those that are only remembered
         self._claims: dict[str, str] = {}
         self._bytes = 0
         self._listeners: dict[str, list[Callable[[], None]]] = {}
@@ -74,7 +74,7 @@ class MemoryStore:
             return Verdict.GAP
         for payload in payloads[known:]:
             kept.head += 1
-            kept.entries.append(Entry(generation, kept.head, payload))
+            kept.entries[kept.head] = Entry(generation, kept.head, payload)
             kept.size += len(payload)
             self._bytes += len(payload)
         self._trim(kept)
@@ -91,11 +91,12 @@ class MemoryStore:
     ) -> list[Entry]:
         """See `Store.read`."""
         kept = self._streams.get(check_stream(stream))
-        if kept is None or not kept.entries:
+        if kept is None:
             return []
-        skipped = max(0, after + 1 - kept.entries[0].sequence)
         found: list[Entry] = []
-        for entry in islice(kept.entries, skipped, skipped + entries):
+        first = max(after + 1, kept.earliest)
+        for sequence in range(first, min(first + entries, kept.head + 1)):
+            entry = kept.entries[sequence]
             size -= len(entry.payload)
             if size < 0 and found:
                 break
@@ -112,7 +113,7 @@ class MemoryStore:
             new=kept.new,
             state=kept.state,
             head=kept.head,
-            earliest=kept.entries[0].sequence if kept.entries else kept.head + 1,
+            earliest=kept.earliest,
             starts=tuple(kept.starts),
             cancelling=kept.cancelling,
             lease=kept.lease - self._now(),
@@ -162,6 +163,7 @@ class MemoryStore:
         """Forget everything."""
         self._streams.clear()
         self._ended.clear()
+        self._expired.clear()
         self._claims.clear()
         self._bytes = 0
 
@@ -178,29 +180,29 @@ class MemoryStore:
         while len(kept.entries) > 1 and (
             len(kept.entries) > limits.stream_entries or kept.size > limits.stream_bytes
         ):
-            size = len(kept.entries.popleft().payload)
+            size = len(kept.entries.pop(kept.earliest).payload)
             kept.size -= size
             self._bytes -= size
 
     def _forget_old(self) -> None:
         """Empty the streams that ended too long ago; forget them after as long again."""
-        now = self._now()
-        for stream, when in list(self._ended.items()):
-            if now < when + self.limits.retention:
-                break
-            if now >= when + 2 * self.limits.retention:
-                self._forget(stream)
-            else:
-                self._empty(self._streams[stream])
+        now, retention = self._now(), self.limits.retention
+        while self._ended and now >= next(iter(self._ended.values())) + retention:
+            stream, when = self._ended.popitem(last=False)
+            self._expired[stream] = when
+            self._empty(self._streams[stream])
+        while self._expired and now >= next(iter(self._expired.values())) + 2 * retention:
+            self._forget(next(iter(self._expired)))
 
     def _make_room(self) -> None:
         """Forget what ended longest ago until one more fits. Raises StoreFull."""
         limits = self.limits
         while len(self._streams) >= limits.streams or self._bytes >= limits.total_bytes:
-            if not self._ended:
+            ended = self._expired or self._ended
+            if not ended:
                 bound = f"{len(self._streams)} streams and {self._bytes} bytes"
                 raise StoreFull(f"the store has {bound}, and all of them are running")
-            self._forget(next(iter(self._ended)))
+            self._forget(next(iter(ended)))
 
     def _empty(self, kept: "_Stream") -> None:
         kept.expired = True
@@ -213,6 +215,7 @@ class MemoryStore:
         if kept is None:
             return
         self._ended.pop(stream, None)
+        self._expired.pop(stream, None)
         self._bytes -= kept.size
         if kept.claim is not None and self._claims.get(kept.claim) == stream:
             del self._claims[kept.claim]
@@ -238,13 +241,18 @@ class _Stream:
         self.new = new
         self.claim = claim
         self.state: State = "running"
-        self.entries: deque[Entry] = deque()
+        self.entries: dict[int, Entry] = {}  # without gaps, up to `head`
         self.head = 0
         self.size = 0
         self.starts = [(1, 1)]
         self.cancelling = False
         self.lease = lease
         self.expired = False
+
+    @property
+    def earliest(self) -> int:
+        """The sequence of the first that is kept."""
+        return self.head + 1 - len(self.entries)
 
     def is_abandoned(self, now: float) -> bool:
         return self.state == "running" and self.lease <= now

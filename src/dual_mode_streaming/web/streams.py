@@ -131,7 +131,10 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         request: Request, hub: Recordings, info: Info, form: Negotiated, wait: float
     ) -> Response:
         """The stream as a document, when it has ended; else how it is with it."""
-        info = await _until_ended(hub, info, wait)
+        try:
+            info = await _until_ended(hub, info, wait)
+        except StoreError as error:
+            return refuse(503, str(error), retry_after=1)
         tag = f'"{info.new.stream}.{info.generation}.{info.head}"'
         if info.state == "running":
             headers = {"retry-after": "1", "cache-control": "no-cache"}

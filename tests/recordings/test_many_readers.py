@@ -1,0 +1,125 @@
+"""Many readers of one recorded stream: what they share, and what goes on while a store is slow."""
+
+import asyncio
+import contextlib
+import itertools
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from dual_mode_streaming import dual_mode, install
+from dual_mode_streaming.recordings import Cursor, Recordings, Start
+from dual_mode_streaming.stores import RedisStore
+from dual_mode_streaming.testing import StreamingTransport
+from tests.stores.redis_server import RedisServer
+
+from .stage import FaultyStore, Stage
+
+
+@pytest.fixture
+def redis(tmp_path):
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+async def test_all_readers_in_a_process_have_one_connection_that_listens(redis):
+    store = RedisStore(redis.url)
+    hub = Recordings(store)
+    gate = asyncio.Event()
+
+    async def source():
+        yield 0
+        await gate.wait()
+        yield 1
+
+    async def read(info):
+        start = Cursor(info.new.stream, 1, 0)
+        async with contextlib.aclosing(hub.read(info, start)) as records:
+            return [recorded.cursor.sequence async for recorded in records]
+
+    start = Start(operation=Stage().operation, owner="", fingerprint="")
+    streams = [await hub.start(start, source) for _ in range(2)]
+    readers = [asyncio.create_task(read(info)) for info in streams for _ in range(50)]
+    async with asyncio.timeout(10):
+        while len(hub._tails) < 2 or any(tail._last.sequence < 1 for tail in hub._tails.values()):
+            await asyncio.sleep(0.01)
+    listening = await asyncio.to_thread(redis.ask, "CLIENT LIST TYPE pubsub")
+    assert len(listening.splitlines()) == 1
+    gate.set()
+    assert await asyncio.gather(*readers) == [[1, 2, 3]] * 100
+    await hub.aclose()
+
+
+async def test_heartbeats_go_on_while_the_store_takes_nothing():
+    store = FaultyStore()
+    app = FastAPI()
+    install(app, store=store)
+    made = 0
+    gate = asyncio.Event()
+
+    @app.get("/endless")
+    @dual_mode(record=True, heartbeat=0.01)
+    async def endless():
+        nonlocal made
+        for made in itertools.count(1):
+            yield "x" * 1000
+            if made == 2:
+                await asyncio.sleep(0)
+
+    async def shut(payloads, end):
+        if payloads and made > 2:
+            await gate.wait()
+
+    store.before = shut
+    transport = StreamingTransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as http,
+        http.stream("GET", "/endless", headers={"accept": "text/event-stream"}) as response,
+    ):
+        beats = 0
+        async for chunk in response.aiter_raw():
+            beats += chunk.count(b": ping")
+            if beats >= 5:
+                break
+        paused = made
+        assert (paused - 2) * 1000 <= 64 * 1024 + 1000  # two were taken before
+        await asyncio.sleep(0.05)
+        assert made == paused
+        gate.set()
+        while made == paused:
+            await asyncio.sleep(0.01)
+
+
+async def test_who_waits_for_a_document_is_told_that_the_store_is_out_of_reach():
+    store = FaultyStore()
+    app = FastAPI()
+    install(app, store=store)
+
+    @app.get("/never")
+    @dual_mode(record=True)
+    async def never():
+        await asyncio.sleep(1000)
+        yield 1
+
+    transport = StreamingTransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as http,
+    ):
+        begun = await http.get("/never", headers={"prefer": "respond-async"})
+        found = store.info
+
+        async def info(stream):  # the first is for who asks whether it is there
+            here = await found(stream)
+            store.failing.add("info")
+            return here
+
+        store.info = info
+        answer = await http.get(f"{begun.headers['location']}?wait=10")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        store.failing.clear()
