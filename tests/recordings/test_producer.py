@@ -1,4 +1,4 @@
-"""The writer and the readers of a recording where they could lose something: slow or broken stores."""
+"""A recording where it could lose something: its writer and its readers, over a slow store."""
 
 import asyncio
 import contextlib

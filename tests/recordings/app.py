@@ -1,0 +1,123 @@
+"""An app with recorded endpoints, as a process of its own: `python -m tests.recordings.app STORE`.
+
+What it streams follows from the parameters, so that a run that was cut can be compared, byte for
+byte, with one that was not.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from hashlib import sha256
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from dual_mode_streaming import dual_mode, install
+from dual_mode_streaming.server.run import Server, StreamingProtocol
+from dual_mode_streaming.sse import dumps
+from dual_mode_streaming.stores import Limits
+
+SIGNS = 'aé→𝄞\u2028"\\\n\t{}: '  # what JSON, UTF-8 and the lines of a stream could fall over
+
+
+class Item(BaseModel):
+    """`by` is the process that made it, if that is asked for."""
+
+    n: int
+    text: str
+    by: int = 0
+
+
+def text_of(seed: int, n: int, size: int) -> str:
+    """The text of item n: of some `size` characters, every 23rd a hundred times as long."""
+    noise = sha256(b"%d %d" % (seed, n)).digest()
+    word = "".join(SIGNS[byte % len(SIGNS)] for byte in noise) + noise.hex()
+    length = (1 + noise[0]) * size // 128 * (100 if n % 23 == 7 else 1)
+    return (word * (length // len(word) + 1))[:length]
+
+
+def items_of(seed: int, count: int, size: int = 64) -> list[str]:
+    """The items of an uncut run, as the stream has them."""
+    items = (Item(n=n, text=text_of(seed, n, size)) for n in range(count))
+    return [dumps(item.model_dump()).decode() for item in items]
+
+
+def make_app(store: str, limits: Limits, **options: float) -> FastAPI:
+    """The app. `/items` can be resumed, `/once` cannot."""
+    app = FastAPI()
+    install(app, store=store, limits=limits, grace=0.05, **options)
+    made = {"items": 0, "bytes": 0}
+
+    async def making(
+        first: int, seed: int, count: int, size: int, pause: float, signed: bool
+    ) -> AsyncIterator[Item]:
+        for n in range(first, count):
+            if pause:
+                await asyncio.sleep(pause)
+            item = Item(n=n, text=text_of(seed, n, size), by=os.getpid() if signed else 0)
+            made["items"] += 1
+            made["bytes"] += len(item.text.encode())
+            yield item
+
+    @app.get("/items")
+    @dual_mode(record=True)
+    async def items(
+        seed: int = 0,
+        count: int = 100,
+        size: int = 64,
+        pause: float = 0.005,
+        signed: bool = False,
+        resume_from: int = 0,
+    ) -> AsyncIterator[Item]:
+        async for item in making(resume_from, seed, count, size, pause, signed):
+            yield item
+
+    @app.get("/once")
+    @dual_mode(record=True)
+    async def once(
+        seed: int = 0,
+        count: int = 100,
+        size: int = 64,
+        pause: float = 0.005,
+        signed: bool = False,
+    ) -> AsyncIterator[Item]:
+        async for item in making(0, seed, count, size, pause, signed):
+            yield item
+
+    @app.get("/made")
+    async def how_much() -> dict[str, int]:
+        return made
+
+    return app
+
+
+def main() -> None:
+    """Serve until SIGTERM; the port is printed once it can be connected to."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("store")
+    parser.add_argument("--lease", type=float, default=1.0)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--heartbeat", type=float, default=0.25)
+    parser.add_argument("--send-timeout", type=float, default=30.0)
+    told = parser.parse_args()
+    app = make_app(
+        told.store,
+        Limits(lease=told.lease, stream_entries=told.entries),
+        heartbeat=told.heartbeat,
+        send_timeout=told.send_timeout,
+    )
+    config = uvicorn.Config(
+        app, port=0, http=StreamingProtocol, log_level="error", timeout_graceful_shutdown=2
+    )
+    listener = config.bind_socket()
+    listener.listen(config.backlog)
+    print(listener.getsockname()[1], flush=True)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; whoever started it stops it
+    Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Processes that serve one store, and the line to them, which can be cut at any byte."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from functools import cached_property
+
+from dual_mode_streaming.client import AsyncDualModeClient, Reconnect
+from tests.conftest import ROOT
+
+LEASE = 1.0
+FLAGS = ("--lease", str(LEASE), "--entries", "400", "--heartbeat", "0.1", "--send-timeout", "1")
+
+PATIENT = Reconnect(attempts=30, delay=0.02, max_wait=1.0)
+
+
+class Worker:
+    """One `tests.recordings.app`, in a process of its own."""
+
+    def __init__(self, store: str, *flags: str) -> None:
+        command = [sys.executable, "-m", "tests.recordings.app", store, *flags]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.is_up = True
+
+    @cached_property
+    def port(self) -> int:
+        """Where it listens; this waits until it does."""
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def pause(self) -> None:
+        """Let it stand still, as a machine does that is overloaded; it knows nothing of it."""
+        self.is_up = False
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+        self.is_up = True
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.is_up = False
+        self._process.kill()
+        self._process.wait(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+class Cluster:
+    """Some workers of one store; whoever is killed is followed by another."""
+
+    def __init__(self, store: str, count: int = 2) -> None:
+        self.store = store
+        self.workers = [Worker(store, *FLAGS) for _ in range(count)]
+        self.kills = 0
+
+    def all_up(self) -> list[Worker]:
+        """The workers, when all of them serve."""
+        for worker in self.workers:
+            assert worker.port
+        return self.workers
+
+    def kill(self, *numbers: int) -> None:
+        """Kill some, and start others in their place, without waiting for them."""
+        for number in numbers:
+            self.workers[number].kill()
+            self.kills += 1
+        for number in numbers:
+            self.workers[number] = Worker(self.store, *FLAGS)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+
+class Line:
+    """A port that leads to whichever worker is up, over connections that are cut at random.
+
+    A connection is cut after some `mean` bytes of what is answered on it, by a reset or by a clean
+    end in the middle; None for never.
+    """
+
+    def __init__(self, cluster: Cluster, mean: float | None = None, seed: int = 0) -> None:
+        self.cuts = 0
+        self._cluster = cluster
+        self._mean = mean
+        self._random = random.Random(seed)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aenter__(self) -> "Line":
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in tuple(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            up = [worker for worker in self._cluster.workers if worker.is_up]
+            port = await asyncio.to_thread(lambda: self._random.choice(up).port)
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                await self._carry(reader, writer, there, back)
+            finally:
+                back.close()
+        except (OSError, ValueError, IndexError, asyncio.CancelledError):
+            pass  # nobody is there, or no longer: the connection is closed
+        finally:
+            writer.close()
+            self._open.discard(task)
+
+    async def _carry(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+    ) -> None:
+        async def requests() -> None:
+            while data := await reader.read(65536):
+                back.write(data)
+                await back.drain()
+            back.close()
+
+        forth = asyncio.create_task(requests())
+        left = None if self._mean is None else int(self._random.expovariate(1 / self._mean))
+        try:
+            while data := await there.read(65536):
+                if left is not None and len(data) >= left:
+                    self.cuts += 1
+                    writer.write(data[:left])
+                    if self._random.random() < 0.5:
+                        reset(writer.get_extra_info("socket"))
+                    return
+                writer.write(data)
+                await writer.drain()
+                left = None if left is None else left - len(data)
+        finally:
+            forth.cancel()
+            await asyncio.gather(forth, return_exceptions=True)
+
+
+def reset(sock: socket.socket) -> None:
+    """Let the connection be closed as by a machine that has crashed."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Reader:
+    """Reads one stream by our client, to its end, and keeps what it was given.
+
+    `seen` are the ids and the data since the beginning, or since the last reset.
+    """
+
+    def __init__(self, url: str, path: str, **options: object) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.resets: list[dict[str, object]] = []
+        self._news = asyncio.Condition()
+        self._client = AsyncDualModeClient(url, reconnect=PATIENT, read_timeout=2.0)
+        self.events = self._client.stream(path, on_reset=self._reset, **options)
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def path(self) -> str:
+        """That of the recorded stream."""
+        assert self.events.location is not None
+        return "/streams/" + self.events.location.rpartition("/")[2]
+
+    @property
+    def data(self) -> list[str]:
+        return [data for _, data in self.seen]
+
+    @property
+    def generation(self) -> int:
+        """That of what was given last."""
+        return int(self.seen[-1][0].split(".")[1]) if self.seen else 0
+
+    async def until(self, count: int = 0, *, generation: int = 0) -> "Reader":
+        """Itself, when it has so many items, or has ended; also of that generation."""
+        async with self._news:
+            await self._news.wait_for(
+                lambda: (
+                    self._task.done() or (len(self.seen) >= count and self.generation >= generation)
+                )
+            )
+        if self._task.done():
+            self._task.result()
+        return self
+
+    async def ended(self) -> str | None:
+        """How it has ended."""
+        await self._task
+        return self.events.outcome
+
+    async def aclose(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._client.aclose()
+
+    def _reset(self, told: dict[str, object]) -> None:
+        self.resets.append(told)
+        self.seen.clear()
+
+    async def _run(self) -> None:
+        try:
+            async with contextlib.aclosing(aiter(self.events)) as events:
+                async for event in events:
+                    async with self._news:
+                        self.seen.append((event.id or "", event.data))
+                        self._news.notify_all()
+        finally:
+            async with self._news:
+                self._news.notify_all()
