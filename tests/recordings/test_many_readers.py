@@ -14,7 +14,7 @@ from dual_mode_streaming.stores import RedisStore
 from dual_mode_streaming.testing import StreamingTransport
 from tests.stores.redis_server import RedisServer
 
-from .stage import FaultyStore, Stage
+from .slow_stores import FaultyStore, Stage
 
 
 @pytest.fixture

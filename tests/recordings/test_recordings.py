@@ -11,7 +11,7 @@ from dual_mode_streaming.owner import End
 from dual_mode_streaming.recordings import Cursor, Gone, Record
 from dual_mode_streaming.stores import Limits, New, StoreError
 
-from .stage import Stage, on_virtual_clock
+from .slow_stores import Stage, on_virtual_clock
 
 
 async def count(upto):

@@ -1,4 +1,4 @@
-"""An app with recorded endpoints, as a process of its own: `python -m tests.recordings.app STORE`.
+"""An app with recorded endpoints, as a process of its own: `python -m tests.faults.app STORE`.
 
 What it streams follows from the parameters, so that a run that was cut can be compared, byte for
 byte, with one that was not.

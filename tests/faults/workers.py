@@ -20,10 +20,10 @@ PATIENT = Reconnect(attempts=30, delay=0.02, max_wait=1.0)
 
 
 class Worker:
-    """One `tests.recordings.app`, in a process of its own."""
+    """One `tests.faults.app`, in a process of its own."""
 
     def __init__(self, store: str, *flags: str) -> None:
-        command = [sys.executable, "-m", "tests.recordings.app", store, *flags]
+        command = [sys.executable, "-m", "tests.faults.app", store, *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         self.is_up = True
 
