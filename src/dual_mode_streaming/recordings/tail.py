@@ -97,6 +97,11 @@ class Tail:
                     doubts = -1  # it was trimmed meanwhile
                     await asyncio.sleep(0.01)
                     continue
+                if entries[0].generation != place.generation:
+                    info = await self._info()
+                    if not info.has(place.generation, place.sequence):
+                        doubts = -1  # the place was lost, and another has written there
+                        continue
                 records = [Recorded.of(self.stream, entry) for entry in entries]
             for recorded in records:
                 yield recorded
