@@ -2,107 +2,21 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 import httpx
 import pytest
-from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel
+from fastapi import FastAPI
 
-from dual_mode_streaming import ServerSentEvent, dual_mode, install
-from dual_mode_streaming.stores import Limits
-from dual_mode_streaming.testing import StreamingTransport, collect_events, read_events
-from dual_mode_streaming.web.record import Record, home_of
+from dual_mode_streaming import dual_mode
+from dual_mode_streaming.testing import StreamingTransport, read_events
+from dual_mode_streaming.web.record import home_of
 
-EVENTS = {"accept": "text/event-stream"}
+from .stage import EVENTS, Stage, events_of, on_every_store, running, told
 
 
-class Item(BaseModel):
-    n: int
-
-
-class Stage:
-    """An app with recorded endpoints, and what its generators do."""
-
-    def __init__(self, **installed):
-        self.app = app = FastAPI()
-        install(app, **installed)
-        self.started = itertools.count()
-        self.starts = 0
-        self.closed = asyncio.Event()
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-        async def total(items: AsyncIterator[Item]) -> dict[str, int]:
-            return {"total": sum([item.n async for item in items])}
-
-        @app.get("/count")
-        @dual_mode(record=True)
-        async def count(upto: int = 5, gate_at: int = -1, fail_at: int = -1) -> AsyncIterator[Item]:
-            self.starts += 1
-            try:
-                for n in range(upto):
-                    if n == gate_at:
-                        await self.gate.wait()
-                    if n == fail_at:
-                        raise HTTPException(418, "tea", {"Retry-After": "7"})
-                    yield Item(n=n)
-            finally:
-                self.closed.set()
-
-        @app.post("/sum")
-        @dual_mode(record=True, fold=total)
-        async def add(body: list[int]) -> AsyncIterator[Item]:
-            for n in body:
-                await self.gate.wait()
-                yield Item(n=n)
-
-        @app.get("/mixed")
-        @dual_mode(record=True)
-        async def mixed() -> AsyncIterator[ServerSentEvent | Item]:
-            yield ServerSentEvent(data="plain\ntext", event="note", id="mine")
-            yield ServerSentEvent(comment="not recorded")
-            yield ServerSentEvent(data={"a": 1})
-            yield Item(n=1)
-
-        @app.get("/unread")
-        @dual_mode(record=Record(unread=0))
-        async def unread() -> AsyncIterator[int]:
-            try:
-                for n in itertools.count():
-                    await asyncio.sleep(0.01)
-                    yield n
-            finally:
-                self.closed.set()
-
-
-@pytest.fixture
-async def stage():
-    return Stage()
-
-
-@pytest.fixture
-async def http(stage):
-    transport = StreamingTransport(stage.app)
-    async with (
-        stage.app.router.lifespan_context(stage.app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-    ):
-        yield client
-
-
-def told(events):
-    return [(event.event, event.data) for event in events]
-
-
-async def events_of(http, url, **headers):
-    async with http.stream("GET", url, headers={**EVENTS, **headers}) as response:
-        assert response.status_code == 200
-        return await collect_events(response)
-
-
+@on_every_store
 async def test_a_recording_is_answered_in_every_mode_and_read_again_in_every_mode(http, stage):
     batch = await http.get("/count")
     assert batch.json() == {"data": [{"n": n} for n in range(5)]}
@@ -117,6 +31,7 @@ async def test_a_recording_is_answered_in_every_mode_and_read_again_in_every_mod
     assert stage.starts == 1
 
 
+@on_every_store
 async def test_a_place_in_it_is_gone_on_from(http):
     url = (await http.get("/count")).headers["location"]
     events = await events_of(http, url)
@@ -130,6 +45,7 @@ async def test_a_place_in_it_is_gone_on_from(http):
     assert (await http.get(f"{url}?from=now", headers=EVENTS)).status_code == 204
 
 
+@on_every_store
 async def test_the_producer_runs_on_when_its_reader_leaves_and_others_join(http, stage):
     stage.gate.clear()
     async with http.stream("GET", "/count?gate_at=2", headers=EVENTS) as response:
@@ -189,6 +105,7 @@ async def test_whose_a_stream_is(http, stage):
     assert (await http.get(url, headers={"x-api-key": "me"})).status_code == 200
 
 
+@on_every_store
 async def test_a_request_with_an_idempotency_key_is_answered_once(http, stage):
     key = {"idempotency-key": "k1"}
     one, two = await asyncio.gather(
@@ -216,6 +133,7 @@ async def test_an_answer_can_be_asked_for_later(http):
     assert (same.status_code, same.content) == (304, b"")
 
 
+@on_every_store
 async def test_stopping_is_not_leaving(http, stage):
     stage.gate.clear()
     async with http.stream("GET", "/count?gate_at=2", headers=EVENTS) as response:
@@ -236,6 +154,7 @@ async def test_stopping_is_not_leaving(http, stage):
     assert "cancelled after 2 items" in document.json()["detail"]
 
 
+@on_every_store
 async def test_a_deleted_stream_is_not_there(http, stage):
     stage.gate.clear()
     async with http.stream("GET", "/count?gate_at=1", headers=EVENTS) as response:
@@ -303,6 +222,7 @@ async def test_a_malformed_cursor_is_400_and_never_a_replay(http, cursor):
     assert foreign.status_code == 400
 
 
+@on_every_store
 @pytest.mark.parametrize("place", ["1.99", "2.3", "7.1"])
 async def test_a_place_that_never_was_resets(http, place):
     url = (await http.get("/count")).headers["location"]
@@ -322,13 +242,9 @@ async def test_an_id_that_is_none(http, path):
     assert (await http.post(f"/streams/{path}/cancel")).status_code == 404
 
 
-async def test_what_was_trimmed_is_told(http, stage):
-    limited = Stage(limits=Limits(stream_entries=4))
-    transport = StreamingTransport(limited.app)
-    async with (
-        limited.app.router.lifespan_context(limited.app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as http,
-    ):
+@on_every_store
+async def test_what_was_trimmed_is_told(stores):
+    async with running(Stage(store=stores.open(stream_entries=4)).app) as http:
         accepted = await http.get("/count?upto=600", headers={"prefer": "respond-async"})
         url = accepted.headers["location"]
         await http.get(f"{url}?wait=5")
@@ -341,13 +257,9 @@ async def test_what_was_trimmed_is_told(http, stage):
         assert from_start.status_code == 410
 
 
-async def test_an_expired_stream_is_410_and_then_404():
-    stage = Stage(limits=Limits(retention=0.2))
-    transport = StreamingTransport(stage.app)
-    async with (
-        stage.app.router.lifespan_context(stage.app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as http,
-    ):
+@on_every_store
+async def test_an_expired_stream_is_410_and_then_404(stores):
+    async with running(Stage(store=stores.open(retention=0.2)).app) as http:
         url = (await http.get("/count")).headers["location"]
         async with asyncio.timeout(5):
             for expected in (200, 410, 404):
@@ -355,8 +267,8 @@ async def test_an_expired_stream_is_410_and_then_404():
                     await asyncio.sleep(0.01)
 
 
-async def test_at_the_apps_end_streams_end_as_interrupted_and_nothing_is_left():
-    stage = Stage()
+@on_every_store
+async def test_at_the_apps_end_streams_end_as_interrupted_and_nothing_is_left(stage):
     stage.gate.clear()
     transport = StreamingTransport(stage.app)
     before = asyncio.all_tasks()
