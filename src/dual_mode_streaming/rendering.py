@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
+from pydantic_core import from_json
 
 from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
 from dual_mode_streaming.tags import RESERVED_EVENTS, Tags
@@ -99,6 +100,10 @@ class ItemCodec:
         if self._adapter is None or type(item) is self.exact or self._converter(item) is not None:
             return item
         return self._adapter.validate_python(item, from_attributes=True)
+
+    def parsed(self, raw: bytes) -> Any:
+        """The item that JSON was made of. Raises pydantic's ValidationError."""
+        return from_json(raw) if self._adapter is None else self._adapter.validate_json(raw)
 
     def json_list(self, items: Sequence[Any]) -> bytes:
         """The items as JSON, comma-separated, without the brackets: a part of a batch."""

@@ -9,16 +9,16 @@ from dual_mode_streaming.stores.base import Entry, Info, State
 
 __all__ = ["Cursor", "Lost", "Record", "Recorded"]
 
-Kind = Literal["json", "text", "end"]
+Kind = Literal["json", "event", "text", "end"]
 
-_KINDS: Final[dict[bytes, Kind]] = {b"j": "json", b"t": "text", b"e": "end"}
+_KINDS: Final[dict[bytes, Kind]] = {b"j": "json", b"v": "event", b"t": "text", b"e": "end"}
 _LETTERS: Final = {kind: letter for letter, kind in _KINDS.items()}
 _CURSOR: Final = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,14})")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """One record: an item, as JSON or as the text of an event's data; or the end, with its state.
+    """One record: an item as JSON, an event's data as JSON or text, or the end with its state.
 
     `name` is the event's name (empty: none), or the state of the end.
     """

@@ -1,11 +1,9 @@
 """A request to a recorded endpoint: begin a recording, or find the one that is meant; answer it."""
 
-import hashlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import urlencode
 
 import pydantic_core
 from pydantic import TypeAdapter
@@ -19,7 +17,9 @@ from dual_mode_streaming.owner import End
 from dual_mode_streaming.recordings import Cursor, Operation, Recordings, Start
 from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.stores.base import Info, Store, StoreError
+from dual_mode_streaming.streams import stream_content
 from dual_mode_streaming.web.batch import Fold
+from dual_mode_streaming.web.fingerprint import digest, fingerprint
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.options import OptionOverrides, Options
 from dual_mode_streaming.web.problems import problem, problem_of, problem_response, vary_by_accept
@@ -29,7 +29,9 @@ from dual_mode_streaming.web.recorded import (
     record_of,
     recorded_problem,
     replay,
+    state_of,
 )
+from dual_mode_streaming.web.response import END_ID, DualModeResponse
 
 __all__ = [
     "Home",
@@ -43,7 +45,7 @@ __all__ = [
 ]
 
 _ECHOED: Final = 200
-_OURS: Final = frozenset({"last_event_id", "from", "on_gap"})
+_CURSOR: Final = "last_event_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ class Home(Protocol):
     """What an endpoint needs of its app's recordings."""
 
     def hub(self, store: Store | None = None) -> Recordings: ...
-    def known(self, name: str) -> RecordedOperation | None: ...
+    def operation_of(self, of: "RecordedEndpoint", request: Request) -> RecordedOperation: ...
     def owner_of(self, request: Request) -> str: ...
 
 
@@ -109,6 +111,7 @@ class RecordedEndpoint:
         self._stream_flag = stream_flag
         self._options = options
         self.resumes = "resume_from" in signature.parameters
+        self._begins = {"resume_from": 0} if self.resumes else {}
         self._adapters: dict[str, TypeAdapter[Any]] = {}
         if self.resumes:
             for name, parameter in signature.parameters.items():
@@ -118,9 +121,10 @@ class RecordedEndpoint:
     codec_of: Callable[[Any], ItemCodec]
     """The codec under a route's own options; set by the decorator."""
 
-    def operation(self, name: str, route: Any) -> RecordedOperation:
-        """The operation that the endpoint is under a route."""
-        options = Options.of(self._options)
+    def operation(self, name: str, route: Any, defaults: OptionOverrides) -> RecordedOperation:
+        """The operation that the endpoint is under a route, in an app with such defaults."""
+        overrides: OptionOverrides = {**defaults, **self._options}
+        options = Options.of(overrides)
         codec = self.codec_of(route)
         operation = Operation(
             name=name,
@@ -136,7 +140,7 @@ class RecordedEndpoint:
             codec=codec,
             fold=self._fold,
             fold_result=self._fold_result,
-            options=self._options,
+            options=overrides,
         )
 
     async def answer(
@@ -147,68 +151,63 @@ class RecordedEndpoint:
         Raises RuntimeError in an app without `install`.
         """
         home = home_of(request.app)
-        route = request.scope["route"]
-        known = home.known(operation_name(route.methods, route.path_format))
-        assert known is not None
+        route, known = request.scope["route"], home.operation_of(self, request)
         hub, owner = home.hub(self.store), home.owner_of(request)
         exchange_of(request.scope).negotiated = True
         try:
             form = negotiate(request.headers.getlist("accept"), stream)
         except NotAcceptable as error:
             return problem_response(problem_of(error))
+        status = getattr(route, "status_code", None) or 200
+        if request.method == "HEAD":
+            return DualModeResponse(stream_content(()), mode=form, status_code=status, sets=sets)
         if exchange_of(request.scope).draining:
             return refuse(503, End.DRAINING.value, retry_after=1)
-        fingerprint = self._fingerprint(request)
+        asked = await fingerprint(request, {_CURSOR, self._stream_flag})
         shown = last_event_id(request) if request.method == "GET" else ""
+        if form.mode is ResponseMode.STREAM and END_ID.fullmatch(shown):
+            return _no_more()  # of a stream that was not recorded
         if (cursor := Cursor.parse(shown)) is not None:
             try:
                 info = await hub.find(cursor.stream, owner)
             except StoreError as error:
                 return refuse(503, str(error), retry_after=1)
             if info is not None and not info.expired:
-                asked = (known.operation.name, fingerprint)
-                if (info.new.operation, info.new.fingerprint) != asked:
+                if (info.new.operation, info.new.fingerprint) != (known.operation.name, asked):
                     return refuse(400, "the cursor is that of another request's stream")
                 return attach(request, hub, info, known, form, cursor)
         claim = request.headers.get("idempotency-key")
-        if claim is not None:
-            claim = _digest(owner, known.operation.name, claim)
+        if claim:
+            claim = digest(owner, known.operation.name, claim)
         start = Start(
             operation=known.operation,
             owner=owner,
-            fingerprint=fingerprint,
+            fingerprint=asked,
             request=self._packed(values),
-            claim=claim,
+            claim=claim or None,
         )
         try:
-            info = await hub.start(start, lambda: self._function(**values))
+            info = await hub.start(start, lambda: self._function(**values, **self._begins))
         except StoreError as error:
             return refuse(503, str(error), retry_after=1)
-        if info.new.fingerprint != fingerprint:
+        if info.new.fingerprint != asked:
             return refuse(422, "this Idempotency-Key was used with another request")
-        where = location(request, info.new.stream)
-        if "respond-async" in request.headers.get("prefer", "").replace(",", " ").lower().split():
-            accepted = {"stream": info.new.stream, "state": info.state}
-            headers = {"location": where, "preference-applied": "respond-async"}
-            return JSONResponse(accepted, 202, headers)
+        headers = _headers(request, location(request, info.new.stream))
+        if _later(request):
+            headers["preference-applied"] = "respond-async"
+            return JSONResponse(state_of(info), 202, headers)
         return replay(
             hub,
             info,
             known,
             form,
             after=Cursor(info.new.stream, 1, 0),
-            headers=_headers(request, where),
+            headers=headers,
             fails=True,
-            lost=bool(shown),
+            lost=shown[:_ECHOED],
+            status_code=status,
             sets=sets,
         )
-
-    def _fingerprint(self, request: Request) -> str:
-        """What was asked, but not how it is to be answered."""
-        ours = _OURS | {self._stream_flag}
-        query = sorted(pair for pair in request.query_params.multi_items() if pair[0] not in ours)
-        body: bytes = getattr(request, "_body", b"")  # what FastAPI has read of it
-        return _digest(request.method, request.url.path, urlencode(query), body.hex())
 
     def _packed(self, values: Mapping[str, Any]) -> bytes:
         if not self.resumes:
@@ -239,9 +238,7 @@ def attach(
     where = location(request, info.new.stream)
     if form.mode is ResponseMode.STREAM:
         if at_the_end and info.has(after.generation, after.sequence):
-            response = Response(status_code=204, headers={"location": where})
-            vary_by_accept(response.headers)
-            return response
+            return _no_more(location=where)
     else:
         after = Cursor(info.new.stream, 1, 0)  # a document is whole
     return replay(hub, info, known, form, after=after, headers=_headers(request, where))
@@ -249,7 +246,7 @@ def attach(
 
 def last_event_id(request: Request) -> str:
     """The cursor that a request shows: in its header, or in the query of who cannot set one."""
-    return request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
+    return request.headers.get("last-event-id") or request.query_params.get(_CURSOR, "")
 
 
 def refuse(status: int, detail: str, *, retry_after: int | None = None) -> Response:
@@ -267,8 +264,16 @@ def _headers(request: Request, where: str) -> dict[str, str]:
     return headers
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+def _no_more(**headers: str) -> Response:
+    response = Response(status_code=204, headers=headers)
+    vary_by_accept(response.headers)
+    return response
+
+
+def _later(request: Request) -> bool:
+    """Whether the answer is to come later (RFC 7240)."""
+    preferences = ",".join(request.headers.getlist("prefer")).lower().split(",")
+    return any(each.partition(";")[0].strip() == "respond-async" for each in preferences)
 
 
 def _adapter(

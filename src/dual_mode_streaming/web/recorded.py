@@ -29,7 +29,15 @@ from dual_mode_streaming.web.options import OptionOverrides
 from dual_mode_streaming.web.problems import problem_of
 from dual_mode_streaming.web.response import DualModeResponse
 
-__all__ = ["RecordedOperation", "failure_of", "location", "record_of", "recorded_problem", "replay"]
+__all__ = [
+    "RecordedOperation",
+    "failure_of",
+    "location",
+    "record_of",
+    "recorded_problem",
+    "replay",
+    "state_of",
+]
 
 T = TypeVar("T")
 
@@ -65,7 +73,7 @@ def record_of(codec: ItemCodec, error_event: str) -> Callable[[Any], Record | No
         elif isinstance(event.data, str):
             made = Record("text", event.event or "", event.data.encode())
         else:
-            made = Record("json", event.event or "", dumps(event.data))
+            made = Record("event", event.event or "", dumps(event.data))
         if made.name in reserved:
             raise ValueError(f"the event name {made.name!r} is reserved; name the event otherwise")
         return made
@@ -88,6 +96,12 @@ def location(request: Request, stream: str) -> str:
     return f"{request.scope.get('root_path', '')}/streams/{stream}"
 
 
+def state_of(info: Info) -> dict[str, Any]:
+    """How it is with a stream, for its reader."""
+    items = info.head - (0 if info.state == "running" else 1)
+    return {"stream": info.new.stream, "state": info.state, "items": max(0, items)}
+
+
 def replay(
     recordings: Recordings,
     info: Info,
@@ -97,14 +111,15 @@ def replay(
     after: Cursor,
     headers: Mapping[str, str],
     fails: bool = False,
-    lost: bool = False,
+    lost: str = "",
+    status_code: int = 200,
     sets: Response | None = None,
 ) -> DualModeResponse:
     """The records of a stream after a place, in a negotiated form.
 
     With `fails`, a stream that failed before its first record is answered by that failure's status;
-    with `lost` the reader is told that it came with a cursor of what is not there; `sets` is as for
-    a DualModeResponse.
+    `lost` is the cursor, if any, of what is not there, with which the reader came; the others are
+    as for a DualModeResponse.
     """
     options = known.options
     error_event = options.get("error_event", "error")
@@ -113,11 +128,12 @@ def replay(
         _records(recordings, info, after, fails=fails),
         mode=form,
         codec=_RecordCodec(known.codec),
-        frames=lambda: _RecordFrames(error_event),
+        frames=lambda: _RecordFrames(error_event, lost),
         fold=None if fold is None else lambda records: fold(_items(records, known.codec)),
         fold_result=known.fold_result,
         headers=headers,
-        handles_last_event_id=not lost,
+        handles_last_event_id=True,
+        status_code=status_code,
         sets=sets,
         **options,
     )
@@ -147,7 +163,7 @@ def failure_of(end: Record) -> HTTPException:
     told = pydantic_core.from_json(end.data)
     if end.name == "error":
         wait = told.get("retry_after")
-        detail = told.get("detail") or told.get("title") or "the stream failed"
+        detail = told.get("detail") or told.get("errors") or told.get("title")
         return HTTPException(
             told.get("status", 500), detail, None if wait is None else {"Retry-After": wait}
         )
@@ -170,9 +186,9 @@ async def _items(records: AsyncIterator[Any], codec: ItemCodec) -> AsyncGenerato
 def _item(record: Record, codec: ItemCodec) -> Any:
     if record.kind == "text":
         return ServerSentEvent(data=record.data.decode(), event=record.name or None)
-    if codec.item_type is Any:
-        return pydantic_core.from_json(record.data)
-    return TypeAdapter(codec.item_type).validate_json(record.data)
+    if record.kind == "event":
+        return ServerSentEvent(data=pydantic_core.from_json(record.data), event=record.name or None)
+    return codec.parsed(record.data)
 
 
 def _incomplete(lost: Lost) -> HTTPException:
@@ -202,14 +218,16 @@ class _RecordFrames:
 
     heartbeat = b": ping\n"
 
-    def __init__(self, error_event: str) -> None:
+    def __init__(self, error_event: str, lost: str) -> None:
         self.count = 0
         self._error_event = error_event
+        self._lost = lost
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """The reconnection time, and that history is lost, if that is to be told."""
         frames = b"" if retry is None else ServerSentEvent(retry=retry).encode()
-        if reset is not None:
+        if self._lost:
+            reset = {"reason": "not_recorded", "requested": self._lost}
             frames += ServerSentEvent(event="reset", data=reset).encode()
         return frames
 
@@ -219,7 +237,7 @@ class _RecordFrames:
             return ServerSentEvent(event="reset", data=item.as_json()).encode()
         record = item.record
         cursor = str(item.cursor)
-        if record.kind == "json":
+        if record.kind in ("json", "event"):
             self.count += 1
             line = b"event: %b\n" % record.name.encode() if record.name else b""
             return b"%bid: %b\ndata: %b\n\n" % (line, cursor.encode(), record.data)

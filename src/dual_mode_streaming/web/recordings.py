@@ -3,17 +3,21 @@
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from re import Pattern
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
+from starlette.routing import compile_path
 
 from dual_mode_streaming.recordings import Recordings
 from dual_mode_streaming.stores import Limits, Store, open_store
 from dual_mode_streaming.stores.base import Info
 from dual_mode_streaming.web.known import endpoint_of
-from dual_mode_streaming.web.record import operation_name
+from dual_mode_streaming.web.lifecycle import lifecycle_of
+from dual_mode_streaming.web.record import RecordedEndpoint, operation_name
 from dual_mode_streaming.web.recorded import RecordedOperation
 
 __all__ = ["AppRecordings", "Owner", "keep_open", "key_digest"]
@@ -30,6 +34,16 @@ def key_digest(request: Request) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32] if key else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an endpoint is found: its methods and its whole path, with the prefixes of routers."""
+
+    endpoint: RecordedEndpoint
+    methods: frozenset[str]
+    path: Pattern[str]
+    name: str
+
+
 class AppRecordings:
     """The recordings of one app, in its own store and in those that endpoints have of their own."""
 
@@ -41,6 +55,7 @@ class AppRecordings:
         self._store = store if not isinstance(store, str) else open_store(store, limits)
         self._hubs: dict[int, Recordings] = {}
         self._operations: dict[str, RecordedOperation] = {}
+        self._places: list[_Place] = []
 
     def hub(self, store: Store | None = None) -> Recordings:
         """The recordings in a store, or in the app's own."""
@@ -61,6 +76,26 @@ class AppRecordings:
         if name not in self._operations:
             self._learn()
         return self._operations.get(name)
+
+    def operation_of(self, of: RecordedEndpoint, request: Request) -> RecordedOperation:
+        """The operation that a request to an endpoint means: it may be included more than once.
+
+        Raises RuntimeError if the endpoint is none of the app's.
+        """
+        found = self._place(of, request)
+        if found is None:
+            self._learn()  # a route that came later
+            found = self._place(of, request)
+        if found is None:
+            raise RuntimeError("the endpoint is none of the app on which install was called")
+        return self._operations[found.name]
+
+    def _place(self, of: RecordedEndpoint, request: Request) -> _Place | None:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        for place in self._places:
+            if place.endpoint is of and request.method in place.methods and place.path.match(path):
+                return place
+        return None
 
     async def find(self, stream: str, owner: str) -> tuple[Recordings, Info] | None:
         """A stream of that owner, and where it is; None if there is none. Raises StoreError."""
@@ -86,6 +121,7 @@ class AppRecordings:
 
     def _learn(self) -> None:
         """Look through the app's routes for what is recorded."""
+        defaults = lifecycle_of(self._app).defaults
         for context in iter_route_contexts(self._app.routes):
             endpoint: Any = endpoint_of(getattr(context, "endpoint", None))
             path = getattr(context, "path_format", None)
@@ -93,8 +129,11 @@ class AppRecordings:
                 continue
             name = operation_name(context.methods, path)
             if name not in self._operations:
-                made = endpoint.recorded.operation(name, context)
+                made = endpoint.recorded.operation(name, context, defaults)
                 self._operations[name] = made
+                methods = frozenset(context.methods or ())
+                place = _Place(endpoint.recorded, methods, compile_path(path)[0], name)
+                self._places.append(place)
                 self.hub(endpoint.recorded.store).add(made.operation)
 
 

@@ -32,9 +32,9 @@ from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.options import OptionOverrides, Options
 from dual_mode_streaming.web.problems import problem, problem_of, problem_response, vary_by_accept
 
-__all__ = ["DualModeResponse"]
+__all__ = ["END_ID", "DualModeResponse"]
 
-_END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
+END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last frame of a stream of ours, whatever its run."""
 
 _ECHOED: Final = 200
@@ -126,7 +126,7 @@ class DualModeResponse(Response):
             answer = self.refuse(problem(422, str(error)))
         else:
             resumes = form.mode is ResponseMode.STREAM and scope["method"] == "GET"
-            if resumes and _END_ID.fullmatch(last_event_id):
+            if resumes and END_ID.fullmatch(last_event_id):
                 answer = Response(status_code=204)  # EventSource stops on it (WHATWG, 9.2.3)
                 vary_by_accept(answer.headers)
             elif scope["method"] == "HEAD":

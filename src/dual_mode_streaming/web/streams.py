@@ -5,6 +5,7 @@ docs/protocol.md says what is answered, and why.
 
 import asyncio
 import contextlib
+import functools
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query
@@ -13,11 +14,14 @@ from starlette.responses import JSONResponse, Response
 
 from dual_mode_streaming.errors import NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
+from dual_mode_streaming.owner import Owner
 from dual_mode_streaming.recordings import Cursor, Gone, Recordings
 from dual_mode_streaming.stores.base import Info, StoreError
+from dual_mode_streaming.web.body import until_disconnect
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.problems import MEDIA_TYPE, problem_of, problem_response
 from dual_mode_streaming.web.record import attach, last_event_id, refuse
+from dual_mode_streaming.web.recorded import state_of
 from dual_mode_streaming.web.recordings import AppRecordings
 
 __all__ = ["PATHS", "stream_routes"]
@@ -63,7 +67,9 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
     """The routes of an app's recorded streams."""
     routes = APIRouter(tags=["Recorded streams"])
 
-    async def found(request: Request, stream: str) -> tuple[Recordings, Info] | Response:
+    async def found(
+        request: Request, stream: str, *, or_expired: bool = False
+    ) -> tuple[Recordings, Info] | Response:
         """The stream, if it is there for who asks; else the refusal."""
         try:
             here = await recordings.find(stream, recordings.owner_of(request))
@@ -71,7 +77,7 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
             return refuse(503, str(error), retry_after=1)
         if here is None:
             return refuse(404, "there is no such stream")
-        if here[1].expired:
+        if here[1].expired and not or_expired:
             return refuse(410, "the stream has expired")
         return here
 
@@ -132,13 +138,13 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
     ) -> Response:
         """The stream as a document, when it has ended; else how it is with it."""
         try:
-            info = await _until_ended(hub, info, wait)
+            info = await _until_ended(request, hub, info, wait)
         except StoreError as error:
             return refuse(503, str(error), retry_after=1)
         tag = f'"{info.new.stream}.{info.generation}.{info.head}"'
         if info.state == "running":
             headers = {"retry-after": "1", "cache-control": "no-cache"}
-            return JSONResponse(_state(info), 202, headers)
+            return JSONResponse(state_of(info), 202, headers)
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"etag": tag})
         known = recordings.known(info.new.operation)
@@ -166,10 +172,10 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         try:
             if info.state == "running":
                 await hub.cancel(stream)
-            info = await _until_ended(hub, info, _CANCEL_WAIT)
+            info = await _until_ended(request, hub, info, _CANCEL_WAIT)
         except StoreError as error:
             return refuse(503, str(error), retry_after=1)
-        return JSONResponse(_state(info), 202 if info.state == "running" else 200)
+        return JSONResponse(state_of(info), 202 if info.state == "running" else 200)
 
     @routes.delete(
         PATHS[0],
@@ -179,12 +185,11 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         responses=_refusals(404, 503),
     )
     async def delete(request: Request, stream: Id) -> Response:
-        here = await found(request, stream)
-        if isinstance(here, Response) and here.status_code != 410:
+        here = await found(request, stream, or_expired=True)
+        if isinstance(here, Response):
             return here
         try:
-            hub = recordings.hub() if isinstance(here, Response) else here[0]
-            await hub.delete(stream)
+            await here[0].delete(stream)
         except StoreError as error:
             return refuse(503, str(error), retry_after=1)
         return Response(status_code=204)
@@ -192,19 +197,26 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
     return routes
 
 
-def _state(info: Info) -> dict[str, Any]:
-    items = info.head - (0 if info.state == "running" else 1)
-    return {"stream": info.new.stream, "state": info.state, "items": max(0, items)}
-
-
-async def _until_ended(hub: Recordings, info: Info, seconds: float) -> Info:
-    """How it is with a stream when it has ended, or when the time is over."""
-    if info.state != "running" or seconds <= 0:
+async def _until_ended(request: Request, hub: Recordings, info: Info, seconds: float) -> Info:
+    """How it is with a stream when it has ended, or when the time is over, or this server ends."""
+    exchange = exchange_of(request.scope)
+    if info.state != "running" or seconds <= 0 or exchange.draining:
         return info
-    after = Cursor.at(info, info.head)
-    with contextlib.suppress(TimeoutError, Gone):
-        async with asyncio.timeout(seconds):
-            async with contextlib.aclosing(hub.read(info, after)) as records:
-                async for _ in records:
-                    pass
+    waiting = Owner(seconds, functools.partial(until_disconnect, request.receive))
+
+    async def follow() -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                async with contextlib.aclosing(hub.read(info, Cursor.at(info, info.head))) as records:
+                    async for _ in records:
+                        pass
+        except (TimeoutError, Gone):
+            pass
+        except asyncio.CancelledError:
+            if waiting.end is None:
+                raise
+
+    with exchange.open(waiting):
+        waiting.watch()
+        await waiting.run(follow())
     return await hub.store.info(info.new.stream) or info
