@@ -16,6 +16,14 @@ from dual_mode_streaming.stores import Limits, Store
 from dual_mode_streaming.tags import RESERVED_EVENTS
 from dual_mode_streaming.web.known import DualModeEndpoint, endpoint_of
 from dual_mode_streaming.web.lifecycle import wrap
+from dual_mode_streaming.web.openapi_recorded import (
+    ENDS,
+    ERRORS,
+    LOCATION,
+    RESET,
+    STATE,
+    parameters,
+)
 from dual_mode_streaming.web.options import OptionOverrides, Options
 from dual_mode_streaming.web.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
 from dual_mode_streaming.web.recordings import AppRecordings, Owner, keep_open, key_digest
@@ -124,8 +132,13 @@ def _describe(
     frames.append(_event(DONE_SCHEMA, "done"))
     frames.append(_event({"$ref": f"{_REF}Problem"}, error_event))
     responses = operation["responses"]
-    if method == "GET":
+    if known.recorded is not None:
+        frames += [_event(schema, name) for name, schema in ENDS.items()]
+        frames.append(_event(RESET, "reset"))
+        _describe_recorded(operation, status, method)
+    elif method == "GET":
         frames.append(_event(RESET_SCHEMA, "reset"))
+    if method == "GET":
         responses.setdefault(
             "204", {"description": "The Last-Event-ID shown is that of the end: no more to come."}
         )
@@ -137,6 +150,22 @@ def _describe(
     responses[status]["headers"] = {
         "Vary": {"description": "Includes Accept.", "schema": {"type": "string"}}
     } | responses[status].get("headers", {})
+
+
+def _describe_recorded(operation: dict[str, Any], status: str, method: str) -> None:
+    """Add that the answer is found again, may come later, and who may ask for that."""
+    responses = operation["responses"]
+    operation["parameters"] = [*operation.get("parameters", ()), *parameters(method)]
+    responses[status]["headers"] = LOCATION | responses[status].get("headers", {})
+    later = responses.setdefault("202", {"description": "Accepted. The answer comes later."})
+    later["headers"] = LOCATION | later.get("headers", {})
+    later.setdefault("content", {}).setdefault("application/json", {"schema": STATE})
+    errors = dict(ERRORS)
+    if method == "GET":
+        errors[400] = "The cursor shown is one of another request's stream."
+    for code, description in errors.items():
+        made = _problem_response(code, description)
+        responses.setdefault(str(code), made).setdefault("content", {}).update(made["content"])
 
 
 def _problem_response(code: int, description: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dual_mode_streaming.recordings import Cursor, Gone, Recordings
 from dual_mode_streaming.stores.base import Info, StoreError
 from dual_mode_streaming.web.body import until_disconnect
 from dual_mode_streaming.web.lifecycle import exchange_of
+from dual_mode_streaming.web.openapi_recorded import STATE
 from dual_mode_streaming.web.problems import MEDIA_TYPE, problem_of, problem_response
 from dual_mode_streaming.web.record import attach, last_event_id, refuse
 from dual_mode_streaming.web.recorded import state_of
@@ -45,16 +46,7 @@ _REFUSALS: Final = {
 _PROBLEM: Final[dict[str, Any]] = {
     kind: {"schema": {"type": "object"}} for kind in (MEDIA_TYPE, "application/json")
 }
-_STATE: Final = {
-    "type": "object",
-    "required": ["stream", "state", "items"],
-    "properties": {
-        "stream": {"type": "string"},
-        "state": {"enum": ["running", "done", "error", "cancelled", "interrupted"]},
-        "items": {"type": "integer", "minimum": 0},
-    },
-}
-_STATE_CONTENT: Final = {"application/json": {"schema": _STATE}}
+_STATE_CONTENT: Final = {"application/json": {"schema": STATE}}
 
 Id = Annotated[str, Path(description="The stream's id, from the Location of its first answer.")]
 
