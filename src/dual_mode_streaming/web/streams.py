@@ -199,7 +199,8 @@ async def _until_ended(request: Request, hub: Recordings, info: Info, seconds: f
     async def follow() -> None:
         try:
             async with asyncio.timeout(seconds):
-                async with contextlib.aclosing(hub.read(info, Cursor.at(info, info.head))) as records:
+                after = Cursor.at(info, info.head)
+                async with contextlib.aclosing(hub.read(info, after)) as records:
                     async for _ in records:
                         pass
         except (TimeoutError, Gone):
