@@ -6,7 +6,7 @@ STAMP := .venv/.set-up
 BENCH := .venv-bench/.set-up
 
 .PHONY: help setup serve examples examples-list exercises test test-full lint format bench bench-chats \
-	bench-stores soak-streams screenshots lock clean
+	bench-stores soak-streams chaos screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,11 @@ bench-chats: $(STAMP)  ## what a chunk of a chat costs, and how many chats one w
 
 soak-streams: $(STAMP)  ## random pipelines under random ends (SECONDS=600); nothing may be left
 	$(BIN)/python -m tests.streams.soak $(or $(SECONDS),600)
+
+chaos: $(STAMP)  ## recorded streams under random kills (SECONDS=300 STREAMS=100 SEED=…); none may lose any
+	@scripts/system-packages
+	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),300) \
+		--streams $(or $(STREAMS),100) $(if $(SEED),--seed $(SEED))
 
 screenshots: $(STAMP)  ## draw docs/playground.png from the running service
 	@scripts/system-packages

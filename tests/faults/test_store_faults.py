@@ -79,7 +79,7 @@ async def test_a_store_that_crashes_loses_nothing(stage, reading, again):
 async def test_a_store_that_lost_its_end_is_told_of_and_never_read_on_from(stage, reading):
     async with Line(stage) as line:
         stage.all_up()
-        path = "/items?seed=4&count=120&pause=0.005&signed=1"
+        path = "/items?seed=4&count=160&pause=0.01&signed=1"
         reader = reading(line.url, path)
         await reader.until(40)
         stage.mark()
@@ -93,7 +93,7 @@ async def test_a_store_that_lost_its_end_is_told_of_and_never_read_on_from(stage
         whole = reading(worker.url, reader.path)
         assert await whole.ended() == "done"
         assert whole.seen == reader.seen
-    assert numbers(whole) == [*range(120)]
+    assert numbers(whole) == [*range(160)]
     kept = {id for id, _ in whole.seen}
     gone = [id for id, _ in before if id not in kept]
     assert gone  # something was lost, and no id of it is another's now

@@ -8,7 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
-from functools import cached_property
+import threading
 
 from dual_mode_streaming.client import AsyncDualModeClient, Reconnect
 from tests.conftest import ROOT
@@ -25,13 +25,18 @@ class Worker:
     def __init__(self, store: str, *flags: str) -> None:
         command = [sys.executable, "-m", "tests.faults.app", store, *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self._starting = threading.Lock()
+        self._port = 0
         self.is_up = True
 
-    @cached_property
+    @property
     def port(self) -> int:
-        """Where it listens; this waits until it does."""
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
+        """Where it listens; this waits until it does. ValueError if it has ended before."""
+        with self._starting:
+            if not self._port:
+                assert self._process.stdout is not None
+                self._port = int(self._process.stdout.readline())
+            return self._port
 
     @property
     def pid(self) -> int:
@@ -49,6 +54,12 @@ class Worker:
     def wake(self) -> None:
         self._process.send_signal(signal.SIGCONT)
         self.is_up = True
+
+    def leave(self) -> None:
+        """Let it end in order."""
+        self.is_up = False
+        self._process.terminate()
+        self._process.wait(20)
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -79,7 +90,12 @@ class Cluster:
             self.workers[number].kill()
             self.kills += 1
         for number in numbers:
-            self.workers[number] = Worker(self.store, *FLAGS)
+            self.replace(number)
+
+    def replace(self, number: int) -> None:
+        """Start another in the place of one that has ended."""
+        self.workers[number].kill()
+        self.workers[number] = Worker(self.store, *FLAGS)
 
     def close(self) -> None:
         for worker in self.workers:

@@ -1,0 +1,243 @@
+"""Recorded streams under random cuts and kills, on SQLite and Redis; nothing may be lost.
+
+    python -m tests.faults.chaos [--seconds 300] [--streams 100] [--seed N]
+
+Half of the streams are on either store, a dozen at a time. Their readers are cut at random bytes;
+their workers are killed, leave in order, or stand still until they have lost their streams and wake
+again; Redis is killed and started again, loses its subscribers or pauses; the file of SQLite is
+kept locked. Each stream is compared with what an uncut run gives. The exit code is 1 if anything is
+lost, comes twice or in another order, if a stream does not end, or if one is shown as running after
+its end.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+
+from dual_mode_streaming.client import ConnectionFailed
+from tests.stores.redis_server import RedisServer
+
+from .app import items_of
+from .stage import Stage
+from .workers import LEASE, Line, Reader
+
+AT_ONCE = 12
+SIZE = 24
+PATIENCE = 120  # seconds, after which a stream counts as one that does not end
+
+
+class Chaos:
+    """The streams and the faults of one store."""
+
+    def __init__(self, stage: Stage, seed: int, deadline: float) -> None:
+        self.counts: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.slowest = (0.0, "")  # by how much it took longer than an uncut one
+        self._stage = stage
+        self._random = random.Random(seed)
+        self._deadline = deadline
+
+    async def run(self, streams: int) -> None:
+        """So many streams, or as many as there is time for."""
+        self._stage.all_up()
+        numbers = iter(range(streams))
+        async with Line(self._stage, mean=20_000, seed=self._random.randrange(10**6)) as line:
+            harm = asyncio.create_task(self._harm())
+
+            async def some() -> None:
+                for number in numbers:
+                    if time.monotonic() > self._deadline:
+                        break
+                    await self._stream(line, number)
+
+            try:
+                await asyncio.gather(*(some() for _ in range(min(AT_ONCE, streams))))
+            finally:
+                harm.cancel()
+                (how,) = await asyncio.gather(harm, return_exceptions=True)
+            if not isinstance(how, asyncio.CancelledError):
+                self.problems.append(f"the faults have ended: {how!r}")
+            self.counts["cuts"] += line.cuts
+        self.counts["kills"] += self._stage.kills
+
+    async def _stream(self, line: Line, number: int) -> None:
+        name = self._random.choice(["items", "items", "once"])
+        count = self._random.randrange(50, 400)
+        pause = self._random.choice([0.001, 0.005, 0.02])
+        query = f"seed={number}&count={count}&size={SIZE}&pause={pause}"
+        reader = Reader(line.url, f"/{name}?{query}")
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                outcome = await reader.ended()
+            await self._check_end(reader, outcome)
+        except ConnectionFailed:  # nobody was there to begin it: it is no stream
+            self.counts["refused"] += 1
+            return
+        except Exception as error:
+            self.problems.append(
+                f"/{name}?{query}: {error!r} after {len(reader.seen)} items,"
+                f" {reader.events.reconnects} returns; {await self._told(reader)}"
+            )
+            outcome = None
+        finally:
+            await reader.aclose()
+        self._compare(reader, items_of(number, count, SIZE), whole=outcome == "done")
+        self.counts["streams"] += 1
+        lasted = time.monotonic() - began - count * pause
+        self.slowest = max(self.slowest, (lasted, f"/{name}?{query}"))
+        self.counts[str(outcome)] += 1
+        if outcome != "done" and (name == "items" or outcome != "interrupted"):
+            self.problems.append(f"/{name}?{query} ended as {outcome}")
+
+    def _compare(self, reader: Reader, expected: list[str], *, whole: bool) -> None:
+        given = [json.loads(data)["n"] for data in reader.data]
+        due = len(expected) if whole else max(given, default=-1) + 1
+        self.counts["events"] += len(given)
+        self.counts["dropped"] += reader.events.duplicates
+        self.counts["lost"] += due - len(set(given) & set(range(due)))
+        self.counts["duplicated"] += len(given) - len(set(given))
+        self.counts["reordered"] += sum(b < a for a, b in pairwise(given))
+        self.counts["altered"] += sum(
+            n >= len(expected) or data != expected[n]
+            for n, data in zip(given, reader.data, strict=True)
+        )
+        self.counts["resets"] += len(reader.resets)
+
+    async def _told(self, reader: Reader) -> list[str]:
+        """What each worker says of a stream that went wrong."""
+        told = []
+        for worker in self._stage.workers:
+            try:
+                async with httpx.AsyncClient(base_url=worker.url, timeout=5) as http:
+                    told.append((await http.get(reader.path)).text[:200])
+            except (httpx.HTTPError, ValueError, AssertionError) as error:
+                told.append(repr(error))
+        return told
+
+    async def _check_end(self, reader: Reader, outcome: str | None) -> None:
+        """What has ended is shown as ended, by whoever answers."""
+        for _ in range(100):
+            up = [worker for worker in self._stage.workers if worker.is_up]
+            with contextlib.suppress(httpx.HTTPError, ValueError, IndexError):
+                url = await asyncio.to_thread(lambda: self._random.choice(up).url)  # noqa: B023
+                async with httpx.AsyncClient(base_url=url, timeout=3) as http:
+                    status = (await http.get(reader.path)).status_code
+                if status != 503:
+                    break
+            await asyncio.sleep(0.1)
+        else:
+            self.problems.append(f"nobody answers for {reader.path}")
+            return
+        if status != (200 if outcome == "done" else 409):
+            self.problems.append(f"{reader.path} is {status} after it ended as {outcome}")
+
+    async def _harm(self) -> None:
+        """One fault after another; a dead or standing worker is up again before the next."""
+        faults: list[Callable[[], Awaitable[None]]] = [
+            self._kill,
+            self._kill,
+            self._stand,
+            self._slow,
+            self._leave,
+        ]
+        faults += [self._restart] if self._stage.redis is None else [self._restart, self._deafen]
+        while True:
+            await asyncio.sleep(self._random.uniform(0.5, 2.5))
+            fault = self._random.choice(faults)
+            self.faults[fault.__name__.strip("_")] += 1
+            await fault()
+
+    async def _kill(self) -> None:
+        number = self._random.randrange(len(self._stage.workers))
+        self._stage.kill(number)
+        await asyncio.to_thread(self._stage.all_up)
+
+    async def _leave(self) -> None:
+        number = self._random.randrange(len(self._stage.workers))
+        await asyncio.to_thread(self._stage.workers[number].leave)
+        self._stage.replace(number)
+        await asyncio.to_thread(self._stage.all_up)
+
+    async def _stand(self) -> None:
+        worker = self._random.choice(self._stage.workers)
+        await asyncio.to_thread(self._stage.let_stand, worker)
+        try:
+            await asyncio.sleep(self._random.uniform(0.2, 2.5) * LEASE)
+        finally:
+            worker.wake()
+
+    async def _slow(self) -> None:
+        def slow() -> None:
+            with self._stage.slow(self._random.uniform(0.1, 0.5)):
+                pass
+
+        await asyncio.to_thread(slow)
+
+    async def _restart(self) -> None:
+        await asyncio.to_thread(self._stage.restart)
+        await asyncio.to_thread(self._stage.all_up)
+
+    async def _deafen(self) -> None:
+        if self._stage.redis is not None:
+            self._stage.redis.ask("CLIENT KILL TYPE pubsub")
+
+
+async def run(seconds: float, streams: int, seed: int) -> bool:
+    """Both stores at once. Out: whether all was well."""
+    print(f"seed {seed}: {streams} streams in {seconds:g} s at most", flush=True)
+    deadline = time.monotonic() + 0.8 * seconds  # what has begun is to end as well
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        flags = ("--appendonly", "yes", "--appendfsync", "everysec")
+        redis = RedisServer(Path(folder), *flags)
+        stack.callback(redis.kill)
+        redis.start()
+        stages = [Stage(file=Path(folder) / "file"), Stage(redis=redis)]
+        for stage in stages:
+            stack.callback(stage.close)
+        parts = [Chaos(stage, seed + n, deadline) for n, stage in enumerate(stages)]
+        half = streams // 2
+        async with asyncio.timeout(seconds + PATIENCE):
+            await asyncio.gather(
+                *(part.run(n) for part, n in zip(parts, (streams - half, half), strict=True))
+            )
+    for name, part in zip(("sqlite", "redis"), parts, strict=True):
+        told = ", ".join(f"{count} {fault}" for fault, count in sorted(part.faults.items()))
+        print(f"{name}: {told}; {part.slowest[0]:.1f} s longer than uncut: {part.slowest[1]}")
+    total: Counter[str] = sum((part.counts for part in parts), Counter())
+    problems = [problem for part in parts for problem in part.problems]
+    for name in ("streams", "done", "interrupted", "cuts", "kills", "events"):
+        print(f"{name:12}{total[name]}")
+    print(f"{'dropped':12}{total['dropped']}  (came again, and were not newer)")
+    wrong = ("lost", "duplicated", "reordered", "altered", "resets")
+    for name in wrong:
+        print(f"{name:12}{total[name]}")
+    for problem in problems:
+        print(problem)
+    return not problems and not any(total[name] for name in wrong) and total["streams"] > 0
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--streams", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    told = parser.parse_args()
+    sys.exit(0 if asyncio.run(run(told.seconds, told.streams, told.seed)) else 1)
+
+
+if __name__ == "__main__":
+    main()
