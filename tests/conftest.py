@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -40,17 +41,23 @@ def run_service(*flags: str, **variables: str) -> Iterator[Service]:
         env=os.environ | variables,
         start_new_session=True,
     )
+    reading = None
     try:
         for line in process.stdout:
             if line.startswith("Serving on "):
                 break
         else:
             raise AssertionError("the service did not start")
+        # What it logs is read, or it would stand still when the pipe is full.
+        reading = threading.Thread(target=deque, args=(process.stdout, 0))
+        reading.start()
         yield Service(process, line.removeprefix("Serving on ").strip())
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if reading is not None:
+            reading.join()
         process.stdout.close()
 
 

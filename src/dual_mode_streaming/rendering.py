@@ -54,7 +54,7 @@ class ItemCodec:
         self.event_types = {ServerSentEvent: lambda event: event, **(event_types or {})}
         self.item_type = _without(item_type, self.event_types)
         self.tags = Tags.of(self.item_type)
-        self._options: SerializationOptions = {"by_alias": True, **(options or {})}
+        self.options: SerializationOptions = {"by_alias": True, **(options or {})}
         self._adapter = None if self.item_type is Any else TypeAdapter[Any](self.item_type)
         self._list_adapter: TypeAdapter[Any] | None = None
         # An instance of exactly the declared model needs no validation: pydantic would return it
@@ -76,7 +76,7 @@ class ItemCodec:
             return dumps(item)
         if type(item) is not self.exact:
             item = adapter.validator.validate_python(item, from_attributes=True)
-        raw = adapter.serializer.to_json(item, **self._options)
+        raw = adapter.serializer.to_json(item, **self.options)
         return raw if raw.isascii() else escape_line_separators(raw)
 
     def named(self, item: Any) -> tuple[bytes, str | None]:
@@ -88,7 +88,7 @@ class ItemCodec:
         if adapter is None or tags is None:
             return self.json(item), None
         item = adapter.validator.validate_python(item, from_attributes=True)
-        raw = adapter.serializer.to_json(item, **self._options)
+        raw = adapter.serializer.to_json(item, **self.options)
         return escape_line_separators(raw), tags.tag(item)
 
     def validated(self, item: Any) -> Any:
@@ -103,7 +103,7 @@ class ItemCodec:
     def json_list(self, items: Sequence[Any]) -> bytes:
         """The items as JSON, comma-separated, without the brackets: a part of a batch."""
         exact: Any = self.exact
-        by_item = "include" in self._options or "exclude" in self._options  # they name its fields
+        by_item = "include" in self.options or "exclude" in self.options  # they name its fields
         if exact is None or by_item or not all(type(item) is exact for item in items):
             parts = (self.data(item) for item in items)
             return b",".join(part for part in parts if part is not None)
@@ -111,7 +111,7 @@ class ItemCodec:
             # Fields of type Any are serialised by the settings of what is outermost.
             config: Any = {k: v for k, v in exact.model_config.items() if k.startswith("ser_json_")}
             self._list_adapter = TypeAdapter(list[exact], config=config)
-        raw = self._list_adapter.serializer.to_json(list(items), **self._options)[1:-1]
+        raw = self._list_adapter.serializer.to_json(list(items), **self.options)[1:-1]
         return raw if raw.isascii() else escape_line_separators(raw)
 
     def event(self, item: Any) -> ServerSentEvent | None:

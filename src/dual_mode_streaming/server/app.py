@@ -67,7 +67,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="One async generator, answered as batch JSON or as Server-Sent Events.",
         lifespan=lifespan,
     )
-    install(app, **settings.response_options())
+    guard = settings.guard()
+    install(app, store=settings.store, owner=guard.owner, **settings.response_options())
     feed = host_feed()
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
 
@@ -95,7 +96,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             async for sample in samples:
                 yield sample
 
-    guard = settings.guard()
     app.include_router(chat_routes(client, guard))
     app.include_router(llm_routes(client, guard=guard, body_limit=settings.body_limit))
 

@@ -1,21 +1,19 @@
 """`POST /chat`: our own face of the language models, in every mode."""
 
+import contextlib
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import StrictBool
 
 from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent, fold
 from dual_mode_streaming.llm.faces.answer import told
 from dual_mode_streaming.llm.faces.dialect import STATUS
 from dual_mode_streaming.llm.faces.guard import Guard
-from dual_mode_streaming.rendering import ItemCodec
-from dual_mode_streaming.web.response import DualModeResponse
+from dual_mode_streaming.web.endpoint import dual_mode
 
 __all__ = ["ChatBody", "chat_routes"]
-
-_CODEC = ItemCodec(StreamEvent, options={"exclude_none": True})
 
 
 class ChatBody(ChatRequest):
@@ -36,32 +34,21 @@ def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
     @routes.post(
         "/chat",
         summary="Ask a model",
-        response_class=Response,
-        responses={
-            200: {
-                "description": "The answer: one document, or its events as they come",
-                "model": StreamEvent,
-                "content": {
-                    "text/event-stream": {},
-                    "application/jsonl": {},
-                },
-            },
-            **{status: {"description": kind} for kind, status in STATUS.items()},
-            406: {"description": "Accept names nothing that there is"},
-        },
+        response_model_exclude_none=True,
+        responses={status: {"description": kind} for kind, status in STATUS.items()},
     )
-    async def chat(body: ChatBody, stream: Annotated[bool | None, Query()] = None) -> Response:
+    @dual_mode(record=True, fold=_whole)
+    async def chat(
+        body: ChatBody, stream: Annotated[bool | None, Query()] = None
+    ) -> AsyncIterator[StreamEvent]:
+        """The answer, recorded: whoever knows its Location can come back to it."""
         request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
-        return DualModeResponse(
-            told(client, request),
-            stream=body.stream if stream is None else stream,
-            stream_flag=None,
-            codec=_CODEC,
-            fold=_whole,
-        )
+        async with contextlib.aclosing(told(client, request)) as events:
+            async for event in events:
+                yield event
 
     return routes
 
 
-async def _whole(events: AsyncIterator[StreamEvent]) -> dict[str, Any]:
-    return fold([event async for event in events]).model_dump(mode="json", exclude_none=True)
+async def _whole(events: AsyncIterator[StreamEvent]) -> StreamEvent:
+    return fold([event async for event in events])

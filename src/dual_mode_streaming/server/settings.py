@@ -2,13 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.llm.faces.guard import Guard
+from dual_mode_streaming.stores.choice import check_address
 from dual_mode_streaming.web.options import OptionOverrides
 
 __all__ = ["Settings", "SettingsError", "load"]
@@ -18,12 +19,6 @@ _PREFIX = "DUAL_MODE_"
 
 class SettingsError(ValueError):
     """A setting is wrong; the text is one line that names it and says what would be right."""
-
-
-def _known_store(store: str) -> str:
-    if store != "memory":
-        raise ValueError("'memory': recordings on SQLite or Redis do not exist yet")
-    return store
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -37,7 +32,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=256)
-    store: Annotated[str, AfterValidator(_known_store)] = "memory"
+    store: Annotated[str, AfterValidator(check_address)] = "memory"
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
     heartbeat: Positive = 15.0
     grace: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -58,6 +53,12 @@ class Settings(BaseSettings):
     llm_first: float = Field(0.3, ge=0, allow_inf_nan=False)
     llm_rate: float = Field(30.0, ge=0, allow_inf_nan=False)
     llm_jitter: float = Field(0.3, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _workers_share_the_store(self) -> Self:
+        if self.workers > 1 and self.store == "memory":
+            raise ValueError("several workers need a store they share: sqlite:PATH or redis://…")
+        return self
 
     def response_options(self) -> OptionOverrides:
         """The settings that are options of every response."""

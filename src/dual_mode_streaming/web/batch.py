@@ -139,7 +139,8 @@ class Batch:
         if self._result is None:
             return dumps(value)
         value = self._result.validate_python(value, from_attributes=True)
-        return escape_line_separators(self._result.dump_json(value, by_alias=True))
+        options: Any = {**self._codec.options, "include": None, "exclude": None}  # an item's
+        return escape_line_separators(self._result.dump_json(value, **options))
 
     async def _checked(self) -> Any:
         """The items as a fold sees them: of the declared type, and counted."""

@@ -262,7 +262,13 @@ class Delivery:
             raise error
         else:
             self.failure = error
-            logger.error("a stream failed after %d items", self._frames.count, exc_info=error)
+            meant = isinstance(error, (HTTPException, BrokenTransfer))  # and no accident
+            logger.error(
+                "a stream failed after %d items%s",
+                self._frames.count,
+                f": {error}" if meant else "",
+                exc_info=None if meant else error,
+            )
             told = not isinstance(error, BrokenTransfer)
             ending = self._frames.failed(problem_of(error)) if told else None
         if ending is None:

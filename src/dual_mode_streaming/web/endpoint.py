@@ -5,12 +5,10 @@ ones for what we need ourselves: the request, the injected response, the stream 
 see the generator: it unwraps `__wrapped__` and then answers an empty JSONL (0.165).
 """
 
-import functools
 import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar, Unpack, get_args, get_origin, overload
 
 from fastapi import Query
@@ -23,10 +21,13 @@ from dual_mode_streaming.bridges import from_sync
 from dual_mode_streaming.rendering import ItemCodec, SerializationOptions
 from dual_mode_streaming.web.batch import Fold
 from dual_mode_streaming.web.interop import EVENT_TYPES
+from dual_mode_streaming.web.known import DualModeEndpoint, mark
 from dual_mode_streaming.web.options import OptionOverrides, Options
+from dual_mode_streaming.web.record import Record, RecordedEndpoint
 from dual_mode_streaming.web.response import DualModeResponse
+from dual_mode_streaming.web.signatures import parameter_of, resolved, undecorated
 
-__all__ = ["BatchOf", "DualModeEndpoint", "dual_mode", "endpoint_of"]
+__all__ = ["BatchOf", "dual_mode"]
 
 Generator = Callable[..., Any]
 Endpoint = Callable[..., Any]
@@ -36,24 +37,12 @@ _ITERATORS = (
     *("AsyncIterator", "AsyncGenerator", "AsyncIterable"),
     *("Iterator", "Generator", "Iterable"),
 )
-_ATTRIBUTE = "__dual_mode__"
 
 
 class BatchOf(BaseModel, Generic[T]):
     """The batch body of an endpoint without a fold: every item, in order."""
 
     data: list[T]
-
-
-@dataclass(frozen=True, slots=True)
-class DualModeEndpoint:
-    """What is known of a decorated endpoint: for its OpenAPI document, and for tests."""
-
-    function: Generator
-    codec: ItemCodec
-    batch_type: Any
-    stream_flag: str | None
-    options: OptionOverrides
 
 
 @overload
@@ -64,6 +53,7 @@ def dual_mode(
     fold: Fold | None = None,
     stream_flag: str | None = "stream",
     handles_last_event_id: bool | None = None,
+    record: bool | Record = False,
     **options: Unpack[OptionOverrides],
 ) -> Callable[[Generator], Endpoint]: ...
 def dual_mode(
@@ -73,6 +63,7 @@ def dual_mode(
     fold: Fold | None = None,
     stream_flag: str | None = "stream",
     handles_last_event_id: bool | None = None,
+    record: bool | Record = False,
     **options: Unpack[OptionOverrides],
 ) -> Any:
     """Answer an async generator function as batch JSON, Server-Sent Events or JSON Lines.
@@ -84,9 +75,12 @@ def dual_mode(
         fold: an async function from the async iterator of items to the batch body; it may return
             early, and its return annotation is the batch schema. `{"data": [...]}` by default.
         stream_flag: the query parameter that decides the mode before Accept does; a parameter of
-            that name in the function's own signature is used; None for no flag.
+            that name in the function's own signature is used, and after it a field of that name in
+            a body's model; None for no flag.
         handles_last_event_id: the function itself goes on where a Last-Event-ID left off; told by a
             `last_event_id` header parameter of its own unless given.
+        record: keep what it yields in the app's store (see `install`): the generator runs on when
+            its reader leaves, and any reader may join or come back. A `Record` says how.
         options: see `Options`.
 
     Raises TypeError if the function is no generator function or an annotation cannot be resolved,
@@ -94,7 +88,9 @@ def dual_mode(
     """
 
     def decorate(function: Generator) -> Endpoint:
-        return _endpoint(function, fold, stream_flag, handles_last_event_id, options, caller)
+        return _endpoint(
+            function, fold, stream_flag, handles_last_event_id, record, options, caller
+        )
 
     # Annotations may name what is local to the function that decorates: a test, a factory.
     caller = sys._getframe(1).f_locals
@@ -102,17 +98,12 @@ def dual_mode(
     return decorate if function is None else decorate(function)
 
 
-def endpoint_of(endpoint: Any) -> DualModeEndpoint | None:
-    """What is known of a path operation function if `dual_mode` made it; else None."""
-    known = getattr(endpoint, _ATTRIBUTE, None)
-    return known if isinstance(known, DualModeEndpoint) else None
-
-
 def _endpoint(
     function: Generator,
     fold: Fold | None,
     stream_flag: str | None,
     handles_last_event_id: bool | None,
+    record: bool | Record,
     options: OptionOverrides,
     caller: Mapping[str, Any],
 ) -> Endpoint:
@@ -121,21 +112,36 @@ def _endpoint(
         raise TypeError(
             f"dual_mode needs an async generator function (one that uses `yield`), not {function!r}"
         )
-    signature, returns = _resolved(function, caller)
+    signature, returns = resolved(function, caller)
     item_type = _item_type(returns)
+    batch_type = _batch_type(item_type, fold, caller)
+    fold_result = None if fold is None or batch_type is Any else TypeAdapter(batch_type)
+    recorded = None
+    if record:
+        recorded = RecordedEndpoint(
+            Record() if record is True else record,
+            (lambda **values: from_sync(function(**values))) if is_sync else function,
+            signature,
+            fold=fold,
+            fold_result=fold_result,
+            stream_flag=stream_flag,
+            options=options,
+        )
     known = DualModeEndpoint(
         function=function,
         codec=ItemCodec(item_type, event_types=EVENT_TYPES),
-        batch_type=_batch_type(item_type, fold, caller),
+        batch_type=batch_type,
         stream_flag=stream_flag,
         options=options,
+        recorded=recorded,
     )
-    fold_result = None if fold is None or known.batch_type is Any else TypeAdapter(known.batch_type)
     codecs: dict[int, tuple[Any, ItemCodec]] = {}
 
     parameters = dict(signature.parameters)
-    request_name = _parameter(parameters, Request) or _hide(parameters, "request", Request)
-    response_name = _parameter(parameters, Response) or _hide(parameters, "response", Response)
+    if recorded is not None:
+        parameters.pop("resume_from", None)
+    request_name = parameter_of(parameters, Request) or _hide(parameters, "request", Request)
+    response_name = parameter_of(parameters, Response) or _hide(parameters, "response", Response)
     flag_name = stream_flag
     if stream_flag is not None and stream_flag not in parameters:
         flag_name = _hide(parameters, "stream", _flag_type(stream_flag), default=None)
@@ -158,8 +164,12 @@ def _endpoint(
             stream = None
         for name in hidden:
             del values[name]
-        source = function(**values)
+        if stream is None and stream_flag is not None:
+            stream = _flag_in_a_body(stream_flag, values)
         route = request.scope.get("route")
+        if recorded is not None:
+            return await recorded.answer(request, values, stream=stream, sets=response)
+        source = function(**values)
         return DualModeResponse(
             from_sync(source) if is_sync else source,
             stream=stream,
@@ -174,46 +184,27 @@ def _endpoint(
             **options,
         )
 
+    if recorded is not None:
+        recorded.codec_of = codec_for
     hidden = parameters.keys() - signature.parameters.keys()
     for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(endpoint, attribute, getattr(_undecorated(function), attribute))
+        setattr(endpoint, attribute, getattr(undecorated(function), attribute))
     ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
     endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=ordered, return_annotation=known.batch_type
     )
     endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
-    setattr(endpoint, _ATTRIBUTE, known)
+    mark(endpoint, known)
     return endpoint
 
 
-def _undecorated(function: Any) -> Any:
-    """The function itself under any `functools.partial`, which has no name and no annotations."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function
-
-
-def _resolved(function: Any, caller: Mapping[str, Any]) -> tuple[inspect.Signature, Any]:
-    """The signature with every annotation resolved, and the return annotation.
-
-    FastAPI resolves strings against the globals of the function it is given, and that is ours.
-    """
-    plain = _undecorated(function)
-    # The caller's names mean something to a function that is made inside of it, and only to that.
-    local = dict(caller) if "<locals>" in plain.__qualname__ else None
-    try:
-        hints = typing.get_type_hints(plain, localns=local, include_extras=True)
-    except NameError as error:
-        raise TypeError(
-            f"dual_mode cannot resolve an annotation of {plain.__qualname__}: {error}; "
-            "import the name where the function is defined, not only under TYPE_CHECKING"
-        ) from error
-    signature = inspect.signature(function)
-    parameters = [
-        parameter.replace(annotation=hints.get(name, parameter.annotation))
-        for name, parameter in signature.parameters.items()
-    ]
-    return signature.replace(parameters=parameters), hints.get("return")
+def _flag_in_a_body(name: str, values: Mapping[str, Any]) -> bool | None:
+    """The flag, where the model of a body has a field of that name."""
+    for value in values.values():
+        if isinstance(value, BaseModel) and name in type(value).model_fields:
+            flag = getattr(value, name)
+            return flag if isinstance(flag, bool) else None
+    return None
 
 
 def _item_type(returns: Any) -> Any:
@@ -227,21 +218,10 @@ def _item_type(returns: Any) -> Any:
 def _batch_type(item_type: Any, fold: Fold | None, caller: Mapping[str, Any]) -> Any:
     """The schema of the batch body: what the fold returns, or a list of items under `data`."""
     if fold is not None:
-        returns = _resolved(fold, caller)[1]
+        returns = resolved(fold, caller)[1]
         return Any if returns is None else returns
     data_type = ItemCodec(item_type, event_types=EVENT_TYPES).item_type
     return BatchOf[data_type]  # type: ignore[valid-type]
-
-
-def _parameter(parameters: Mapping[str, inspect.Parameter], kind: type) -> str | None:
-    """The name of the function's own parameter of that kind: FastAPI fills only one of each."""
-    for name, parameter in parameters.items():
-        annotation = parameter.annotation
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        if isinstance(annotation, type) and issubclass(annotation, kind):
-            return name
-    return None
 
 
 def _hide(

@@ -12,11 +12,14 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter
 
+from dual_mode_streaming.stores import Limits, Store
 from dual_mode_streaming.tags import RESERVED_EVENTS
-from dual_mode_streaming.web.endpoint import DualModeEndpoint, endpoint_of
+from dual_mode_streaming.web.known import DualModeEndpoint, endpoint_of
 from dual_mode_streaming.web.lifecycle import wrap
 from dual_mode_streaming.web.options import OptionOverrides, Options
 from dual_mode_streaming.web.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
+from dual_mode_streaming.web.recordings import AppRecordings, Owner, keep_open, key_digest
+from dual_mode_streaming.web.streams import PATHS, stream_routes
 
 __all__ = ["add_streams", "install"]
 
@@ -52,15 +55,28 @@ _ERRORS: Final = {
 }
 
 
-def install(app: FastAPI, **defaults: Unpack[OptionOverrides]) -> None:
+def install(
+    app: FastAPI,
+    *,
+    store: Store | str = "memory",
+    limits: Limits | None = None,
+    owner: Owner = key_digest,
+    **defaults: Unpack[OptionOverrides],
+) -> None:
     """Give an app what its dual-mode endpoints cannot reach by themselves; once, when it is made.
 
     That is the OpenAPI 3.2 document of both modes; `defaults` for the options of every endpoint
-    (see `Options`); `drain(app)`, and `Vary: Accept` on errors made by exception handlers.
+    (see `Options`); `drain(app)`, and `Vary: Accept` on errors made by exception handlers. And for
+    the endpoints that are recorded: the `store` (or its address: `memory`, `sqlite:PATH`,
+    `redis://…`) under `limits`, closed at the app's end; the routes under /streams; and whose a
+    stream is, told by `owner` from a request.
 
     Raises RuntimeError if the app serves already, ValueError or TypeError for a bad default.
     """
     wrap(app, **defaults)
+    recordings = AppRecordings(app, store, limits, owner)
+    keep_open(app, recordings)
+    app.include_router(stream_routes(recordings))
     app.openapi_version = "3.2.0"
     make = app.openapi
     enriched: dict[str, Any] | None = None
@@ -70,6 +86,9 @@ def install(app: FastAPI, **defaults: Unpack[OptionOverrides]) -> None:
         document = make()
         if document is not enriched:  # FastAPI made it anew: a route was added
             add_streams(document, app, defaults)
+            if not recordings.are_made:
+                for path in PATHS:
+                    document["paths"].pop(path, None)
             enriched = document
         return document
 

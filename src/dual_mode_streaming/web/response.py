@@ -77,7 +77,7 @@ class DualModeResponse(Response):
         self,
         content: AsyncIterator[Any],
         *,
-        mode: ResponseMode | None = None,
+        mode: ResponseMode | Negotiated | None = None,
         stream: bool | None = None,
         stream_flag: str | None = "stream",
         codec: ItemCodec | None = None,
@@ -98,7 +98,9 @@ class DualModeResponse(Response):
         self.init_headers(headers)
         del self.headers["content-length"]
         self.content = content
-        self._negotiated = None if mode is None else Negotiated(mode, mode.media_type)
+        if isinstance(mode, ResponseMode):
+            mode = Negotiated(mode, mode.media_type)
+        self._negotiated = mode
         self._stream = stream
         self._stream_flag = stream_flag
         self._codec = codec or _ANY

@@ -15,6 +15,7 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.requests import Request
 
 from dual_mode_streaming.llm.faces.dialect import Refusal
+from dual_mode_streaming.web.recordings import key_digest
 
 __all__ = ["Guard"]
 
@@ -63,6 +64,10 @@ class Guard:
             self._open[who] -= 1
             if not self._open[who]:
                 del self._open[who]
+
+    def owner(self, request: Request) -> str:
+        """Whose a recorded stream is: the key's digest, or nobody's where none is needed."""
+        return key_digest(request) if self._digests else ""
 
     def _who(self, request: Request) -> str:
         """The key's digest, which may be told; in the same time whether there is such a key or not.

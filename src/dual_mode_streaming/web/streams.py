@@ -1,0 +1,207 @@
+"""`/streams/{id}`: any recorded stream, for any reader, from any place on or as a whole.
+
+docs/protocol.md says what is answered, and why.
+"""
+
+import asyncio
+import contextlib
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from dual_mode_streaming.errors import NotAcceptable
+from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
+from dual_mode_streaming.recordings import Cursor, Gone, Recordings
+from dual_mode_streaming.stores.base import Info, StoreError
+from dual_mode_streaming.web.lifecycle import exchange_of
+from dual_mode_streaming.web.problems import MEDIA_TYPE, problem_of, problem_response
+from dual_mode_streaming.web.record import attach, last_event_id, refuse
+from dual_mode_streaming.web.recordings import AppRecordings
+
+__all__ = ["PATHS", "stream_routes"]
+
+PATHS: Final = ("/streams/{stream}", "/streams/{stream}/cancel")
+
+_CANCEL_WAIT: Final = 5.0
+"""The longest that a cancellation waits for the stream's end, in seconds."""
+
+_REFUSALS: Final = {
+    400: "The cursor is malformed, or of another stream",
+    404: "There is no such stream, or it is not yours",
+    406: "Accept names nothing that there is",
+    409: "The stream was cancelled or interrupted, and is no whole document",
+    410: "The stream has expired, or has lost what was asked for",
+    413: "The document would be too large; read it as a stream",
+    500: "The stream ended in an error, which this is",
+    503: "The store cannot be reached, or the server is shutting down",
+    504: "The document would take too long to make; read it as a stream",
+}
+_PROBLEM: Final[dict[str, Any]] = {
+    kind: {"schema": {"type": "object"}} for kind in (MEDIA_TYPE, "application/json")
+}
+_STATE: Final = {
+    "type": "object",
+    "required": ["stream", "state", "items"],
+    "properties": {
+        "stream": {"type": "string"},
+        "state": {"enum": ["running", "done", "error", "cancelled", "interrupted"]},
+        "items": {"type": "integer", "minimum": 0},
+    },
+}
+_STATE_CONTENT: Final = {"application/json": {"schema": _STATE}}
+
+Id = Annotated[str, Path(description="The stream's id, from the Location of its first answer.")]
+
+
+def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"description": _REFUSALS[code], "content": _PROBLEM} for code in codes}
+
+
+def stream_routes(recordings: AppRecordings) -> APIRouter:
+    """The routes of an app's recorded streams."""
+    routes = APIRouter(tags=["Recorded streams"])
+
+    async def found(request: Request, stream: str) -> tuple[Recordings, Info] | Response:
+        """The stream, if it is there for who asks; else the refusal."""
+        try:
+            here = await recordings.find(stream, recordings.owner_of(request))
+        except StoreError as error:
+            return refuse(503, str(error), retry_after=1)
+        if here is None:
+            return refuse(404, "there is no such stream")
+        if here[1].expired:
+            return refuse(410, "the stream has expired")
+        return here
+
+    @routes.get(
+        PATHS[0],
+        summary="Read a recorded stream",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The stream from the cursor on, or the whole of it as a document",
+                "content": {mode.media_type: {} for mode in ResponseMode},
+            },
+            202: {"description": "It is still running", "content": _STATE_CONTENT},
+            204: {"description": "The cursor is that of the end: there is no more to come"},
+            304: {"description": "The document is the one that If-None-Match names"},
+            **_refusals(400, 404, 406, 409, 410, 413, 500, 503, 504),
+        },
+    )
+    async def read(
+        request: Request,
+        stream: Id,
+        last: Annotated[str | None, Query(alias="last_event_id")] = None,
+        last_header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+        start: Annotated[str | None, Query(alias="from", pattern="^(start|now)$")] = None,
+        on_gap: Annotated[str | None, Query(pattern="^(reset|fail)$")] = None,
+        wait: Annotated[float, Query(ge=0, le=60)] = 0,
+    ) -> Response:
+        here = await found(request, stream)
+        if isinstance(here, Response):
+            return here
+        hub, info = here
+        exchange_of(request.scope).negotiated = True
+        try:
+            form = negotiate(request.headers.getlist("accept"))
+        except NotAcceptable as error:
+            return problem_response(problem_of(error))
+        if form.mode is ResponseMode.BATCH:
+            return await _document(request, hub, info, form, wait)
+        after = Cursor(stream, 1, 0)
+        if start == "now":
+            after = Cursor(stream, info.generation, info.head)
+        if shown := last_event_id(request):
+            parsed = Cursor.parse(shown)
+            if parsed is None or parsed.stream != stream:
+                return refuse(400, f"{shown[:80]!r} is no cursor of this stream")
+            after = parsed
+        if on_gap == "fail" and (
+            not info.has(after.generation, after.sequence) or after.sequence + 1 < info.earliest
+        ):
+            return refuse(410, "the stream has lost what comes after the cursor")
+        known = recordings.known(info.new.operation)
+        if known is None:
+            return refuse(404, "this server does not know what made the stream")
+        return attach(request, hub, info, known, form, after)
+
+    async def _document(
+        request: Request, hub: Recordings, info: Info, form: Negotiated, wait: float
+    ) -> Response:
+        """The stream as a document, when it has ended; else how it is with it."""
+        info = await _until_ended(hub, info, wait)
+        tag = f'"{info.new.stream}.{info.generation}.{info.head}"'
+        if info.state == "running":
+            headers = {"retry-after": "1", "cache-control": "no-cache"}
+            return JSONResponse(_state(info), 202, headers)
+        if tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers={"etag": tag})
+        known = recordings.known(info.new.operation)
+        if known is None:
+            return refuse(404, "this server does not know what made the stream")
+        answer = attach(request, hub, info, known, form, Cursor(info.new.stream, 1, 0))
+        answer.headers["etag"] = tag
+        return answer
+
+    @routes.post(
+        PATHS[1],
+        summary="Stop a recorded stream",
+        response_class=JSONResponse,
+        responses={
+            200: {"description": "How it ended", "content": _STATE_CONTENT},
+            202: {"description": "It will end", "content": _STATE_CONTENT},
+            **_refusals(404, 410, 503),
+        },
+    )
+    async def cancel(request: Request, stream: Id) -> Response:
+        here = await found(request, stream)
+        if isinstance(here, Response):
+            return here
+        hub, info = here
+        try:
+            if info.state == "running":
+                await hub.cancel(stream)
+            info = await _until_ended(hub, info, _CANCEL_WAIT)
+        except StoreError as error:
+            return refuse(503, str(error), retry_after=1)
+        return JSONResponse(_state(info), 202 if info.state == "running" else 200)
+
+    @routes.delete(
+        PATHS[0],
+        summary="Stop a recorded stream and forget it",
+        status_code=204,
+        response_class=Response,
+        responses=_refusals(404, 503),
+    )
+    async def delete(request: Request, stream: Id) -> Response:
+        here = await found(request, stream)
+        if isinstance(here, Response) and here.status_code != 410:
+            return here
+        try:
+            hub = recordings.hub() if isinstance(here, Response) else here[0]
+            await hub.delete(stream)
+        except StoreError as error:
+            return refuse(503, str(error), retry_after=1)
+        return Response(status_code=204)
+
+    return routes
+
+
+def _state(info: Info) -> dict[str, Any]:
+    items = info.head - (0 if info.state == "running" else 1)
+    return {"stream": info.new.stream, "state": info.state, "items": max(0, items)}
+
+
+async def _until_ended(hub: Recordings, info: Info, seconds: float) -> Info:
+    """How it is with a stream when it has ended, or when the time is over."""
+    if info.state != "running" or seconds <= 0:
+        return info
+    after = Cursor(info.new.stream, info.generation, info.head)
+    with contextlib.suppress(TimeoutError, Gone):
+        async with asyncio.timeout(seconds):
+            async with contextlib.aclosing(hub.read(info, after)) as records:
+                async for _ in records:
+                    pass
+    return await hub.store.info(info.new.stream) or info
