@@ -305,6 +305,16 @@ async def test_nothing_is_left_after_the_end(path):
             await late
 
 
+async def test_what_waits_for_the_opening_hears_of_the_end(path):
+    store = SQLiteStore(path)
+    waiting = [asyncio.create_task(store.read("0" * 32, 0)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await store.aclose()
+    for told in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(told, StoreError)
+    await SQLiteStore(path).aclose()  # one that was never used
+
+
 def test_it_may_be_used_and_closed_in_other_loops(path):
     store = SQLiteStore(path)
     stream = asyncio.run(made(store))

@@ -213,6 +213,7 @@ class SQLiteStore:
         writer = self._start()
         if not self._is_open:
             await self._do("0" * 32, lambda tables: None)
+            writer = self._start()  # it may have been closed meanwhile
         return writer
 
     def _take_answers(self, answers: list[Answer], news: News) -> None:
