@@ -42,6 +42,8 @@ class MemoryStore:
             held = self._streams.get(self._claims.get(claim, ""))
             if held is not None and not held.expired:
                 return held.new.stream
+        if new.stream in self._streams:  # the call is made again
+            return new.stream
         self._make_room()
         stream = _Stream(new, claim, self._now() + self.limits.lease)
         self._streams[new.stream] = stream
