@@ -72,7 +72,8 @@ bench: $(BENCH)  ## measure beside the peers, as ratios (ROUNDS=7)
 	.venv-bench/bin/python benchmarks/operators.py --rounds $(or $(ROUNDS),7)
 
 bench-stores: $(BENCH)  ## what the durable stores cost, beside the usual way (ROUNDS=5)
-	.venv-bench/bin/python benchmarks/stores.py --rounds $(or $(ROUNDS),5)
+	.venv-bench/bin/python benchmarks/stores_sqlite.py --rounds $(or $(ROUNDS),5)
+	$(BIN)/python benchmarks/stores_redis.py --rounds $(or $(ROUNDS),5)
 
 bench-chats: $(STAMP)  ## what a chunk of a chat costs, and how many chats one worker takes
 	$(BIN)/python benchmarks/chats.py --ramp

@@ -109,7 +109,10 @@ def load(**flags: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if not first["loc"]:  # of several settings together
+            raise SettingsError(reason) from None
         name = str(first["loc"][0])
         where = f"--{name.replace('_', '-')}" if name in given else f"{_PREFIX}{name.upper()}"
-        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        raise SettingsError(f"{where}={first['input']}: should be {reason}") from error
+        given_as = "…" if "@" in str(first["input"]) else first["input"]  # it may hold a password
+        raise SettingsError(f"{where}={given_as}: should be {reason}") from error

@@ -18,6 +18,7 @@ from dual_mode_streaming.stores.choice import open_store
 from dual_mode_streaming.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from dual_mode_streaming.stores.redis import RedisStore
     from dual_mode_streaming.stores.sqlite import SQLiteStore
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Limits",
     "MemoryStore",
     "New",
+    "RedisStore",
     "SQLiteStore",
     "State",
     "Store",
@@ -35,7 +37,8 @@ __all__ = [
     "open_store",
 ]
 
-_MODULES = {  # what is loaded on first use
+_MODULES = {  # loaded on first use, with what they need
+    "RedisStore": "redis",
     "SQLiteStore": "sqlite",
 }
 

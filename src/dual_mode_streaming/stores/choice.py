@@ -12,7 +12,7 @@ def check_address(address: str) -> str:
     known = address == "memory" or (scheme == "sqlite" and rest)
     if known or (scheme in ("redis", "rediss", "unix") and rest.startswith("//")):
         return address
-    raise ValueError(f"a store is memory, sqlite:PATH or redis://HOST:PORT, not {address!r}")
+    raise ValueError("memory, sqlite:PATH or redis://HOST:PORT")  # it may hold a password
 
 
 def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
@@ -28,4 +28,12 @@ def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
         from dual_mode_streaming.stores.sqlite import SQLiteStore
 
         return SQLiteStore(rest, limits)
-    raise ValueError(f"{address!r} cannot be opened yet")
+    try:
+        from dual_mode_streaming.stores.redis import RedisStore
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "redis":
+            raise
+        raise ValueError(
+            "redis-py is not installed: pip install 'dual-mode-streaming[redis]'"
+        ) from None
+    return RedisStore(address, limits)

@@ -1,6 +1,6 @@
 """What the durable stores cost: appending beside the way that is usual, and replay.
 
-    python benchmarks/stores.py [--rounds 5] [--only sqlite] [--directory DIR] [--json FILE]
+    python benchmarks/stores_sqlite.py [--rounds 5] [--only sqlite] [--directory DIR] [--json FILE]
 
 100 producers append one event of 120 bytes each at a time. The contenders take turns, on new files
 in one directory; the table gives the median of the rounds, and in brackets the lowest and highest.

@@ -1,0 +1,69 @@
+"""A Redis of our own: in a folder of its own, on a socket there, and gone with the test."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from tests.conftest import not_available
+
+
+def free_port() -> int:
+    """A port that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class RedisServer:
+    """`redis-server`, with a port and a Unix socket, that can be killed and started again."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.folder = folder
+        self.flags = flags
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        program = shutil.which("redis-server") or not_available("redis-server")
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.flags]
+        options += ["--unixsocket", str(self.folder / "socket")]
+        options += ["--dir", str(self.folder), "--logfile", "log"]
+        self._process = subprocess.Popen([program, *options])
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError((self.folder / "log").read_text())
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def ask(self, command: str) -> str:
+        """What it answers to one command in a line."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.sendall(command.encode() + b"\r\n")
+            with connection.makefile("rb") as answers:
+                first = answers.readline().decode().strip()
+                if first.startswith("$"):
+                    return answers.read(int(first[1:])).decode()
+                return first
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.ask("PING") == "+PONG"
+        return False

@@ -1,0 +1,544 @@
+"""The store of Redis: what every store must do, and what befalls a Redis and who writes to it."""
+
+import asyncio
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from dual_mode_streaming.stores import (
+    Limits,
+    New,
+    RedisStore,
+    Store,
+    StoreError,
+    StoreFull,
+    Verdict,
+    open_store,
+)
+from dual_mode_streaming.testing import StoreConformance
+
+from .redis_server import RedisServer, free_port
+
+PREFIX = "test"
+
+
+class TestRedisStore(StoreConformance):
+    @pytest.fixture(autouse=True)
+    def _own_prefix(self, redis_server: RedisServer) -> None:
+        self.url = redis_server.url
+        self.prefix = secrets.token_hex(4)
+
+    async def open(self, limits: Limits) -> Store:
+        return RedisStore(self.url, limits, prefix=self.prefix)
+
+
+@asynccontextmanager
+async def store_of(
+    server: RedisServer, *, timeout: float = 5.0, prefix: str = PREFIX, **limits: Any
+) -> AsyncIterator[RedisStore]:
+    store = RedisStore(server.url, Limits(**limits), prefix=prefix, timeout=timeout)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def a_new() -> New:
+    return New(stream=secrets.token_hex(16), operation="test")
+
+
+def numbered(start: int, stop: int) -> list[bytes]:
+    return [b"entry %d" % number for number in range(start, stop)]
+
+
+async def until(is_so: Callable[[], Any]) -> None:
+    """Wait for what another process does."""
+    async with asyncio.timeout(10):
+        while not await is_so():
+            await asyncio.sleep(0.02)
+
+
+async def appended(store: RedisStore, stream: str, first: int, payloads: list[bytes]) -> Verdict:
+    """The same append, again and again while the store says that it cannot."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await store.append(stream, 1, first, payloads)
+            except StoreError:
+                await asyncio.sleep(0.02)
+
+
+# What befalls the listeners.
+
+
+async def test_who_listens_is_rung_after_the_subscribed_connection_was_killed(redis_server):
+    async with store_of(redis_server) as store:
+        stream = await store.create(a_new())
+        news = asyncio.Event()
+        async with store.listening(stream, news.set):
+            for number in range(1, 6):
+                assert int(redis_server.ask("CLIENT KILL TYPE pubsub").lstrip(":")) >= 1
+                await store.append(stream, 1, number, [b"x"])
+                news.clear()
+                await asyncio.wait_for(news.wait(), 3)
+
+
+async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server, monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 0.2)
+    async with store_of(redis_server) as store:
+        stream = await store.create(a_new())
+        rings: asyncio.Queue[None] = asyncio.Queue()
+        async with store.listening(stream, lambda: rings.put_nowait(None)):
+            for _ in range(4):
+                await asyncio.wait_for(rings.get(), 2)
+
+
+async def test_a_thousand_listeners_share_one_connection(redis_server):
+    async with store_of(redis_server) as store, AsyncExitStack() as stack:
+        stream, others = await store.create(a_new()), [secrets.token_hex(16) for _ in range(500)]
+        rung: set[int] = set()
+        for number in range(1000):
+            await stack.enter_async_context(
+                store.listening(stream, lambda number=number: rung.add(number))
+            )
+        await asyncio.gather(
+            *(stack.enter_async_context(store.listening(s, lambda: None)) for s in others)
+        )
+        clients = redis_server.ask("CLIENT LIST TYPE pubsub").strip().splitlines()
+        assert len(clients) == 1
+        assert " sub=501 " in clients[0]
+        rung.clear()
+        await store.append(stream, 1, 1, [b"x"])
+
+        async def all_rung() -> bool:
+            return len(rung) == 1000
+
+        await until(all_rung)
+
+
+async def test_the_channel_of_no_listener_is_left(redis_server, monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 0.2)
+    async with store_of(redis_server) as store:
+        stream, kept = secrets.token_hex(16), secrets.token_hex(16)
+
+        async def is_left() -> bool:
+            return " sub=1 " in redis_server.ask("CLIENT LIST TYPE pubsub")
+
+        async with store.listening(kept, lambda: None):
+            for _ in range(3):
+                async with store.listening(stream, lambda: None):
+                    assert " sub=2 " in redis_server.ask("CLIENT LIST TYPE pubsub")
+                await until(is_left)
+
+
+async def test_one_listener_that_fails_does_not_silence_the_others(redis_server, caplog):
+    async with store_of(redis_server) as store:
+        stream = await store.create(a_new())
+        news = asyncio.Event()
+        async with store.listening(stream, lambda: 1 // 0), store.listening(stream, news.set):
+            news.clear()
+            await store.append(stream, 1, 1, [b"x"])
+            await asyncio.wait_for(news.wait(), 3)
+    assert "a listener of a stream failed" in caplog.text
+
+
+async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 0.1)
+    async with store_of(faulty_redis) as store:
+        stream = await store.create(a_new())
+        news = asyncio.Event()
+        async with store.listening(stream, news.set):
+            before = store._bell._connection
+
+            async def is_given_up() -> bool:
+                return store._bell._connection is not before
+
+            faulty_redis.signal(signal.SIGSTOP)
+            await until(is_given_up)
+            faulty_redis.signal(signal.SIGCONT)
+            assert await store.append(stream, 1, 1, [b"x"]) is Verdict.OK
+            news.clear()
+            await asyncio.wait_for(news.wait(), 3)
+
+
+# What befalls the server.
+
+
+async def test_a_killed_server_keeps_what_was_acknowledged(faulty_redis):
+    async with store_of(faulty_redis, timeout=0.5) as store:
+        stream = await store.create(a_new())
+        news = asyncio.Event()
+        async with store.listening(stream, news.set):
+            assert await store.append(stream, 1, 1, numbered(1, 11)) is Verdict.OK
+            faulty_redis.kill()
+            with pytest.raises(StoreError, match=r"127\.0\.0\.1"):
+                await store.append(stream, 1, 11, numbered(11, 21))
+            with pytest.raises(StoreError):
+                async with store.listening(secrets.token_hex(16), news.set):
+                    pass
+            again = asyncio.create_task(appended(store, stream, 11, numbered(11, 21)))
+            faulty_redis.start()
+            assert await again is Verdict.OK
+            assert await store.append(stream, 1, 11, numbered(11, 21)) is Verdict.OK
+            news.clear()
+            await asyncio.wait_for(news.wait(), 3)
+        assert [entry.payload for entry in await store.read(stream, 0)] == numbered(1, 21)
+
+
+async def test_a_server_that_lost_its_tail_gives_a_gap_and_then_a_new_generation(faulty_redis):
+    async with store_of(faulty_redis, lease=0.3) as store:
+        stream = await store.create(a_new())
+        await store.append(stream, 1, 1, numbered(1, 11))
+        (log,) = (faulty_redis.folder / "appendonlydir").glob("*.incr.aof")
+        length = log.stat().st_size
+        await store.append(stream, 1, 11, numbered(11, 21))
+        faulty_redis.kill()
+        with log.open("r+b") as file:
+            file.truncate(length + 40)  # in the midst of the second
+        faulty_redis.start()
+        assert await appended(store, stream, 21, numbered(21, 22)) is Verdict.GAP
+        taken = []
+
+        async def is_taken() -> bool:
+            taken.append(await store.take_over(stream))
+            return taken[-1] is not None
+
+        await until(is_taken)
+        assert taken[-1] == 2
+        assert await store.append(stream, 1, 11, numbered(11, 12)) is Verdict.FENCED
+        assert await store.append(stream, 2, 11, [b"other"] * 20) is Verdict.OK
+        info = await store.info(stream)
+        assert info.starts == ((1, 1), (2, 11))
+        assert info.has(1, 10)
+        assert info.has(2, 11)
+        assert not info.has(1, 15)
+        assert [e.generation for e in await store.read(stream, 0)] == [1] * 10 + [2] * 20
+
+
+async def test_a_paused_server_is_waited_for_or_told_and_the_append_can_be_made_again(faulty_redis):
+    async with store_of(faulty_redis) as patient, store_of(faulty_redis, timeout=0.2) as hasty:
+        stream = await patient.create(a_new())
+        await hasty.append(stream, 1, 1, ())
+        faulty_redis.ask("CLIENT PAUSE 700 ALL")
+        waiting = asyncio.create_task(patient.append(stream, 1, 1, numbered(1, 5)))
+        start = time.monotonic()
+        with pytest.raises(StoreError, match="has not answered"):
+            await hasty.append(stream, 1, 1, numbered(1, 5))
+        assert time.monotonic() - start < 0.6
+        assert await waiting is Verdict.OK
+        assert await appended(hasty, stream, 1, numbered(1, 5)) is Verdict.OK
+        assert [entry.payload for entry in await patient.read(stream, 0)] == numbered(1, 5)
+
+
+async def test_a_server_that_may_not_write_is_told_of_and_nothing_is_half_done(faulty_redis):
+    async with store_of(faulty_redis) as store:
+        stream = await store.create(a_new())
+        faulty_redis.ask("CONFIG SET maxmemory 1")
+        with pytest.raises(StoreError, match="maxmemory"):
+            await store.append(stream, 1, 1, numbered(1, 5))
+        faulty_redis.ask("CONFIG SET maxmemory 0")
+        faulty_redis.ask("REPLICAOF 127.0.0.1 1")
+        with pytest.raises(StoreError, match="read only"):
+            await store.append(stream, 1, 1, numbered(1, 5))
+        assert (await store.info(stream)).head == 0
+        faulty_redis.ask("REPLICAOF NO ONE")
+        assert await store.append(stream, 1, 1, numbered(1, 5)) is Verdict.OK
+        faulty_redis.ask("SCRIPT FLUSH")
+        assert len(await store.read(stream, 0)) == 4
+
+
+async def test_what_is_trimmed_by_hand_is_seen(redis_server):
+    async with store_of(redis_server) as store:
+        stream = await store.create(a_new())
+        await store.append(stream, 1, 1, numbered(1, 11))
+        redis_server.ask(f"XTRIM {PREFIX}:{{{stream}}}:data MINID 4-0")
+        info = await store.info(stream)
+        assert (info.earliest, info.head) == (4, 10)
+        assert [entry.sequence for entry in await store.read(stream, 0)] == list(range(4, 11))
+        redis_server.ask(f"DEL {PREFIX}:{{{stream}}}:data")
+        assert (await store.info(stream)).earliest == 11
+        assert await store.append(stream, 1, 11, numbered(11, 12)) is Verdict.OK
+        assert [entry.sequence for entry in await store.read(stream, 0)] == [11]
+
+
+# What befalls who writes.
+
+
+async def test_who_gives_up_waiting_holds_up_nobody_and_harms_nobody(faulty_redis):
+    async with store_of(faulty_redis) as store:
+        streams = [await store.create(a_new()) for _ in range(20)]
+        faulty_redis.ask("CLIENT PAUSE 300 ALL")
+        calls = [asyncio.create_task(store.append(s, 1, 1, [b"x"])) for s in streams]
+        while not store._link._writes._waiting:
+            await asyncio.sleep(0)
+        for call in calls[::2]:
+            call.cancel()
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        assert told[1::2] == [Verdict.OK] * 10
+        assert all(isinstance(answer, asyncio.CancelledError) for answer in told[::2])
+        assert await store.append(streams[0], 1, 1, [b"x"]) is Verdict.OK
+        assert len(await store.read(streams[0], 0)) == 1
+
+
+async def test_calls_under_way_fail_when_the_store_is_closed(faulty_redis):
+    async with store_of(faulty_redis) as store:
+        stream = await store.create(a_new())
+        faulty_redis.ask("CLIENT PAUSE 300 ALL")
+        calls = [asyncio.create_task(store.append(stream, 1, 1, [b"x"])) for _ in range(3)]
+        calls += [asyncio.create_task(store.append(stream, 1, 1, ())) for _ in range(3)]
+        while not store._link._writes._waiting:
+            await asyncio.sleep(0)
+        await store.aclose()
+        for answer in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(answer, StoreError)
+            assert "closed" in str(answer)
+
+
+WRITER = """
+import asyncio, sys
+from dual_mode_streaming.stores import Limits, RedisStore, Verdict
+
+async def main(url, prefix, stream):
+    store = RedisStore(url, Limits(lease=0.4), prefix=prefix)
+    verdict, number = Verdict.OK, 0
+    while verdict is Verdict.OK:
+        number += 1
+        verdict = await store.append(stream, 1, number, [b"old %d" % number])
+        print(verdict.name, number, flush=True)
+        await asyncio.sleep(0.005)
+    await store.aclose()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_stopped_writer_that_goes_on_after_a_takeover_is_fenced(redis_server):
+    async with store_of(redis_server, lease=0.4) as store:
+        stream = await store.create(a_new())
+        arguments = ["-c", WRITER, redis_server.url, PREFIX, stream]
+        with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE) as writer:
+            try:
+                await asyncio.to_thread(writer.stdout.readline)
+                writer.send_signal(signal.SIGSTOP)
+                taken = []
+
+                async def is_taken() -> bool:
+                    taken.append(await store.take_over(stream))
+                    return taken[-1] is not None
+
+                await until(is_taken)
+                head = (await store.info(stream)).head
+                assert await store.append(stream, 2, head + 1, [b"new"]) is Verdict.OK
+                writer.send_signal(signal.SIGCONT)
+                last = (await asyncio.to_thread(writer.stdout.read)).split(b"\n")[-2]
+                assert last.startswith(b"FENCED")
+                assert writer.wait(10) == 0
+            finally:
+                writer.kill()
+        entries = await store.read(stream, 0)
+        assert [entry.sequence for entry in entries] == list(range(1, head + 2))
+        assert entries[-1].payload == b"new"
+
+
+async def test_a_stream_that_everybody_forgot_is_gone_in_the_end(redis_server):
+    prefix = secrets.token_hex(4)
+    async with store_of(redis_server, prefix=prefix, lease=0.1, retention=0.1, streams=1) as store:
+        stream = await store.create(a_new(), "claim")
+        await store.append(stream, 1, 1, [b"x"])
+
+        async def is_gone() -> bool:
+            return await store.info(stream) is None
+
+        await until(is_gone)
+        assert redis_server.ask(f"EXISTS {prefix}:{{{stream}}}:data") == ":0"
+        other = await store.create(a_new(), "claim")  # its place and its claim are free again
+        assert other != stream
+        assert redis_server.ask(f"ZCARD {prefix}:{{index}}:running") == ":1"
+        assert redis_server.ask(f"HLEN {prefix}:{{index}}:claims") == ":1"
+        assert redis_server.ask(f"HGET {prefix}:{{index}}:sizes total") == "0"
+
+
+# The index, which is advice.
+
+
+async def test_a_claim_whose_stream_is_missing_is_taken_by_one_of_many(redis_server):
+    prefix = secrets.token_hex(4)
+    async with (
+        store_of(redis_server, prefix=prefix) as one,
+        store_of(redis_server, prefix=prefix) as two,
+    ):
+        stores = [one, two] * 10
+        first = set(await asyncio.gather(*(store.create(a_new(), "c") for store in stores)))
+        assert len(first) == 1
+        redis_server.ask(f"DEL {prefix}:{{{first.copy().pop()}}}:meta")
+        second = set(await asyncio.gather(*(store.create(a_new(), "c") for store in stores)))
+        assert len(second) == 1
+        assert first != second
+        metadata = await one._link._client.keys(f"{prefix}:*:meta")
+        assert len(metadata) == 1  # nothing is left of those that came second
+
+
+async def test_a_wrong_index_is_put_right(redis_server):
+    prefix = secrets.token_hex(4)
+    running = f"{prefix}:{{index}}:running"
+    async with store_of(redis_server, prefix=prefix, streams=3) as store:
+        ended = await store.create(a_new())
+        await store.append(ended, 1, 1, [b"x"], end="done")
+        alive = await store.create(a_new())
+        redis_server.ask(f"ZADD {running} 1 {ended} 1 {alive} 1 {secrets.token_hex(16)}")
+        assert await store.abandoned() == []
+        assert redis_server.ask(f"ZCARD {running}") == ":1"
+        assert redis_server.ask(f"ZCARD {prefix}:{{index}}:ended") == ":1"
+        redis_server.ask(f"ZADD {running} 1 {secrets.token_hex(16)} 1 {secrets.token_hex(16)}")
+        for _ in range(2):
+            await store.create(a_new())
+        with pytest.raises(StoreFull, match="3 streams"):
+            await store.create(a_new())
+        metadata = await store._link._client.keys(f"{prefix}:*:meta")
+        assert len(metadata) == 3
+
+
+async def test_no_script_has_keys_of_two_slots_of_a_cluster(tmp_path_factory):
+    flags = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    server = RedisServer(tmp_path_factory.mktemp("cluster"), *flags)
+    server.start()
+    try:
+        server.ask("CLUSTER ADDSLOTSRANGE 0 16383")
+
+        async def is_ready() -> bool:
+            return "cluster_state:ok" in server.ask("CLUSTER INFO")
+
+        await until(is_ready)
+        async with store_of(server, lease=0.1, streams=2) as store:
+            stream = await store.create(a_new(), "claim")
+            await store.append(stream, 1, 1, numbered(1, 4))
+            await store.cancel(stream)
+
+            async def is_abandoned() -> bool:
+                return stream in await store.abandoned()
+
+            await until(is_abandoned)
+            assert await store.take_over(stream) == 2
+            assert await store.append(stream, 2, 4, numbered(4, 5), end="cancelled") is Verdict.OK
+            assert len(await store.read(stream, 0)) == 4
+            for _ in range(2):
+                await store.create(a_new())
+            assert await store.info(stream) is None
+            await store.delete(stream)
+    finally:
+        server.kill()
+
+
+async def test_beyond_the_bytes_of_all_what_ended_is_forgotten(redis_server):
+    prefix = secrets.token_hex(4)
+    async with store_of(redis_server, prefix=prefix, total_bytes=1000) as store:
+        ended = await store.create(a_new())
+        await store.append(ended, 1, 1, [b"x" * 600], end="done")
+        large = await store.create(a_new())
+        await store.append(large, 1, 1, [b"x" * 600])
+        small = await store.create(a_new())
+        assert await store.info(ended) is None
+        await store.append(small, 1, 1, [b"x" * 600])
+        with pytest.raises(StoreFull, match="1200 bytes"):
+            await store.create(a_new())
+        await store.delete(large)
+        await store.create(a_new())
+
+
+# What it costs, what it says, and how it ends.
+
+
+async def test_a_thousand_idle_streams_cost_next_to_nothing(faulty_redis):
+    async with store_of(faulty_redis) as store, AsyncExitStack() as stack:
+        streams = await asyncio.gather(*(store.create(a_new()) for _ in range(1000)))
+        listening = (store.listening(stream, lambda: None) for stream in streams)
+        await asyncio.gather(*(stack.enter_async_context(context) for context in listening))
+        faulty_redis.ask("CONFIG RESETSTAT")
+        await asyncio.sleep(1)  # what is measured, and not what is waited for
+        calls = re.findall(r"calls=(\d+)", faulty_redis.ask("INFO commandstats"))
+        assert sum(map(int, calls)) <= 5
+        await store.append(streams[0], 1, 1, ())  # the script is known from here on
+        faulty_redis.ask("CONFIG RESETSTAT")
+        await asyncio.gather(*(store.append(stream, 1, 1, ()) for stream in streams))
+        told = faulty_redis.ask("INFO commandstats")
+        assert "cmdstat_evalsha:calls=1000," in told  # one script for each, and nothing else
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:s3cr3t@127.0.0.1:1",
+        "redis://u:s3cr3t@no-such-host.invalid",
+        "unix:///no/s?password=s3cr3t",
+    ],
+)
+async def test_a_failure_names_the_place_and_not_the_password(address):
+    store = RedisStore(address, timeout=0.5)
+    with pytest.raises(StoreError) as told:
+        await store.info(secrets.token_hex(16))
+    assert re.search(r"127.0.0.1:1|no-such-host|/no/s", str(told.value))
+    assert "s3cr3t" not in str(told.value)
+    await store.aclose()
+
+
+async def test_a_wrong_password_is_not_told(redis_server):
+    store = RedisStore(redis_server.url.replace("//", "//nobody:s3cr3t@"))
+    with pytest.raises(StoreError) as told:
+        await store.info(secrets.token_hex(16))
+    assert "s3cr3t" not in str(told.value)
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://u:s3/cr3t@host", "http://s3/cr3t", "redis://s3/cr3t?db=x"]
+)
+async def test_what_is_no_url_is_refused_and_not_repeated(url):
+    with pytest.raises(ValueError, match="store") as told:
+        RedisStore(url)
+    assert "cr3t" not in str(told.value)
+
+
+def test_a_prefix_is_plain():
+    with pytest.raises(ValueError, match="prefix"):
+        RedisStore("redis://host", prefix="{x}")
+
+
+async def test_it_is_chosen_by_its_address(redis_server):
+    for address in (redis_server.url, f"unix://{redis_server.folder}/socket"):
+        store = open_store(address)
+        assert isinstance(store, RedisStore)
+        assert await store.info(secrets.token_hex(16)) is None
+        await store.aclose()
+    assert isinstance(open_store("rediss://host"), RedisStore)
+
+
+def test_without_redis_py_it_is_said_what_to_install():
+    program = (
+        "import sys; sys.modules['redis'] = None\n"
+        "from dual_mode_streaming.stores import open_store\n"
+        "try: open_store('redis://host')\n"
+        "except ValueError as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "dual-mode-streaming[redis]" in told.stdout
+
+
+async def test_it_is_closed_twice_and_nothing_is_left(redis_server):
+    before = asyncio.all_tasks()
+    store = RedisStore(redis_server.url)
+    await store.aclose()
+    await store.aclose()
+    with pytest.raises(StoreError, match="closed"):
+        await store.info(secrets.token_hex(16))
+    store = RedisStore(redis_server.url)
+    async with store.listening(secrets.token_hex(16), lambda: None):
+        await store.aclose()
+    assert asyncio.all_tasks() == before
