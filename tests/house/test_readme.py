@@ -80,6 +80,9 @@ def test_what_the_readme_asks_is_answered(command, served):
         assert "event: done" in answer
     elif '"stream": true' in command:
         assert answer.endswith("data: [DONE]\n\n")
+    elif "respond-async" in command:
+        assert answer.startswith("HTTP/1.1 202 ")
+        assert "\nlocation: /streams/" in answer
     else:
         assert answer.startswith("{")
 
