@@ -1,8 +1,10 @@
 """The Python snippets of the pages in docs/ run as they stand there, and their links lead on."""
 
 import re
+import runpy
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -13,6 +15,7 @@ from .repository import ROOT
 PAGES = {
     "bridges": 4,
     "client": 3,
+    "comparison": 2,
     "concepts": 4,
     "deployment": 1,
     "llm": 2,
@@ -69,3 +72,16 @@ def headings(text):
     """The anchors of a page, as both the site and the repository's host make them."""
     plain = (re.sub(r"[^\w\- ]", "", line.lower()) for line in re.findall(r"^#+ (.+)", text, re.M))
     return [line.strip().replace(" ", "-") for line in plain]
+
+
+def test_the_page_of_the_api_has_the_docstrings_of_now():
+    site = runpy.run_path(str(ROOT / "scripts" / "site.py"))
+    assert text_of("api") == site["api_page"](), "scripts/site.py --api writes it"
+
+
+def test_the_site_has_every_page():
+    site = runpy.run_path(str(ROOT / "scripts" / "site.py"))
+    config = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))
+    listed = re.findall(r"[\w/-]+\.md", str(config["project"]["nav"]))
+    examples = {page for page in site["PAGES"].values() if re.match(r"examples/\d", page)}
+    assert sorted(listed) == sorted(set(site["PAGES"].values()) - examples)
