@@ -4,9 +4,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.set-up
 BENCH := .venv-bench/.set-up
+DOCS := .venv-docs/.set-up
 
-.PHONY: help setup serve examples examples-list exercises test test-full lint format bench bench-chats \
-	bench-stores soak-streams chaos screenshots lock clean
+.PHONY: help setup serve examples examples-list exercises test test-full lint format docs bench \
+	bench-chats bench-stores soak-streams chaos screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +62,16 @@ format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(DOCS): docs/requirements.txt $(STAMP)
+	@echo 'docs: installing what builds the site into .venv-docs' >&2
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-docs
+	@$(BIN)/uv pip install --quiet --python .venv-docs/bin/python -r docs/requirements.txt
+	@touch $@
+
+docs: $(DOCS)  ## build the site into site/, warnings as errors
+	@$(BIN)/python scripts/site.py
+	@scripts/build-site
+
 $(BENCH): benchmarks/requirements.txt $(STAMP)
 	@echo 'bench: installing the peers into .venv-bench' >&2
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-bench
@@ -99,6 +110,7 @@ NPM := npm install --package-lock-only --omit-lockfile-registry-resolved --save-
 lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --extra server --extra dev -o requirements.txt
 	$(COMPILE) --extra bench -c requirements.txt -o benchmarks/requirements.txt
+	$(COMPILE) --extra docs -c requirements.txt -o docs/requirements.txt
 	for pins in $(FOREIGN)/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
 	cd $(FOREIGN) && $(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)
 

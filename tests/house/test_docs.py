@@ -1,30 +1,87 @@
-"""The Python snippets of the pages in docs/ run as they stand there."""
+"""The Python snippets of the pages in docs/ run as they stand there, and their links lead on."""
 
 import re
+import runpy
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 from .repository import ROOT
 
-# Those of architecture.md are quotations, not programs.
-PAGES = {"testing": 3, "streams": 3, "bridges": 4, "llm": 2, "client": 3, "protocol": 2}
+# How many each page has. Those of architecture.md are quotations, not programs; those of
+# tutorial.md run in test_tutorial.py, as a reader runs them.
+PAGES = {
+    "bridges": 4,
+    "client": 3,
+    "comparison": 2,
+    "concepts": 4,
+    "deployment": 1,
+    "llm": 2,
+    "mistakes": 6,
+    "patterns": 8,
+    "protocol": 2,
+    "streams": 3,
+    "testing": 3,
+}
+ALL = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
+
+# Each is a program of its own, with names of its own; one process runs those of a page, since most
+# of the time of each would be that of its imports. An error is told with the line of the page.
+RUN_ALL = r"""
+import pathlib, re, sys
+path = pathlib.Path(sys.argv[1])
+text = path.read_text("utf-8")
+for snippet in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+    above = "\n" * text.count("\n", 0, snippet.start(1))
+    exec(compile(above + snippet[1], str(path), "exec"), {"__name__": "__main__"})
+"""
 
 
-def snippets(page):
-    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
-    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+def text_of(page):
+    return (ROOT / "docs" / f"{page}.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(
-    ("page", "number"), [(page, n) for page, count in PAGES.items() for n in range(count)]
-)
-def test_a_snippet_runs(page, number):
-    program = ["-W", "error", "-c", snippets(page)[number]]
-    subprocess.run([sys.executable, *program], check=True, timeout=30)
+@pytest.mark.parametrize("page", PAGES)
+def test_the_snippets_of_a_page_run(page):
+    program = [sys.executable, "-W", "error", "-c", RUN_ALL, f"docs/{page}.md"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", sorted(path.stem for path in (ROOT / "docs").glob("*.md")))
+@pytest.mark.parametrize("page", [page for page in ALL if page != "tutorial"])
 def test_none_is_left_out(page):
-    assert len(snippets(page)) == PAGES.get(page, 0)
+    assert len(re.findall(r"^```python\n", text_of(page), re.MULTILINE)) == PAGES.get(page, 0)
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_its_links_lead_on(page):
+    """Within the repository, headings included; `make docs` checks those of the site."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if "://" in link:
+            continue
+        file, _, heading = link.partition("#")
+        path = ROOT / "docs" / (file or f"{page}.md")
+        assert path.exists(), link
+        if heading:
+            assert heading in headings(path.read_text("utf-8")), link
+
+
+def headings(text):
+    """The anchors of a page, as both the site and the repository's host make them."""
+    plain = (re.sub(r"[^\w\- ]", "", line.lower()) for line in re.findall(r"^#+ (.+)", text, re.M))
+    return [line.strip().replace(" ", "-") for line in plain]
+
+
+def test_the_page_of_the_api_has_the_docstrings_of_now():
+    site = runpy.run_path(str(ROOT / "scripts" / "site.py"))
+    assert text_of("api") == site["api_page"](), "scripts/site.py --api writes it"
+
+
+def test_the_site_has_every_page():
+    site = runpy.run_path(str(ROOT / "scripts" / "site.py"))
+    config = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))
+    listed = re.findall(r"[\w/-]+\.md", str(config["project"]["nav"]))
+    examples = {page for page in site["PAGES"].values() if re.match(r"examples/\d", page)}
+    assert sorted(listed) == sorted(set(site["PAGES"].values()) - examples)

@@ -44,7 +44,9 @@ class AsyncDualModeClient:
             timeouts (but that of reading a stream). Whoever made it closes it. Not together with
             `base_url` or `headers`.
         headers: sent with every request.
-        dialect, reconnect, read_timeout: for all that does not say otherwise; see `StreamOptions`.
+        dialect: for all streams that do not say otherwise, as are the next two.
+        reconnect: how to come again.
+        read_timeout: the silence, in seconds, that is a cut; see `StreamOptions`.
     """
 
     def __init__(

@@ -61,11 +61,11 @@ class DualModeResponse(Response):
         frames: makes the wire format of an event stream, if it is not to be ours.
         fold: makes the batch body from the async iterator of items; `{"data": [...]}` by default.
         fold_result: validates and serialises what the fold returns; by its own type by default.
-        status_code, headers, background: as for any Starlette response.
-        sets: a response whose status and headers count as set by the endpoint until the commit:
-            FastAPI's injected `Response`.
-        request: the request, if the generator reads its body itself: the watch for the client's
-            disconnect then leaves it every byte.
+        status_code: of a success, unless the endpoint sets another.
+        headers: as for any Starlette response.
+        background: as for any Starlette response; it runs when the source is closed.
+        sets: FastAPI's injected `Response`: its status and headers count until the commit.
+        request: if the generator reads its body: the watch for the disconnect then leaves it that.
         handles_last_event_id: the generator itself goes on where a Last-Event-ID left off.
         options: see `Options`.
 

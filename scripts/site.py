@@ -1,0 +1,147 @@
+"""Make the pages of the site in build/docs, of docs/, README.md, the examples and the docstrings.
+
+The pages read as they are on the repository's page; for the site their links are turned, and what
+is in other files is put in. `--api` writes docs/api.md anew.
+"""
+
+import ast
+import importlib
+import inspect
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "build" / "docs"
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+
+# Which file of the repository is which page of the site.
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "examples/README.md": "examples/index.md",
+    "exercises/README.md": "exercises.md",
+    **{f"docs/{path.name}": path.name for path in sorted((ROOT / "docs").glob("*.md"))},
+    **{f"examples/{path.name}": f"examples/{path.stem}.md" for path in EXAMPLES},
+}
+PICTURES = {f"docs/{path.name}": path.name for path in sorted((ROOT / "docs").glob("*.png"))}
+
+MODULES = {
+    "dual_mode_streaming": "What an endpoint needs.",
+    "dual_mode_streaming.web.options": "Every setting of a response, with its default.",
+    "dual_mode_streaming.web.record": "How an endpoint is recorded.",
+    "dual_mode_streaming.streams": "Operators on async streams: [the page](streams.md).",
+    "dual_mode_streaming.bridges": "Code without an event loop: [the page](bridges.md).",
+    "dual_mode_streaming.client": "Reads streams: [the page](client.md).",
+    "dual_mode_streaming.llm": "Language models: [the page](llm.md).",
+    "dual_mode_streaming.stores": "Where recorded streams live: [the protocol](protocol.md).",
+    "dual_mode_streaming.testing": "For tests of yours: [the page](testing.md).",
+}
+OF_INNER = {  # of modules that also have what is not for users
+    "dual_mode_streaming.web.options": ["Options"],
+    "dual_mode_streaming.web.record": ["Record"],
+}
+
+
+def names_of(module: str) -> list[str]:
+    """The public names of a module; classes of errors and the like among them."""
+    return OF_INNER.get(module) or sorted(importlib.import_module(module).__all__)
+
+
+def api_page() -> str:
+    """docs/api.md: the public names, each with the first sentence of its docstring."""
+    parts = [
+        "# API reference",
+        "",
+        "The public names; each is imported from the module above it. The site has their signatures"
+        "\nand whole docstrings. `scripts/site.py --api` writes this page.",
+        "",
+    ]
+    for module, purpose in MODULES.items():
+        parts += [f"## `{module}`", "", purpose, "", "| | |", "|---|---|"]
+        for name in names_of(module):
+            value = getattr(importlib.import_module(module), name)
+            own = inspect.isclass(value) or inspect.isfunction(value)
+            told = (inspect.getdoc(value) or "") if own else ""
+            first = " ".join(told.split("\n\n")[0].split())
+            sentence = re.split(r"(?<=\.)\s", first)[0]
+            parts.append(f"| `{name}` | {sentence.replace('|', chr(92) + '|')} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def with_docstrings(page: str) -> str:
+    """The page of the API with what each docstring says in the place of its tables."""
+
+    def whole(section: re.Match[str]) -> str:
+        module = section[1]
+        blocks = [f"::: {module}.{name}" for name in names_of(module)]
+        return f"## `{module}`\n\n{MODULES[module]}\n\n" + "\n\n".join(blocks) + "\n\n"
+
+    return re.sub(r"^## `([\w.]+)`\n.*?(?=^## |\Z)", whole, page, flags=re.M | re.S)
+
+
+def example_page(path: Path) -> str:
+    """An example: its question, its text, what it prints."""
+    text = path.read_text("utf-8")
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    question, *rest = docstring.split("\n\n")
+    code = text.split('"""\n', 2)[-1].strip()
+    golden = (ROOT / "examples" / "golden" / f"{path.stem}.txt").read_text("utf-8").strip()
+    number = int(path.stem.split("_")[0])
+    return (
+        f"# {number}. {question}\n\n```python title='examples/{path.name}'\n{code}\n```\n\n"
+        f"`make example-{number}` prints\n\n```text\n{golden}\n```\n\n" + "\n\n".join(rest) + "\n"
+    )
+
+
+def examples_index(page: str) -> str:
+    """The README of the examples, and the questions, which a folder shows as files."""
+    lines = []
+    for path in EXAMPLES:
+        question = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").splitlines()[0]
+        lines.append(f"- [{question}]({path.name})")
+    return page.rstrip() + "\n\n" + "\n".join(lines) + "\n"
+
+
+def turned(text: str, source: str) -> str:
+    """The text with links that lead to the site's pages; those to other files become plain text."""
+    here = Path(PAGES[source]).parent
+
+    def turn(link: re.Match[str]) -> str:
+        mark, words, target, heading = link.groups()
+        if "://" in target:
+            return link[0]
+        file = os.path.normpath(Path(source).parent / target) if target else source
+        page = (PAGES | PICTURES).get(file)
+        if page is None:
+            return words
+        return f"{mark}[{words}]({os.path.relpath(page, here)}{heading or ''})"
+
+    return re.sub(r"(!?)\[([^\]]+)\]\(([^)#\s]*)(#[^)\s]+)?\)", turn, text)
+
+
+def main() -> None:
+    """Write the pages."""
+    sys.path.insert(0, str(ROOT / "src"))
+    if sys.argv[1:] == ["--api"]:
+        (ROOT / "docs" / "api.md").write_text(api_page(), "utf-8")
+        return
+    shutil.rmtree(OUT, ignore_errors=True)
+    for source, page in PAGES.items():
+        path = ROOT / source
+        text = example_page(path) if path.suffix == ".py" else path.read_text("utf-8")
+        if source == "docs/api.md":
+            text = with_docstrings(text)
+        elif source == "examples/README.md":
+            text = examples_index(text)
+        (OUT / page).parent.mkdir(parents=True, exist_ok=True)
+        (OUT / page).write_text(turned(text, source), "utf-8")
+    for source, picture in PICTURES.items():
+        shutil.copy(ROOT / source, OUT / picture)
+
+
+if __name__ == "__main__":
+    main()
