@@ -7,7 +7,7 @@ BENCH := .venv-bench/.set-up
 DOCS := .venv-docs/.set-up
 
 .PHONY: help setup serve examples examples-list exercises test test-full lint format docs bench \
-	bench-chats bench-stores soak-streams chaos screenshots lock clean
+	bench-chats bench-stores bench-recordings soak-streams chaos screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ bench: $(BENCH)  ## measure beside the peers, as ratios (ROUNDS=7)
 bench-stores: $(BENCH)  ## what the durable stores cost, beside the usual way (ROUNDS=5)
 	.venv-bench/bin/python benchmarks/stores_sqlite.py --rounds $(or $(ROUNDS),5)
 	$(BIN)/python benchmarks/stores_redis.py --rounds $(or $(ROUNDS),5)
+
+bench-recordings: $(STAMP)  ## what it costs to record, to replay and to share a stream (PART=replays)
+	$(BIN)/python benchmarks/recordings.py $(if $(PART),--only $(PART))
 
 bench-chats: $(STAMP)  ## what a chunk of a chat costs, and how many chats one worker takes
 	$(BIN)/python benchmarks/chats.py --ramp

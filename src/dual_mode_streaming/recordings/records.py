@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.stores.base import Entry, Info, State
@@ -16,8 +16,7 @@ _LETTERS: Final = {kind: letter for letter, kind in _KINDS.items()}
 _CURSOR: Final = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,14})")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record: an item as JSON, an event's data as JSON or text, or the end with its state.
 
     `name` is the event's name (empty: none), or the state of the end.
@@ -31,10 +30,6 @@ class Record:
     def end(cls, state: State, data: Any) -> "Record":
         """The last record of a stream."""
         return cls("end", state, dumps(data))
-
-    def __len__(self) -> int:
-        """The bytes of its text."""
-        return len(self.name) + len(self.data)
 
     @property
     def is_error(self) -> bool:
@@ -55,8 +50,7 @@ class Record:
         return cls(kind, head[1:].decode(), data)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(NamedTuple):
     """The id of a record: `<stream>.<generation>.<sequence>`; sequence 0 is before the first."""
 
     stream: str
@@ -82,12 +76,13 @@ class Cursor:
         return None if found is None else cls(found[1], int(found[2]), int(found[3]))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Recorded:
-    """A record where it stands."""
+    """A record where it stands. `frame` is for who renders it: all readers of a tail share it."""
 
     cursor: Cursor
     record: Record
+    frame: bytes | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, stream: str, entry: Entry) -> "Recorded":

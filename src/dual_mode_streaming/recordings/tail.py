@@ -21,11 +21,17 @@ __all__ = ["Gone", "Tail"]
 logger = logging.getLogger("dual_mode_streaming")
 
 _KEPT_BYTES: Final = 256 * 1024
+"""What a tail remembers, and what one reader that is further back is given at once."""
+
+_OVERHEAD: Final = 500
+"""What a record takes in memory beside its data, about."""
+
 _AT_ONCE: Final = 64
 """So many records a reader is given before it looks again."""
 
-_WATCH: Final = 2.0
-"""So often, in seconds, the state of a silent stream is looked at: a bell may be lost."""
+_WATCH: Final = 5.0
+"""So often, in seconds, the state of a silent stream is looked at, or twice in a lease if that is
+less: a bell may be lost."""
 
 _PATIENCE: Final = 15.0
 """A store that is out of reach for so many seconds is told to the readers, who may come again."""
@@ -92,7 +98,7 @@ class Tail:
                 continue
             records = self._remembered(place)
             if not records:
-                entries = await self._store.read(self.stream, place.sequence)
+                entries = await self._store.read(self.stream, place.sequence, size=_KEPT_BYTES)
                 if not entries or entries[0].sequence != place.sequence + 1:
                     doubts = -1  # it was trimmed meanwhile
                     await asyncio.sleep(0.01)
@@ -164,7 +170,7 @@ class Tail:
             await self._check()
         else:
             try:
-                async with asyncio.timeout(_WATCH):
+                async with asyncio.timeout(min(_WATCH, self._store.limits.lease / 2)):
                     await self._bell.wait()
             except TimeoutError:
                 await self._check()
@@ -197,9 +203,9 @@ class Tail:
             self._size = 0
             self._doubts += 1
         self._kept.extend(new)
-        self._size += sum(len(recorded.record) for recorded in new)
+        self._size += sum(map(_size_of, new))
         while self._size > _KEPT_BYTES and len(self._kept) > 1:
-            self._size -= len(self._kept.popleft().record)
+            self._size -= _size_of(self._kept.popleft())
         self._last = self._kept[-1].cursor
         self._ended = self._kept[-1].record.kind == "end"
         self._tell()
@@ -209,3 +215,7 @@ class Tail:
         if info is None or info.expired:
             raise Gone("the stream was deleted" if info is None else "the stream has expired")
         return info
+
+
+def _size_of(recorded: Recorded) -> int:
+    return len(recorded.record.data) + len(recorded.record.name) + _OVERHEAD

@@ -13,7 +13,7 @@ import enum
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from dual_mode_streaming.errors import ServingError
 
@@ -58,8 +58,7 @@ class Verdict(enum.Enum):
     GAP = "the store has lost entries before the first of these: nothing is kept"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of a stream."""
 
     generation: int

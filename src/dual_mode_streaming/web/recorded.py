@@ -235,19 +235,19 @@ class _RecordFrames:
         """The frame of a record, or of what is lost."""
         if isinstance(item, Lost):
             return ServerSentEvent(event="reset", data=item.as_json()).encode()
-        record = item.record
-        cursor = str(item.cursor)
+        if item.record.kind != "end":
+            self.count += 1
+        if item.frame is None:
+            item.frame = self._rendered(item.record, item.cursor)
+        return item.frame
+
+    def _rendered(self, record: Record, cursor: Cursor) -> bytes:
         if record.kind in ("json", "event"):
-            self.count += 1
             line = b"event: %b\n" % record.name.encode() if record.name else b""
-            return b"%bid: %b\ndata: %b\n\n" % (line, cursor.encode(), record.data)
-        name = record.name
-        if record.kind == "text":
-            self.count += 1
-        elif record.is_error:
-            name = self._error_event
+            return b"%bid: %b\ndata: %b\n\n" % (line, str(cursor).encode(), record.data)
+        name = self._error_event if record.is_error else record.name
         data = record.data.decode()
-        return ServerSentEvent(data=data, event=name or None, id=cursor).encode()
+        return ServerSentEvent(data=data, event=name or None, id=str(cursor)).encode()
 
     def done(self) -> bytes:
         """Nothing more: the end was a record."""

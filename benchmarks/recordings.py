@@ -1,0 +1,203 @@
+"""What recorded streams cost: to replay, to share among readers, to record at all, to keep idle.
+
+    python benchmarks/recordings.py [--records 100000] [--readers 1000] [--streams 5000]
+
+Everything runs in one process, through the responses, without sockets: what is measured is ours.
+Redis is started for it. Trust the ratios, and CPU more than seconds: the cores may be shared.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from stores_redis import cpu_of, redis_server
+
+from dual_mode_streaming import dual_mode, install
+from dual_mode_streaming.stores import Limits, MemoryStore, RedisStore, SQLiteStore, Store
+
+ACCEPT = (b"accept", b"text/event-stream")
+
+
+class Bench:
+    """An app that streams so many small items, recorded and not, and one that waits."""
+
+    def __init__(self, store: Store, records: int) -> None:
+        self.app = FastAPI()
+        self.gate = asyncio.Event()
+        self.pace: tuple[int, float] = (0, 0.0)
+        install(self.app, store=store)
+
+        async def items(upto: int = records) -> AsyncIterator[dict[str, int]]:
+            for n in range(upto):
+                if self.pace[0] and n % self.pace[0] == 0:
+                    await asyncio.sleep(self.pace[1])
+                yield {"n": n}
+
+        async def idle() -> AsyncIterator[int]:
+            yield 0
+            await self.gate.wait()
+
+        self.app.get("/recorded")(dual_mode(record=True, heartbeat=None)(items))
+        self.app.get("/plain")(dual_mode(heartbeat=None)(items))
+        self.app.get("/idle")(dual_mode(record=True)(idle))
+
+    async def get(self, url: str, *more: tuple[bytes, bytes]) -> tuple[int, str]:
+        """Ask, and drop what comes. Out: how many bytes, and the location."""
+        path, _, query = url.partition("?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "scheme": "http",
+            "query_string": query.encode(),
+            "headers": [ACCEPT, *more],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        size, location = 0, ""
+        asked = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal asked
+            if not asked:
+                asked = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: dict[str, Any]) -> None:
+            nonlocal size, location
+            if message["type"] == "http.response.start":
+                location = dict(message["headers"]).get(b"location", b"").decode()
+            size += len(message.get("body", b""))
+
+        await self.app(scope, receive, send)
+        return size, location
+
+
+@contextlib.asynccontextmanager
+async def bench(store: Store, records: int = 0) -> AsyncIterator[Bench]:
+    """The app, alive for as long as this lasts."""
+    made = Bench(store, records)
+    async with made.app.router.lifespan_context(made.app):
+        yield made
+
+
+async def timed(work: Awaitable[Any]) -> tuple[Any, float, float]:
+    """What it gives, its seconds and its seconds of CPU."""
+    began, cpu = time.perf_counter(), time.process_time()
+    result = await work
+    return result, time.perf_counter() - began, time.process_time() - cpu
+
+
+async def best(work: Callable[[], Awaitable[Any]]) -> tuple[Any, float, float]:
+    """The fastest of three."""
+    return min([await timed(work()) for _ in range(3)], key=lambda result: result[1])
+
+
+async def replays(stores: dict[str, Callable[[], Store]], records: int) -> None:
+    print(f"\n{records} small items as SSE          seconds of CPU  events/s")
+
+    def told(name: str, seconds: float, cpu: float) -> None:
+        print(f"  {name:34} {seconds:7.2f} {cpu:7.2f} {records / seconds:9.0f}")
+
+    for name, store in stores.items():
+        async with bench(store(), records) as app:
+            if name == "memory":
+                told("not recorded", *(await best(lambda: app.get("/plain")))[1:])
+            (_, location), *times = await best(lambda: app.get("/recorded"))
+            told(f"live and recorded, {name}", *times)
+            told(f"replayed, {name}", *(await best(functools.partial(app.get, location)))[1:])
+
+
+async def shared(stores: dict[str, Callable[[], Store]], readers: int) -> None:
+    events, pace = 200, (5, 0.05)
+    print(f"\n{readers} readers, {events} events each    µs of CPU per event delivered")
+    total = readers * events
+    for name, store in stores.items():
+        async with bench(store(), events) as app:
+            app.pace = pace
+            if name == "memory":
+                many = asyncio.gather(*(app.get("/plain") for _ in range(readers)))
+                _, _, cpu = await timed(many)
+                print(f"  each its own stream, not recorded    {cpu / total * 1e6:7.2f}")
+            first, location = await _begun(app)
+            results, _, cpu = await timed(
+                asyncio.gather(*(app.get(location) for _ in range(readers)))
+            )
+            await first
+            assert len({result[0] for result in results}) == 1
+            print(f"  one recorded stream, {name:15} {cpu / total * 1e6:7.2f}")
+
+
+async def _begun(app: Bench) -> tuple[asyncio.Task[tuple[int, str]], str]:
+    """A recorded stream that has just begun, and where it is."""
+    hub = app.app.state.dual_mode_recordings.hub()
+    made: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    start = hub.start
+
+    async def noted(*given: Any) -> Any:
+        info = await start(*given)
+        made.set_result(info.new.stream)
+        return info
+
+    hub.start = noted
+    first = asyncio.create_task(app.get("/recorded"))
+    stream = await made
+    hub.start = start
+    return first, f"/streams/{stream}"
+
+
+async def idle(stores: dict[str, Callable[[], Store]], streams: int, seconds: float) -> None:
+    print(f"\n{streams} live idle recorded streams        share of a core")
+    for name, store in stores.items():
+        for read in (False, True):
+            async with bench(store()) as app:
+                headers = () if read else ((b"prefer", b"respond-async"),)
+                open_ = [asyncio.create_task(app.get("/idle", *headers)) for _ in range(streams)]
+                await asyncio.sleep(8)  # until all have begun, and none is in step
+                _, took, cpu = await timed(asyncio.sleep(seconds))
+                print(f"  {name}, {'one reader each' if read else 'unread':22} {cpu / took:7.1%}")
+                app.gate.set()
+                await asyncio.gather(*open_)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--readers", type=int, default=1_000)
+    parser.add_argument("--streams", type=int, default=5_000)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--only", choices=["replays", "shared", "idle"])
+    given = parser.parse_args()
+    with redis_server() as (url, server), tempfile.TemporaryDirectory() as folder:
+        limits = Limits(streams=1_000_000)
+        stores: dict[str, Callable[[], Store]] = {
+            "memory": lambda: MemoryStore(limits),
+            "sqlite": lambda: SQLiteStore(Path(folder) / f"{time.time_ns()}.db", limits),
+            "redis": lambda: RedisStore(url, limits, prefix=f"bench-{time.time_ns()}"),
+        }
+        parts = {
+            "replays": lambda: replays(stores, given.records),
+            "shared": lambda: shared(stores, given.readers),
+            "idle": lambda: idle(stores, given.streams, given.seconds),
+        }
+        for name, part in parts.items():
+            if given.only in (None, name):
+                asyncio.run(part())
+        print(f"\nRedis itself took {cpu_of(server)[0]:.1f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()
