@@ -8,6 +8,7 @@ try:
 except ImportError:
     sys.exit("dual-mode needs the cli extra: pip install 'dual-mode-streaming[cli]'")
 
+from dual_mode_streaming.commands.chat import chat
 from dual_mode_streaming.commands.get import get
 from dual_mode_streaming.commands.serve import serve
 from dual_mode_streaming.commands.stream import stream
@@ -39,7 +40,7 @@ def _root(
     """One async generator, answered as batch JSON or as Server-Sent Events."""
 
 
-for _command in (serve, stream, get):
+for _command in (serve, chat, stream, get):
     app.command()(_command)
 
 

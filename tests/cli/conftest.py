@@ -1,12 +1,16 @@
 """The commands as processes, a quick service, and a server that does as the test has written."""
 
 import contextlib
+import fcntl
 import json
 import os
+import re
+import select
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -79,6 +83,51 @@ def quick() -> Iterator[str]:
         yield running.url
 
 
+class Terminal:
+    """A command at a terminal of its own."""
+
+    def __init__(self, *arguments: str, **variables: str) -> None:
+        self._terminal, theirs = os.openpty()
+        self.process = subprocess.Popen(
+            [DUAL_MODE, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=PLAIN | {"TERM": "xterm", "INPUTRC": os.devnull} | variables,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        self.seen = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def until(self, text: str) -> str:
+        """What is on the screen up to this text, from where the last one ended."""
+        while text not in self.seen:
+            ready, _, _ = select.select([self._terminal], [], [], 20)
+            assert ready, f"{text!r} did not come, but {self.seen!r}"
+            self.seen += os.read(self._terminal, 65536).decode().replace("\r\n", "\n")
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def left(self) -> int:
+        """The exit code, once it has left."""
+        with contextlib.suppress(OSError):  # EIO: nobody writes there any more
+            while more := os.read(self._terminal, 65536):
+                self.seen += more.decode()
+        return self.process.wait(10)
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._terminal)
+
+
 class Connection:
     """One connection to a `Scripted` server, after its request has come."""
 
@@ -122,13 +171,19 @@ class Scripted:
     def _answer(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             request = b""
-            while b"\r\n\r\n" not in request:
+            while not _is_whole(request):
                 if not (more := connection.recv(65536)):
                     return
                 request += more
             self.asked.append(request.decode())
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             answer(Connection(connection, request.decode()))
+
+
+def _is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
 @pytest.fixture
