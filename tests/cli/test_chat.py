@@ -33,14 +33,12 @@ def test_one_question(run, quick, where):
 
 
 def test_what_cannot_be_asked(run, quick):
-    nothing, key, model, way = run.all(
+    nothing, key, way = run.all(
         ["chat", " "],
         ["chat", "-H", "X: 1", "Hello"],
-        ["chat", "--url", quick, "--model", "gpt-none", "Hello"],
         ["chat", "--url", f"{quick}/none", "Hello"],
     )
     assert (nothing.code, key.code, way.code) == (2, 2, 4)
-    assert model.code in (0, 4)
     assert way.stderr.startswith("dual-mode: the server answered 404")
 
 
@@ -108,7 +106,7 @@ def test_a_second_ctrl_c_leaves_at_once(scripted):
         process.send_signal(signal.SIGINT)
         assert process.wait(3) == 130
         recording.cancelled.set()
-        assert "Traceback" not in process.stderr.read()
+        assert process.stderr.read() == ""
 
 
 def test_a_stopped_answer_is_part_of_the_conversation(scripted):

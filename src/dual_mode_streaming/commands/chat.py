@@ -138,9 +138,12 @@ class _Talk:
         messages = [*self._messages, {"role": "user", "content": question}]
         said: list[str] = []
         self.stopped = False
+        answer = self._answer({"messages": messages, **self._options}, said)
         with self._interruptible():
             try:
-                self._runner.run(self._answer({"messages": messages, **self._options}, said))
+                self._runner.run(answer)
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
             finally:
                 text = "".join(said)
                 if text:
@@ -162,18 +165,25 @@ class _Talk:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C stops the answer; another one does what it always does."""
+        """The first Ctrl-C stops the answer, the second the loop's tasks, a third even a write."""
         loop = self._runner.get_loop()
         stopping: set[asyncio.Task[None]] = set()
+        count = 0
 
         def stop() -> None:
             stopping.add(loop.create_task(self._speaker.stop()))
 
+        def leave() -> None:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+
         def interrupted(*_: object) -> None:
-            if self.stopped:
-                raise KeyboardInterrupt
+            nonlocal count
+            count += 1
             self.stopped = True
-            loop.call_soon_threadsafe(stop)
+            if count > 2:
+                raise KeyboardInterrupt
+            loop.call_soon_threadsafe(stop if count == 1 else leave)
 
         before = signal.signal(signal.SIGINT, interrupted)
         try:
