@@ -8,7 +8,9 @@ try:
 except ImportError:
     sys.exit("dual-mode needs the cli extra: pip install 'dual-mode-streaming[cli]'")
 
+from dual_mode_streaming.commands.bench import bench
 from dual_mode_streaming.commands.chat import chat
+from dual_mode_streaming.commands.doctor import doctor
 from dual_mode_streaming.commands.get import get
 from dual_mode_streaming.commands.serve import serve
 from dual_mode_streaming.commands.stream import stream
@@ -40,7 +42,7 @@ def _root(
     """One async generator, answered as batch JSON or as Server-Sent Events."""
 
 
-for _command in (serve, chat, stream, get):
+for _command in (serve, chat, stream, get, bench, doctor):
     app.command()(_command)
 
 

@@ -9,7 +9,10 @@ import os
 import sys
 import tempfile
 
-import dual_mode_streaming.client  # noqa: F401  (it is what takes long to load)
+# These take long to load.
+import dual_mode_streaming.client
+import dual_mode_streaming.llm
+import dual_mode_streaming.server.settings  # noqa: F401
 from dual_mode_streaming.cli import main
 
 

@@ -25,7 +25,7 @@ def test_one_question(run, quick, where):
     place = [] if where == "here" else ["--url", quick]
     asked, piped = (
         run("chat", *place, "--seed", "1", "Hello"),
-        run("chat", *place, "--seed", "1", input="Hello"),
+        run("chat", *place, "--seed", "1", input="Hello\n"),
     )
     assert asked.stdout.startswith("You said: Hello\n")
     assert asked.stdout.endswith(".\n")

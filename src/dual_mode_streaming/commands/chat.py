@@ -45,7 +45,7 @@ def chat(
         if url is None and header:
             fail("-H goes with --url", Code.USAGE)
         if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
-            prompt = sys.stdin.read()
+            prompt = sys.stdin.read().rstrip("\n")
         if prompt is not None and not prompt.strip():
             fail("there is no question", Code.USAGE)
         given = {name: value for name, value in options.items() if value is not None}
