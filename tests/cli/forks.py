@@ -4,16 +4,27 @@ A line on stdin is a batch, `[[arguments, input], …]`; they run at once, and a
 what became of them, `[[exit code, stdout, stderr], …]`.
 """
 
+import gc
+import importlib
 import json
 import os
 import sys
 import tempfile
 
-# These take long to load.
-import dual_mode_streaming.client
-import dual_mode_streaming.llm
-import dual_mode_streaming.server.settings  # noqa: F401
 from dual_mode_streaming.cli import main
+
+for name in (  # they take long to load
+    "dual_mode_streaming.client",
+    "dual_mode_streaming.llm",
+    "dual_mode_streaming.server.settings",
+    "httpcore",
+    "rich.markdown",
+    "rich.table",
+    "typer._adapters",
+    "typer.rich_utils",
+):
+    importlib.import_module(name)
+gc.freeze()
 
 
 def fork(arguments: list[str], text: str | None):
