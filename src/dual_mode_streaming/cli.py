@@ -1,12 +1,19 @@
 """The command line, `dual-mode`. It imports what a command needs when the command runs."""
 
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 try:
     import typer
 except ImportError:
-    sys.exit("dual-mode needs the server extra: pip install 'dual-mode-streaming[server]'")
+    sys.exit("dual-mode needs the cli extra: pip install 'dual-mode-streaming[cli]'")
+
+from dual_mode_streaming.commands.bench import bench
+from dual_mode_streaming.commands.chat import chat
+from dual_mode_streaming.commands.doctor import doctor
+from dual_mode_streaming.commands.get import get
+from dual_mode_streaming.commands.serve import serve
+from dual_mode_streaming.commands.stream import stream
 
 __all__ = ["app", "main"]
 
@@ -35,55 +42,8 @@ def _root(
     """One async generator, answered as batch JSON or as Server-Sent Events."""
 
 
-# Numbers come as text: Settings checks them all, variables and flags alike, with one message.
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
-    port: Annotated[str | None, typer.Option(help="Port; 0 for a free one. [8000]")] = None,
-    workers: Annotated[str | None, typer.Option(help="Worker processes. [1]")] = None,
-    store: Annotated[str | None, typer.Option(help="Where recordings live. [memory]")] = None,
-    log_level: Annotated[
-        str | None, typer.Option(help="critical, error, warning, info or debug. [info]")
-    ] = None,
-    heartbeat: Annotated[
-        str | None, typer.Option(help="Idle seconds before a heartbeat. [15]")
-    ] = None,
-    grace: Annotated[
-        str | None, typer.Option(help="Seconds the headers wait for a first item. [1]")
-    ] = None,
-    send_timeout: Annotated[
-        str | None, typer.Option(help="Seconds a reader may take nothing. [30]")
-    ] = None,
-    stream_limit: Annotated[
-        str | None, typer.Option(help="Seconds a stream may last. [no limit]")
-    ] = None,
-) -> None:
-    """Run the service. Every setting is also a variable, such as DUAL_MODE_PORT."""
-    try:
-        from dual_mode_streaming.server.run import serve as run
-        from dual_mode_streaming.server.settings import SettingsError, load
-    except ImportError as error:
-        _fail(f"{error}; pip install 'dual-mode-streaming[server]'", status=1)
-    try:
-        settings = load(
-            host=host,
-            port=port,
-            workers=workers,
-            store=store,
-            log_level=log_level,
-            heartbeat=heartbeat,
-            grace=grace,
-            send_timeout=send_timeout,
-            stream_limit=stream_limit,
-        )
-    except SettingsError as error:
-        _fail(str(error), status=2)
-    run(settings)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"dual-mode: {message}", err=True)
-    raise typer.Exit(status)
+for _command in (serve, chat, stream, get, bench, doctor):
+    app.command()(_command)
 
 
 def main() -> None:

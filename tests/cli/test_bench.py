@@ -1,0 +1,97 @@
+"""`dual-mode bench`: its figures, its forms, and its exit codes."""
+
+import json
+import random
+import signal
+
+import pytest
+
+from dual_mode_streaming.commands.figures import Figures, Spread
+
+from .conftest import Terminal, started
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_percentile_is_within_one_percent(seed):
+    dice = random.Random(seed)
+    values = sorted(dice.lognormvariate(-3, 2) for _ in range(1 + seed * 1000))
+    spread = Spread()
+    for value in dice.sample(values, len(values)):
+        spread.add(value)
+    for percent in (50, 95, 99):
+        rank = -(-len(values) * percent // 100)
+        assert spread.percentile(percent) == pytest.approx(values[rank - 1], rel=0.01)
+    assert spread.longest == values[-1]
+
+
+def test_of_nothing_there_are_no_figures():
+    told = Figures().as_json()["milliseconds"]["total"]
+    assert told == {"count": 0, "p50": None, "p95": None, "p99": None, "max": None}
+
+
+def test_the_service_is_measured_in_every_mode(run, quick):
+    url = f"{quick}/data?count=5&interval=0.02"
+    command = ["bench", url, "-c", "3", "-n", "6", "-z", "20"]
+    forms = (["--json"], ["--json", "--mode", "lines"], ["--json", "--mode", "batch"], [])
+    answers = run.all(*([*command, *form] for form in forms))
+    assert [(answer.code, answer.stderr) for answer in answers] == [(0, "")] * 4
+    stream, lines, batch = (json.loads(answer.stdout) for answer in answers[:3])
+    for told in (stream, lines):
+        assert (told["answers"], told["events"], told["errors"]) == (6, 30, 0)
+        times = told["milliseconds"]
+        assert [times[name]["count"] for name in times] == [6, 24, 6]
+        assert 10 < times["between_events"]["p50"] < 1000
+        assert 79 < times["total"]["p50"] <= times["total"]["p99"] <= times["total"]["max"]
+        assert times["first_event"]["p50"] < times["total"]["p50"]
+    assert (batch["answers"], batch["events"]) == (6, 0)
+    table = answers[3].stdout
+    assert all(word in table for word in ("first event", "between events", "total", "p50", "p99"))
+    assert "\x1b" not in table
+
+
+def test_errors_are_counted_and_have_their_code(run, quick, scripted):
+    cut = b"data: 1\n\n"
+    scripted.answers = [lambda connection: connection.send(cut)]
+    command = ["bench", "-n", "2", "-c", "1", "--json"]
+    missing, broken, page = run.all(
+        [*command, f"{quick}/none"],
+        [*command, scripted.url],
+        [*command, f"{quick}/docs"],
+    )
+    assert (missing.code, broken.code, page.code) == (4, 6, 1)
+    assert json.loads(missing.stdout)["errors_by_kind"] == {"status 404": 2}
+    assert json.loads(broken.stdout)["errors"] == 2
+    assert json.loads(page.stdout)["errors_by_kind"] == {"the answer is text/html": 2}
+
+
+def test_an_answer_that_outlasts_the_time_is_no_error(run, quick):
+    answer = run("bench", f"{quick}/data?interval=60", "-z", "0.5", "-c", "2", "--json")
+    told = json.loads(answer.stdout)
+    assert (answer.code, told["answers"], told["unfinished"], told["errors"]) == (0, 0, 2, 0)
+    assert told["events"] == 2
+
+
+def test_ctrl_c_shows_what_was_measured(scripted):
+    import threading
+
+    asked = threading.Event()
+
+    def answer(connection):
+        connection.send(b"data: 1\n\n")
+        asked.set()
+        connection.wait_until_gone()
+
+    scripted.answers = [answer]
+    with started("bench", scripted.url, "-c", "1") as process:
+        assert asked.wait(10)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (130, "")
+    assert "1 unfinished" in stdout
+
+
+def test_at_a_terminal_it_shows_how_far_it_is(quick):
+    with Terminal("bench", f"{quick}/data?count=3&interval=0.01", "-z", "0.7") as terminal:
+        terminal.until("events, 0 errors; first event p50")
+        terminal.until("between events")
+        assert terminal.left() == 0
