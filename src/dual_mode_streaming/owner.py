@@ -8,6 +8,7 @@ second time; after as long again, abandon it and say so in the log.
 
 import asyncio
 import enum
+import inspect
 import logging
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
@@ -55,6 +56,7 @@ class Owner:
         "_until_gone",
         "_waiter",
         "_watch",
+        "_work",
         "end",
     )
 
@@ -78,8 +80,11 @@ class Owner:
         """
         # A new task has no part in the anyio scopes around the request: none of them can interrupt
         # the generator's cleanup. Its context is a copy of the request's.
+        self._work = work
         self._task = task = asyncio.create_task(work)
         task.add_done_callback(self._wake)
+        if self.end is not None:
+            self._cancel(task)
         cancelled = False
         try:
             await self._until_ended()
@@ -113,13 +118,21 @@ class Owner:
             self._watch = asyncio.create_task(self._until_disconnect(self._until_gone))
 
     def stop(self, end: End) -> None:
-        """End the work because of `end`; only the first reason counts."""
+        """End the work because of `end`, or as soon as it runs; only the first reason counts."""
         task = self._task
-        if self.end is not None or task is None or task.done():
+        if self.end is not None or (task is not None and task.done()):
             return
         self.end = end
-        self._timer = asyncio.get_running_loop().call_later(self._timeout, self._insist, task)
-        task.cancel()
+        if task is not None:
+            self._cancel(task)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._timeout, self._insist, task)
+        if inspect.getcoroutinestate(self._work) == inspect.CORO_CREATED:
+            loop.call_soon(task.cancel)  # before its first step it would not even tell of the end
+        else:
+            task.cancel()
 
     def _insist(self, task: asyncio.Task[None]) -> None:
         logger.warning(

@@ -1,5 +1,6 @@
 """`dual-mode` itself: quick to start, its completion, and the commands of docs/cli.md."""
 
+import math
 import os
 import re
 import resource
@@ -15,13 +16,13 @@ from .conftest import PLAIN
 
 
 def test_help_is_quick_and_lists_the_commands():
-    took = []
-    for _ in range(3):
+    took = [math.inf]
+    while len(took) < 8 and min(took) >= 0.5:  # of the processor, which others may be busy with
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         told = subprocess.run([DUAL_MODE, "--help"], capture_output=True, text=True).stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(took) < 0.5  # of the processor, which others may be busy with
+    assert min(took) < 0.5
     for command in ("serve", "chat", "stream", "get", "bench", "doctor"):
         assert f" {command} " in told
 

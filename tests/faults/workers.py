@@ -25,18 +25,28 @@ class Worker:
     def __init__(self, store: str, *flags: str) -> None:
         command = [sys.executable, "-m", "tests.faults.app", store, *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self._starting = threading.Lock()
         self._port = 0
-        self.is_up = True
+        self._stands = False
+        self._started = threading.Event()
+        self._starting = threading.Thread(target=self._read_port)
+        self._starting.start()
+
+    def _read_port(self) -> None:
+        assert self._process.stdout is not None
+        self._port = int(self._process.stdout.readline() or 0)  # nothing if it has ended before
+        self._started.set()
 
     @property
     def port(self) -> int:
-        """Where it listens; this waits until it does. ValueError if it has ended before."""
-        with self._starting:
-            if not self._port:
-                assert self._process.stdout is not None
-                self._port = int(self._process.stdout.readline())
-            return self._port
+        """Where it listens; this waits until it does. 0 if it never will."""
+        self._started.wait()
+        return self._port
+
+    @property
+    def is_up(self) -> bool:
+        """It serves, as far as one can tell."""
+        is_started = self._started.is_set() and self._port > 0
+        return is_started and not self._stands and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -48,24 +58,23 @@ class Worker:
 
     def pause(self) -> None:
         """Let it stand still, as a machine does that is overloaded; it knows nothing of it."""
-        self.is_up = False
+        self._stands = True
         self._process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
         self._process.send_signal(signal.SIGCONT)
-        self.is_up = True
+        self._stands = False
 
     def leave(self) -> None:
         """Let it end in order."""
-        self.is_up = False
         self._process.terminate()
         self._process.wait(20)
 
     def kill(self) -> None:
         """End it as a crash would."""
-        self.is_up = False
         self._process.kill()
         self._process.wait(10)
+        self._starting.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -140,13 +149,13 @@ class Line:
         self._open.add(task)
         try:
             up = [worker for worker in self._cluster.workers if worker.is_up]
-            port = await asyncio.to_thread(lambda: self._random.choice(up).port)
+            port = self._random.choice(up).port
             there, back = await asyncio.open_connection("127.0.0.1", port)
             try:
                 await self._carry(reader, writer, there, back)
             finally:
                 back.close()
-        except (OSError, ValueError, IndexError, asyncio.CancelledError):
+        except (OSError, IndexError, asyncio.CancelledError):
             pass  # nobody is there, or no longer: the connection is closed
         finally:
             writer.close()

@@ -10,10 +10,11 @@ from typing import Any
 
 import anyio
 import pytest
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from dual_mode_streaming import BrokenTransfer, DualModeResponse, drain, dual_mode, install
+from dual_mode_streaming.owner import End, Owner
 
 from .asgi import Client, get
 
@@ -632,3 +633,23 @@ async def test_nothing_is_logged_when_a_client_just_leaves(caplog):
             await client.until(b"data: 1\n")
             client.leave()
     assert not [r for r in caplog.records if r.name == "dual_mode_streaming"]
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_an_answer_that_is_stopped_before_its_first_step_still_tells_why(before):
+    owner = Owner(cleanup_timeout=1)
+
+    async def answer() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert owner.end is End.DRAINING
+            raise HTTPException(503) from None
+
+    loop = asyncio.get_running_loop()
+    if before:
+        owner.stop(End.DRAINING)
+    running = asyncio.create_task(owner.run(answer()))
+    loop.call_soon(owner.stop, End.DRAINING)  # the answer's task is made then, and has not run
+    with pytest.raises(HTTPException):
+        await asyncio.wait_for(running, 5)
