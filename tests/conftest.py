@@ -17,6 +17,9 @@ ROOT = Path(__file__).parent.parent
 DUAL_MODE = str(Path(sys.executable).with_name("dual-mode"))
 NOT_THERE = " is not there"
 
+# In the background of a shell SIGINT is ignored, and what is started there inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Service:
     """A running `dual-mode serve`."""
