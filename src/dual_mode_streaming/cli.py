@@ -8,6 +8,8 @@ try:
 except ImportError:
     sys.exit("dual-mode needs the server extra: pip install 'dual-mode-streaming[server]'")
 
+from dual_mode_streaming.ui.command import ui
+
 __all__ = ["app", "main"]
 
 app = typer.Typer(
@@ -79,6 +81,9 @@ def serve(
     except SettingsError as error:
         _fail(str(error), status=2)
     run(settings)
+
+
+app.command()(ui)
 
 
 def _fail(message: str, status: int) -> NoReturn:

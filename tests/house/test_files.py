@@ -73,6 +73,7 @@ def test_no_file_names_a_registry_or_a_place_of_one_machine():
     [
         ("requirements.txt", ["server", "llm", "openai", "redis", "client", "dev"]),
         ("benchmarks/requirements.txt", ["server", "llm", "bench"]),
+        ("requirements-ui.txt", ["server", "llm", "client", "ui"]),
     ],
 )
 def test_every_requirement_is_pinned_and_fits_the_package(file, extras):
@@ -82,7 +83,7 @@ def test_every_requirement_is_pinned_and_fits_the_package(file, extras):
     pinned = dict(line.split(" ")[0].split("==") for line in lines)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     optional = project["optional-dependencies"]
-    assert set(optional) == {"client", "llm", "openai", "server", "redis", "dev", "bench"}
+    assert set(optional) == {"client", "llm", "openai", "server", "redis", "ui", "dev", "bench"}
     groups = [project["dependencies"], *(optional[extra] for extra in extras)]
     for requirement in map(Requirement, itertools.chain(*groups)):
         name = requirement.name.lower().replace("_", "-")

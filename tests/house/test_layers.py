@@ -27,6 +27,7 @@ LAYERS = {
     "client": 4,
     "testing": 4.5,  # may use all but the service
     "server": 5,
+    "ui": 5,
     "cli": 5,
 }
 
