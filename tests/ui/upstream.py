@@ -63,7 +63,7 @@ class Upstream:
 
     async def _answer(self, body, reader, writer):
         content = body["messages"][-1]["content"]
-        question = content if isinstance(content, str) else content[0]["text"]
+        question = content if isinstance(content, str) else content[-1]["text"]
         call = Call(question, body["messages"])
         self.calls.append(call)
         gone = asyncio.ensure_future(reader.read(1))

@@ -5,10 +5,17 @@ import threading
 from importlib import import_module
 from typing import Any
 
+from dual_mode_streaming.bridges.streamlit import LiveText
 from dual_mode_streaming.ui.chats import Chats, Message, Source
 from dual_mode_streaming.ui.sources import from_llm, from_service, llm_client, service_client
 
 __all__ = ["page"]
+
+_STOPPED = ":material/stop_circle: Stopped"
+_STYLE = """<style>
+.st-key-if-stopped { display: none }
+[data-test-script-state="notRunning"] .st-key-if-stopped { display: flex }
+</style>"""
 
 
 def page() -> None:
@@ -64,31 +71,37 @@ def _model(st: Any) -> Source:
 def _draw(st: Any, message: Message, *, joins: bool) -> None:
     """One message, in the same elements whether its text is still coming or was there before."""
     with st.chat_message(message.role):
-        live = message.live if message.live is not None and message.live.is_live else None
-        if live is None:
-            st.markdown(message.text)
+        text, below, stop = st.container(), st.empty(), st.empty()
+        if message.live is not None and message.live.is_live:
+            _stream(st, message, message.live, text, below, stop if joins else None)
         else:
-            watch = st.empty()
-            with watch.container():
-                if joins:  # the input has its stop button only after a question
-                    st.button("Stop", key="stop", on_click=live.stop)
-                st.fragment(run_every=0.25)(_watch)(st, message)
-            try:
-                st.write_stream(live)
-            except Exception:
-                if message.error is None:  # else it is shown below
-                    raise
-            watch.empty()
+            text.markdown(message.text)
         if message.error:
-            st.error(message.error, icon=":material/error:")
+            below.error(message.error, icon=":material/error:")
         elif message.status == "stopped":
-            st.caption(":material/stop_circle: Stopped")
+            below.caption(_STOPPED)
 
 
-def _watch(st: Any, message: Message) -> None:
-    """A script that was stopped draws no more; this one still runs, and has all drawn again."""
-    if message.status == "stopped":
-        st.rerun()
+def _stream(st: Any, message: Message, live: LiveText, text: Any, below: Any, stop: Any) -> None:
+    """A message whose text is still coming.
+
+    A script that is stopped draws no more, so its mark is drawn before, and the style shows it when
+    no script runs.
+    """
+    with below.container(key="if-stopped"):
+        st.html(_STYLE)
+        st.caption(_STOPPED)
+    if stop is not None:  # the input has a stop button, but only after a question
+        stop.button("Stop", key="stop", icon=":material/stop_circle:", on_click=live.stop)
+    try:
+        with text:
+            st.write_stream(live)
+    except Exception:
+        if message.error is None:  # else it is shown, in words
+            raise
+    below.empty()
+    if stop is not None:
+        stop.empty()
 
 
 if __name__ == "__main__":
