@@ -55,7 +55,7 @@ def run_chat(*command, fails=False, **variables):
         yield url
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(15)
         reading.join()
         process.stdout.close()
