@@ -14,7 +14,6 @@ from dual_mode_streaming.commands.doctor import doctor
 from dual_mode_streaming.commands.get import get
 from dual_mode_streaming.commands.serve import serve
 from dual_mode_streaming.commands.stream import stream
-
 from dual_mode_streaming.ui.command import ui
 
 __all__ = ["app", "main"]
