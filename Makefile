@@ -5,8 +5,9 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 BENCH := .venv-bench/.set-up
 DOCS := .venv-docs/.set-up
+UI := .venv-ui/.set-up
 
-.PHONY: help setup serve examples examples-list exercises test test-full lint format docs bench \
+.PHONY: help setup serve chat examples examples-list exercises test test-full lint format docs bench \
 	bench-chats bench-stores bench-recordings soak-streams chaos screenshots lock clean
 
 help:  ## this list
@@ -20,6 +21,16 @@ $(STAMP): pyproject.toml requirements.txt scripts/setup
 
 serve: $(STAMP)  ## run the service (PORT=8000)
 	@exec $(BIN)/dual-mode serve $(if $(PORT),--port $(PORT))
+
+chat: $(UI)  ## chat in the browser (PORT=8501; URL=http://127.0.0.1:8000 asks that service)
+	@exec .venv-ui/bin/dual-mode ui $(if $(PORT),--port $(PORT)) $(if $(URL),--url $(URL))
+
+$(UI): requirements-ui.txt $(STAMP)
+	@echo 'chat: installing Streamlit into .venv-ui' >&2
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-ui
+	@$(BIN)/uv pip install --quiet --python .venv-ui/bin/python -r requirements-ui.txt
+	@$(BIN)/uv pip install --quiet --python .venv-ui/bin/python --no-deps --editable .
+	@touch $@
 
 examples: $(STAMP)  ## run all examples, with what they show and what to try next
 	@$(BIN)/python examples/run.py
@@ -45,11 +56,11 @@ solution-%: $(STAMP)  ## what is different between yours and the solution
 reset-%: $(STAMP)  ## begin it anew; what you had is kept beside it
 	@$(BIN)/python -m exercises.checks reset $*
 
-test: $(STAMP)  ## all tests but the long ones, under five minutes
+test: $(STAMP) $(UI)  ## all tests but the long ones, under five minutes
 	@scripts/system-packages
 	$(BIN)/pytest
 
-test-full: $(STAMP)  ## all tests, the long ones too, under thirty minutes
+test-full: $(STAMP) $(UI)  ## all tests, the long ones too, under thirty minutes
 	@scripts/system-packages
 	$(BIN)/pytest -m "full or not full"
 
@@ -100,7 +111,7 @@ chaos: $(STAMP)  ## recorded streams under random kills (SECONDS=300 STREAMS=100
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),300) \
 		--streams $(or $(STREAMS),100) $(if $(SEED),--seed $(SEED))
 
-screenshots: $(STAMP)  ## draw docs/playground.png from the running service
+screenshots: $(STAMP) $(UI)  ## draw docs/playground.png and docs/chat.png from what runs
 	@scripts/system-packages
 	$(BIN)/python scripts/screenshots.py
 
@@ -114,6 +125,7 @@ lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --extra server --extra dev -o requirements.txt
 	$(COMPILE) --extra bench -c requirements.txt -o benchmarks/requirements.txt
 	$(COMPILE) --extra docs -c requirements.txt -o docs/requirements.txt
+	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt
 	for pins in $(FOREIGN)/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
 	cd $(FOREIGN) && $(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)
 

@@ -1,14 +1,18 @@
-"""Draw docs/playground.png: the page of the running service, as Chromium shows it after a run."""
+"""Draw docs/playground.png and docs/chat.png: what runs, as Chromium shows it after some use."""
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
 
-TARGET = Path(__file__).parent.parent / "docs" / "playground.png"
+ROOT = Path(__file__).parent.parent
+TARGET, CHAT = ROOT / "docs" / "playground.png", ROOT / "docs" / "chat.png"
 COMMAND = [str(Path(sys.executable).with_name("dual-mode")), "serve", "--port", "0"]
 
 
@@ -22,7 +26,9 @@ def main() -> None:
             draw(chromium, url)
         finally:
             service.terminate()
-    print(f"{TARGET.name}: {TARGET.stat().st_size / 1000:.0f} kB")
+    chat(chromium)
+    for target in (TARGET, CHAT):
+        print(f"{target.name}: {target.stat().st_size / 1000:.0f} kB")
 
 
 def draw(chromium: str, url: str) -> None:
@@ -35,6 +41,47 @@ def draw(chromium: str, url: str) -> None:
         page.wait_for_function("+document.getElementById('feed-events').textContent >= 20")
         TARGET.parent.mkdir(exist_ok=True)
         page.screenshot(path=TARGET, full_page=True)
+        browser.close()
+
+
+def chat(chromium: str) -> None:
+    """Start a chat, ask it twice, and stop the second answer."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [str(ROOT / ".venv-ui" / "bin" / "dual-mode"), "ui", "--port", port]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            while True:
+                try:
+                    urllib.request.urlopen(f"{url}/_stcore/health").close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            draw_chat(chromium, url)
+        finally:
+            server.terminate()
+
+
+def draw_chat(chromium: str, url: str) -> None:
+    """Open the chat, wait for an answer, and stop another one."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 900, "height": 640}, color_scheme="light")
+        page.set_default_timeout(60_000)
+        page.goto(url)
+        field = page.get_by_test_id("stChatInputTextArea")
+        stop = page.get_by_test_id("stChatInputStopButton")
+        for question in ("Why do streams leak?", "And who closes them?"):
+            expect(field).to_be_enabled(timeout=60_000)
+            field.fill(question)
+            field.press("Enter")
+            expect(page.get_by_text(f"You said: {question}")).to_be_visible(timeout=60_000)
+        page.wait_for_timeout(700)
+        stop.click()
+        expect(page.get_by_text("Stopped")).to_be_visible(timeout=20_000)
+        expect(field).to_be_enabled(timeout=20_000)
+        page.screenshot(path=CHAT)
         browser.close()
 
 

@@ -14,6 +14,7 @@ from dual_mode_streaming.commands.doctor import doctor
 from dual_mode_streaming.commands.get import get
 from dual_mode_streaming.commands.serve import serve
 from dual_mode_streaming.commands.stream import stream
+from dual_mode_streaming.ui.command import ui
 
 __all__ = ["app", "main"]
 
@@ -42,7 +43,7 @@ def _root(
     """One async generator, answered as batch JSON or as Server-Sent Events."""
 
 
-for _command in (serve, chat, stream, get, bench, doctor):
+for _command in (serve, chat, stream, get, bench, doctor, ui):
     app.command()(_command)
 
 

@@ -37,7 +37,7 @@ def test_nothing_heavy_is_loaded_before_a_command_runs():
 @pytest.mark.parametrize(
     ("words", "count", "offered"),
     [
-        ("dual-mode ", 1, {"serve", "chat", "stream", "get", "bench", "doctor"}),
+        ("dual-mode ", 1, {"serve", "chat", "stream", "get", "bench", "doctor", "ui"}),
         ("dual-mode bench --mode ", 3, {"stream", "lines", "batch"}),
     ],
 )

@@ -29,6 +29,7 @@ LAYERS = {
     "testing": 4.5,  # may use all but the service
     "server": 5,
     "commands": 5,
+    "ui": 5,
     "cli": 5,
 }
 
