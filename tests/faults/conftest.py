@@ -34,7 +34,8 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield stage
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+# Each fault once, on the store that more of the world can befall; in make test-full on both.
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.full), "redis"])
 def stage(request: pytest.FixtureRequest) -> Stage:
     """Two workers, on either store."""
     found: Stage = request.getfixturevalue(f"on_{request.param}")

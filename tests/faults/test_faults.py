@@ -78,6 +78,7 @@ async def test_a_client_that_is_cut_at_any_byte_has_what_an_uncut_one_has(stage,
     assert line.cuts >= 5 * rounds
 
 
+@pytest.mark.parametrize("stage", ["sqlite", "redis"], indirect=True)
 @pytest.mark.parametrize("again", [0, *(pytest.param(n, marks=pytest.mark.full) for n in range(5))])
 async def test_a_killed_worker_is_followed_by_another(stage, reading, again):
     there, other = stage.all_up()
