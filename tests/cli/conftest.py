@@ -83,6 +83,12 @@ def quick() -> Iterator[str]:
         yield running.url
 
 
+def _at_its_terminal() -> None:
+    """The terminal is the session's, and its end is heard: nohup, perhaps, has it ignored."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Terminal:
     """A command at a terminal of its own."""
 
@@ -95,7 +101,7 @@ class Terminal:
             stderr=theirs,
             env=PLAIN | {"TERM": "xterm", "INPUTRC": os.devnull} | variables,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_at_its_terminal,
         )
         os.close(theirs)
         self.seen = ""
