@@ -20,13 +20,15 @@ if TYPE_CHECKING:
         BrokenTransfer,
         DualModeError,
         EventTooLarge,
+        ItemTooLarge,
         NotAcceptable,
     )
     from dual_mode_streaming.modes import ResponseMode, detect_mode
     from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
     from dual_mode_streaming.web.batch import first
     from dual_mode_streaming.web.endpoint import dual_mode
-    from dual_mode_streaming.web.lifecycle import drain
+    from dual_mode_streaming.web.lifecycle import drain, end_at
+    from dual_mode_streaming.web.observing import Observer
     from dual_mode_streaming.web.openapi import install
     from dual_mode_streaming.web.response import DualModeResponse
 
@@ -37,12 +39,15 @@ __all__ = [
     "DualModeResponse",
     "EventDecoder",
     "EventTooLarge",
+    "ItemTooLarge",
     "NotAcceptable",
+    "Observer",
     "ResponseMode",
     "ServerSentEvent",
     "detect_mode",
     "drain",
     "dual_mode",
+    "end_at",
     "first",
     "install",
 ]
@@ -54,12 +59,15 @@ _MODULES = {
     "DualModeResponse": "web.response",
     "EventDecoder": "sse",
     "EventTooLarge": "errors",
+    "ItemTooLarge": "errors",
     "NotAcceptable": "errors",
+    "Observer": "web.observing",
     "ResponseMode": "modes",
     "ServerSentEvent": "sse",
     "detect_mode": "modes",
     "drain": "web.lifecycle",
     "dual_mode": "web.endpoint",
+    "end_at": "web.lifecycle",
     "first": "web.batch",
     "install": "web.openapi",
 }

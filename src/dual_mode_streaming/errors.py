@@ -6,6 +6,7 @@ The first question about an error is whose it is:
     ├── PeerError            the other side sent something we cannot serve or read
     │   ├── NotAcceptable        an Accept header that names nothing we have (406)
     │   ├── EventTooLarge        an event above the decoder's cap
+    │   ├── TooMany              more answers than may be open at a time (503, 429)
     │   └── AnswerError          what a client of ours could not have, or not whole
     │       ├── RequestRefused       a status that is no answer, with its problem
     │       ├── UnexpectedContent    an answer of another media type
@@ -16,6 +17,7 @@ The first question about an error is whose it is:
     │           └── StreamReset      the server has no more of what follows our cursor
     ├── ServingError         our side could not give a whole answer
     │   ├── BatchLimitExceeded   the batch answer would be too large or too slow
+    │   ├── ItemTooLarge         one item of a stream is larger than it may be
     │   ├── StoreError           a store could not keep or give entries (StoreFull: no room)
     │   └── BrokenTransfer       a response was cut on purpose, so that nobody takes it for whole
     └── StreamError          a stage of a pipeline could not go on
@@ -35,6 +37,7 @@ __all__ = [
     "ConnectionFailed",
     "DualModeError",
     "EventTooLarge",
+    "ItemTooLarge",
     "NotAcceptable",
     "PeerError",
     "RequestRefused",
@@ -198,6 +201,14 @@ class BatchLimitExceeded(ServingError):
             f"the batch answer exceeds {limit:g} {bound}; ask for it as a stream "
             "(Accept: text/event-stream or application/jsonl)"
         )
+
+
+class ItemTooLarge(ServingError):
+    """One item of an answer is larger than its endpoint may send; `limit` are bytes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"an item of {size} bytes exceeds the {limit} that one may have")
 
 
 class BrokenTransfer(ServingError):

@@ -30,6 +30,8 @@ class End(enum.Enum):
     STALLED = "the client took nothing for the send timeout"
     CANCELLED = "the request was cancelled"
     TOO_LONG = "the answer lasted too long"
+    IDLE = "nothing came for the idle timeout"
+    EXPIRED = "the credentials have expired"
     DRAINING = "the server is shutting down"
     STOPPED = "somebody asked for its end"
     SUPERSEDED = "another writer has taken it over"
@@ -37,7 +39,10 @@ class End(enum.Enum):
     @property
     def reader_is_there(self) -> bool:
         """The connection still works, so the answer can say how it ended."""
-        return self in (End.TOO_LONG, End.DRAINING)
+        return self in _TOLD
+
+
+_TOLD = frozenset({End.TOO_LONG, End.IDLE, End.EXPIRED, End.DRAINING})
 
 
 class Owner:

@@ -71,10 +71,13 @@ def test_no_file_names_a_registry_or_a_place_of_one_machine():
 @pytest.mark.parametrize(
     ("file", "extras"),
     [
-        ("requirements.txt", ["server", "llm", "openai", "redis", "client", "cli", "dev"]),
-        ("benchmarks/requirements.txt", ["server", "llm", "client", "cli", "bench"]),
+        (
+            "requirements.txt",
+            ["server", "llm", "openai", "redis", "client", "cli", "metrics", "otel", "dev"],
+        ),
+        ("benchmarks/requirements.txt", ["server", "llm", "client", "cli", "metrics", "bench"]),
         ("docs/requirements.txt", ["docs"]),
-        ("requirements-ui.txt", ["server", "llm", "client", "cli", "ui"]),
+        ("requirements-ui.txt", ["server", "llm", "client", "cli", "metrics", "ui"]),
     ],
 )
 def test_every_requirement_is_pinned_and_fits_the_package(file, extras):
@@ -84,7 +87,8 @@ def test_every_requirement_is_pinned_and_fits_the_package(file, extras):
     pinned = dict(line.split(" ")[0].split("==") for line in lines)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     optional = project["optional-dependencies"]
-    known = {"client", "cli", "llm", "openai", "server", "redis", "dev", "bench", "docs", "ui"}
+    known = {"client", "cli", "llm", "openai", "metrics", "otel", "server", "redis"}
+    known |= {"dev", "bench", "docs", "ui"}
     assert set(optional) == known
     groups = [project["dependencies"], *(optional[extra] for extra in extras)]
     for requirement in map(Requirement, itertools.chain(*groups)):

@@ -27,6 +27,7 @@ LAYERS = {
     "llm": 4,
     "client": 4,
     "testing": 4.5,  # may use all but the service
+    "observability": 4,
     "server": 5,
     "commands": 5,
     "ui": 5,

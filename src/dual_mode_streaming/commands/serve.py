@@ -18,6 +18,7 @@ def serve(
     log_level: Annotated[
         str | None, typer.Option(help="critical, error, warning, info or debug. [info]")
     ] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json. [text]")] = None,
     heartbeat: Annotated[
         str | None, typer.Option(help="Idle seconds before a heartbeat. [15]")
     ] = None,
@@ -42,6 +43,7 @@ def serve(
             workers=workers,
             store=store,
             log_level=log_level,
+            log_format=log_format,
             heartbeat=heartbeat,
             grace=grace,
             send_timeout=send_timeout,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from importlib import resources
 from typing import Annotated
 
+from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI, Query, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
@@ -14,8 +15,10 @@ from pydantic import BaseModel
 from dual_mode_streaming import dual_mode, first, install
 from dual_mode_streaming.llm import LLMClient, provider_by_settings
 from dual_mode_streaming.llm.faces.routes import llm_routes
+from dual_mode_streaming.server.bodies import limit_bodies
 from dual_mode_streaming.server.chat import chat_routes
 from dual_mode_streaming.server.feed import Sample, host_feed
+from dual_mode_streaming.server.logs import REQUEST_ID
 from dual_mode_streaming.server.metrics import Metrics
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web.lifecycle import lifecycle_of
@@ -59,7 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         _collect_seldom()
-        yield
+        async with metrics.refreshing():
+            yield
         await client.aclose()
 
     app = FastAPI(
@@ -68,8 +72,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     guard = settings.guard()
-    install(app, store=settings.store, owner=guard.owner, **settings.response_options())
+    limit_bodies(app, settings.body_limit)
+    app.add_middleware(
+        CorrelationIdMiddleware,
+        validator=lambda name: REQUEST_ID.fullmatch(name) is not None,
+    )
+    install(
+        app,
+        store=settings.store,
+        limits=settings.store_limits(),
+        owner=guard.owner,
+        observers=[metrics.answers],
+        admission=settings.admission(),
+        drain_delay=settings.drain_delay,
+        **settings.response_options(),
+    )
     feed = host_feed()
+    metrics.answers.watch_queue("events", lambda: feed.depth, lambda: feed.dropped)
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
 
     @app.get("/data", summary="Count, item by item")

@@ -5,8 +5,10 @@ import os
 import signal
 import socket
 import struct
+import tempfile
 import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -15,6 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.logs import configured
+from dual_mode_streaming.server.metrics import SHARED
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.web.lifecycle import exchange_of
 
@@ -59,10 +63,17 @@ class StreamingProtocol(_protocol):  # type: ignore[misc]
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that SIGTERM and SIGINT end with exit code 0.
+    """A uvicorn server that SIGTERM and SIGINT end with exit code 0, and a second one at once.
 
-    uvicorn's own raises the signal once more when it has shut down.
+    uvicorn's own raises the signal once more when it has shut down, and waits on at a second one.
     """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What `install` did with the signal came before."""
+        if self.should_exit:
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -92,7 +103,7 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         workers=settings.workers,
         http=StreamingProtocol,
-        log_level=settings.log_level,
+        log_config=configured(settings.log_level, settings.log_format),
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
     )
     listener = config.bind_socket()
@@ -101,6 +112,8 @@ def serve(settings: Settings) -> None:
     print(f"Serving on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     if several:
         os.environ.update(settings.as_environment())
-        Multiprocess(config, sockets=[listener]).run()
+        with tempfile.TemporaryDirectory(prefix="dual-mode-metrics-") as folder:
+            os.environ.setdefault(SHARED, folder)
+            Multiprocess(config, sockets=[listener]).run()
     else:
         Server(config).run(sockets=[listener])

@@ -9,7 +9,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.llm.faces.guard import Guard
+from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.stores.choice import check_address
+from dual_mode_streaming.stores.places import Places
+from dual_mode_streaming.web.admission import Admission
 from dual_mode_streaming.web.options import OptionOverrides
 
 __all__ = ["Settings", "SettingsError", "load"]
@@ -34,6 +37,7 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=256)
     store: Annotated[str, AfterValidator(check_address)] = "memory"
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
+    log_format: Literal["text", "json"] = "text"
     heartbeat: Positive = 15.0
     grace: float = Field(1.0, ge=0, allow_inf_nan=False)
     send_timeout: Positive = 30.0
@@ -41,7 +45,16 @@ class Settings(BaseSettings):
     batch_items: int = Field(100_000, ge=1)
     batch_bytes: int = Field(64 * 1024 * 1024, ge=1)
     batch_seconds: Positive = 300.0
+    drain_delay: float = Field(0.2, ge=0, allow_inf_nan=False)
     drain_timeout: Positive = 4.0
+    streams: int = Field(10_000, ge=1)
+    client_streams: int = Field(1_000, ge=1)
+    idle_timeout: Positive | None = None
+    event_bytes: int = Field(16 * 1024 * 1024, ge=1)
+    recordings: int = Field(100_000, ge=1)
+    recording_bytes: int = Field(64 * 1024 * 1024, ge=1)
+    recordings_bytes: int = Field(1024 * 1024 * 1024, ge=1)
+    retention: Positive = 3600.0
     api_keys: SecretStr | None = None
     key_streams: int | None = Field(None, ge=1)
     key_requests_a_minute: int | None = Field(None, ge=1)
@@ -67,10 +80,30 @@ class Settings(BaseSettings):
             "grace": self.grace,
             "send_timeout": self.send_timeout,
             "max_duration": self.stream_limit,
+            "idle_timeout": self.idle_timeout,
+            "event_bytes": self.event_bytes,
             "batch_items": self.batch_items,
             "batch_bytes": self.batch_bytes,
             "batch_seconds": self.batch_seconds,
         }
+
+    def store_limits(self) -> Limits:
+        """The bounds of the store of recordings."""
+        return Limits(
+            retention=self.retention,
+            stream_bytes=self.recording_bytes,
+            streams=self.recordings,
+            total_bytes=self.recordings_bytes,
+        )
+
+    def admission(self) -> Admission:
+        """How many answers may be open: in each process, or in all if the store is a Redis."""
+        places: Places | None = None
+        if self.store.startswith(("redis:", "rediss:")):
+            from dual_mode_streaming.stores.redis_places import RedisPlaces
+
+            places = RedisPlaces(self.store)
+        return Admission(streams=self.streams, client_streams=self.client_streams, places=places)
 
     def guard(self) -> Guard:
         """Who may use the models: any holder of one of the comma-separated `api_keys`."""

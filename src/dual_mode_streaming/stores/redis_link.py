@@ -14,7 +14,7 @@ from dual_mode_streaming.stores import redis_scripts as scripts
 from dual_mode_streaming.stores.base import StoreError, check_stream
 from dual_mode_streaming.stores.redis_together import Together
 
-__all__ = ["Link"]
+__all__ = ["Link", "pool_of"]
 
 _CONNECTIONS: Final = 16
 
@@ -26,7 +26,7 @@ class Link:
     """
 
     def __init__(self, url: str, prefix: str, timeout: float) -> None:
-        self.pool = _pool(url, timeout)
+        self.pool = pool_of(url, timeout)
         self._prefix = prefix
         self._timeout = timeout
         options = self.pool.connection_kwargs
@@ -97,7 +97,7 @@ class Link:
         return [f"{tag}:meta", f"{tag}:data"]
 
 
-def _pool(url: str, timeout: float) -> BlockingConnectionPool:
+def pool_of(url: str, timeout: float) -> BlockingConnectionPool:
     """The connections of a store, none of them made yet. ValueError without the URL's secrets."""
     try:
         pool = BlockingConnectionPool.from_url(

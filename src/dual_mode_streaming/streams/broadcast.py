@@ -45,6 +45,7 @@ class Broadcast(Generic[T]):
         self._history = history
         self._stop_after_last = stop_after_last
         self._closed = False
+        self._dropped = 0  # by the fanouts before this one
         self._context = contextvars.copy_context()  # not that of the reader who happens to be first
         self._fanout = self._new_fanout()
 
@@ -52,6 +53,17 @@ class Broadcast(Generic[T]):
     def subscribers(self) -> int:
         """How many there are now."""
         return len(self._fanout.places)
+
+    @property
+    def depth(self) -> int:
+        """How many items the slowest subscriber has yet to read."""
+        fanout = self._fanout
+        return max((fanout.head - place.next for place in fanout.places), default=0)
+
+    @property
+    def dropped(self) -> int:
+        """How many items subscribers have missed for being slow, in all."""
+        return self._dropped + self._fanout.dropped
 
     def subscribe(
         self,
@@ -69,6 +81,7 @@ class Broadcast(Generic[T]):
         """
         gone = self._fanout.abandoned and not self._closed
         if gone and not isinstance(self._source, AsyncIterable):
+            self._dropped += self._fanout.dropped
             self._fanout = self._new_fanout()
         return self._fanout.subscribe(
             self._maxsize if maxsize is None else maxsize,

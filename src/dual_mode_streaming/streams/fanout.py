@@ -41,6 +41,7 @@ class Fanout(Sink, Generic[T]):
         self.append = self.items.append
         self.base = 0  # the number of the first item of the list
         self.places: set[_Place] = set()
+        self.dropped = 0  # for readers that were too slow, in all
         self.done = False
         self.abandoned = False  # the last reader has left, and the source with it
         self._source = source
@@ -226,7 +227,8 @@ async def _newest(
     on_drop: Callable[[int], T] | None,
 ) -> AsyncGenerator[T, None]:
     """What there is, until there is more; a reader that is too far behind jumps, or is cut off."""
-    items, position, maxsize = fanout.items, reader.place.next, reader.place.maxsize
+    place = reader.place
+    items, position, maxsize = fanout.items, place.next, place.maxsize
     async with reader:
         fanout.start()
         while True:
@@ -236,7 +238,8 @@ async def _newest(
                 if cut_off:
                     raise StreamOverflow("the reader was too slow, and is cut off")
                 losses.add(behind - maxsize)
-                position = head - maxsize
+                fanout.dropped += behind - maxsize
+                position = place.next = head - maxsize
                 if on_drop is not None:
                     yield on_drop(losses.tell())
             elif behind:
@@ -246,7 +249,7 @@ async def _newest(
                     yield item
                     if fanout.base + len(items) != head:
                         break
-                position = head - length_hint(piece)
+                position = place.next = head - length_hint(piece)
             elif fanout.done:
                 break
             else:

@@ -6,7 +6,6 @@ from time import perf_counter
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from starlette.exceptions import HTTPException
 
 from dual_mode_streaming.errors import BatchLimitExceeded, SourceCancelled
 from dual_mode_streaming.owner import End, Owner, close_source, drive
@@ -14,6 +13,7 @@ from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.sse import dumps, escape_line_separators
 from dual_mode_streaming.turns import Turns
 from dual_mode_streaming.web.options import Options
+from dual_mode_streaming.web.problems import refusal_of
 
 __all__ = ["Batch", "Fold", "first"]
 
@@ -70,7 +70,7 @@ class Batch:
     @property
     def _seconds(self) -> float:
         options = self._options
-        return min(options.batch_seconds, options.max_duration or options.batch_seconds)
+        return min(options.batch_seconds, options.duration() or options.batch_seconds)
 
     async def run(self) -> None:
         """Make `body`; to be run in the owner's task. The source is closed when it returns.
@@ -94,8 +94,8 @@ class Batch:
         end = self._owner.end
         if end is End.TOO_LONG:
             raise BatchLimitExceeded("seconds", self._seconds) from None
-        if end is End.DRAINING:
-            raise HTTPException(503, end.value, headers={"Retry-After": "1"}) from None
+        if end in (End.DRAINING, End.EXPIRED):
+            raise refusal_of(end) from None
 
     async def _make(self) -> None:
         try:

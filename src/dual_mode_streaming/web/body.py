@@ -9,9 +9,10 @@ import asyncio
 from collections import deque
 from typing import Final
 
+from starlette.requests import Request
 from starlette.types import Message, Receive
 
-__all__ = ["SharedReceive", "until_disconnect"]
+__all__ = ["SharedReceive", "share", "until_disconnect"]
 
 _HELD_BYTES: Final = 256 * 1024
 
@@ -65,6 +66,13 @@ class SharedReceive:
                 self._held_bytes += len(message.get("body", b""))
                 if self._held_bytes > _HELD_BYTES:
                     self._room.clear()
+
+
+def share(request: Request, receive: Receive) -> Receive:
+    """Let the request's body and the watch for its disconnect share one `receive`."""
+    if not isinstance(request._receive, SharedReceive):
+        request._receive = SharedReceive(receive)  # Starlette has no public way to set it
+    return request._receive
 
 
 async def until_disconnect(receive: Receive) -> None:

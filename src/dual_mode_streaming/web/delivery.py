@@ -5,6 +5,7 @@ large sends; no queue, no producer task, and a reader that stalls pauses the gen
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any, Final, Protocol
@@ -12,11 +13,13 @@ from typing import Any, Final, Protocol
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Send
 
-from dual_mode_streaming.errors import BrokenTransfer, SourceCancelled
+from dual_mode_streaming.errors import BrokenTransfer, ItemTooLarge, SourceCancelled
 from dual_mode_streaming.owner import End, Owner, close_source, drive, logger, throw_into
 from dual_mode_streaming.turns import Turns
+from dual_mode_streaming.web.deadlines import Deadlines
+from dual_mode_streaming.web.observing import Answer
 from dual_mode_streaming.web.options import Options
-from dual_mode_streaming.web.problems import problem, problem_of
+from dual_mode_streaming.web.problems import problem_of, refusal_of
 
 __all__ = ["Delivery", "Frames"]
 
@@ -43,23 +46,26 @@ class Delivery:
 
     `start` gives the `http.response.start` message at the moment of the commit, when status and
     headers become final; `reset` is what a reader is told who came with a cursor that is not ours
-    to serve. `failure` holds the error that ended the stream after the commit, once it has ended.
+    to serve; `observed` is told of each send. `failure` holds the error that ended the stream after
+    the commit, once it has ended.
     """
 
     __slots__ = (
         "_beat",
         "_buffer",
         "_committed",
+        "_deadlines",
         "_frames",
         "_head",
+        "_items_sent",
         "_last_sent",
+        "_observed",
         "_options",
         "_owner",
         "_reset",
         "_send",
         "_sending",
         "_source",
-        "_stall_timer",
         "_start",
         "_timer",
         "_turns",
@@ -77,6 +83,7 @@ class Delivery:
         start: Callable[[], Message],
         options: Options,
         reset: Any = None,
+        observed: Answer | None = None,
     ) -> None:
         self.failure: BaseException | None = None
         self._source = source
@@ -86,15 +93,17 @@ class Delivery:
         self._start = start
         self._options = options
         self._reset = reset
+        self._observed = observed
         self._buffer = bytearray()
         self._head: Message | None = None  # final from the first item on
         self._committed = False
         self._waited = False
         self._sending = False
         self._last_sent = 0.0
+        self._items_sent = 0
         self._turns = Turns()
+        self._deadlines = Deadlines(options, owner)
         self._timer: asyncio.TimerHandle | None = None  # grace first, then heartbeats
-        self._stall_timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -104,15 +113,13 @@ class Delivery:
         the stream and kept in `failure`; a format that cannot tell it raises BrokenTransfer, and
         so does a source that wants the transfer broken.
         """
-        loop = asyncio.get_running_loop()
-        limit = self._options.max_duration
-        cut = loop.call_later(limit, self._owner.stop, End.TOO_LONG) if limit else None
+        self._deadlines.start()
         try:
             await drive(self._deliver(), self._on_wait)
         finally:
-            for timer in (cut, self._timer, self._stall_timer):
-                if timer is not None:
-                    timer.cancel()
+            self._deadlines.stop()
+            if self._timer is not None:
+                self._timer.cancel()
             if self._beat is not None:
                 self._beat.cancel()
                 await asyncio.wait({self._beat})
@@ -149,15 +156,19 @@ class Delivery:
     async def _pump(self) -> None:
         """Pull items at the speed of `async for`, and make way when a bound is reached."""
         source, buffer, frame = self._source, self._buffer, self._frames.item
-        owner, turns = self._owner, self._turns
+        owner, turns, largest = self._owner, self._turns, self._options.event_bytes
         making_way = False
         while True:
             try:
                 async for item in source:
-                    buffer += frame(item)
+                    framed = frame(item)
+                    buffer += framed
                     if self._head is None:  # the first item: status and headers are final now
                         self._head = self._start()
                     if perf_counter() > turns.ends or len(buffer) >= FLUSH_BYTES:
+                        if len(framed) > largest:
+                            del buffer[-len(framed) :]
+                            raise ItemTooLarge(len(framed), largest)
                         making_way = True
                         await self._make_way()
                         making_way = False
@@ -227,27 +238,25 @@ class Delivery:
         except asyncio.CancelledError:
             self._buffer[:0] = body  # servers wait for room before they write
             raise
+        self._note_sent(len(body))
+
+    def _note_sent(self, size: int) -> None:
+        if self._frames.count != self._items_sent:
+            self._items_sent = self._frames.count
+            self._deadlines.item(self._last_sent)
+        if self._observed is not None:
+            self._observed.sent(self._items_sent, size)
 
     async def _transmit(self, message: Message) -> None:
         try:
-            await drive(self._send(message), self._on_full)
+            await drive(self._send(message), self._deadlines.full)
         except OSError:  # some servers say so when the client has gone (ASGI 2.4)
             self._owner.stop(End.DISCONNECTED)
         finally:
-            waited = self._stall_timer is not None
-            if self._stall_timer is not None:
-                self._stall_timer.cancel()
-                self._stall_timer = None
+            waited = self._deadlines.room()
         if waited:  # room came, or the client went: the watch, which knows, goes first
             await asyncio.sleep(0)
         self._last_sent = asyncio.get_running_loop().time()
-
-    def _on_full(self) -> None:
-        """Called before each wait for the connection: its buffers are full."""
-        if self._stall_timer is None:
-            self._stall_timer = asyncio.get_running_loop().call_later(
-                self._options.send_timeout, self._owner.stop, End.STALLED
-            )
 
     async def _conclude(self, error: BaseException | None) -> None:
         """Send the end: of a whole answer, of a failed one, or of one that we cut."""
@@ -279,10 +288,13 @@ class Delivery:
 
     def _cut_short(self, end: End) -> bytes | None:
         """The ending of an answer that we end early; without an end id, so that readers return."""
+        refusal = refusal_of(end)
         if self._head is None and not self._options.feed:
-            raise HTTPException(503, end.value, headers={"Retry-After": "1"})
-        ending = self._frames.failed(problem(503, f"{end.value}; come again"), final=False)
-        return b"" if ending and self._options.feed else ending
+            raise refusal
+        ending = self._frames.failed(problem_of(refusal), final=False)
+        if ending and self._options.feed:  # its readers come again, but not all at once
+            return self._frames.opening(retry=1000 + secrets.randbelow(2000))
+        return ending
 
     def _arm(self, delay: float | None) -> None:
         if delay is not None:

@@ -1,5 +1,7 @@
-"""What we know of FastAPI's own streaming: its event class, and the dependencies that stay open."""
+"""What we know of others: FastAPI's event class, the dependencies that it keeps open, and how our
+server aborts a connection."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -8,9 +10,11 @@ from fastapi.sse import ServerSentEvent as FastAPIServerSentEvent
 from pydantic import RootModel
 from starlette.types import Scope
 
+from dual_mode_streaming.errors import BrokenTransfer
+from dual_mode_streaming.owner import End, logger
 from dual_mode_streaming.sse import ServerSentEvent
 
-__all__ = ["EVENT_TYPES", "tell_dependencies"]
+__all__ = ["EVENT_TYPES", "abort", "tell_dependencies"]
 
 
 def _from_fastapi(event: FastAPIServerSentEvent) -> ServerSentEvent:
@@ -41,3 +45,13 @@ async def tell_dependencies(scope: Scope, failure: BaseException) -> None:
         except BaseException as raised:
             if raised is not failure:
                 raise
+
+
+async def abort(scope: Scope) -> None:
+    """Close the connection of a reader that takes nothing, or break the response trying."""
+    aborts = scope.get("extensions", {}).get("dual_mode.abort")
+    if aborts is None:
+        raise BrokenTransfer(End.STALLED.value)
+    logger.info("%s: %s; the connection is aborted", scope["path"], End.STALLED.value)
+    aborts()
+    await asyncio.sleep(0)  # the server hears of it before it hears that we have returned

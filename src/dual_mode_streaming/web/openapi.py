@@ -4,7 +4,7 @@ FastAPI documents the batch from the endpoint's return annotation. A decorator r
 route's `responses` nor the document's version, so the streams are added when the document is made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Unpack
 
@@ -14,8 +14,11 @@ from pydantic import TypeAdapter
 
 from dual_mode_streaming.stores import Limits, Store
 from dual_mode_streaming.tags import RESERVED_EVENTS
+from dual_mode_streaming.web.admission import Admission
 from dual_mode_streaming.web.known import DualModeEndpoint, endpoint_of
 from dual_mode_streaming.web.lifecycle import wrap
+from dual_mode_streaming.web.lifespan import live_with
+from dual_mode_streaming.web.observing import Observer
 from dual_mode_streaming.web.openapi_recorded import (
     ENDS,
     ERRORS,
@@ -26,7 +29,7 @@ from dual_mode_streaming.web.openapi_recorded import (
 )
 from dual_mode_streaming.web.options import OptionOverrides, Options
 from dual_mode_streaming.web.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
-from dual_mode_streaming.web.recordings import AppRecordings, Owner, keep_open, key_digest
+from dual_mode_streaming.web.recordings import AppRecordings, Owner, key_digest
 from dual_mode_streaming.web.streams import PATHS, stream_routes
 
 __all__ = ["add_streams", "install"]
@@ -69,6 +72,10 @@ def install(
     store: Store | str = "memory",
     limits: Limits | None = None,
     owner: Owner = key_digest,
+    observers: Iterable[Observer] = (),
+    admission: Admission | None = None,
+    signals: bool = True,
+    drain_delay: float = 0.0,
     **defaults: Unpack[OptionOverrides],
 ) -> None:
     """Give an app what its dual-mode endpoints cannot reach by themselves; once, when it is made.
@@ -79,11 +86,15 @@ def install(
     `redis://…`) under `limits`, closed at the app's end; the routes under /streams; and whose a
     stream is, told by `owner` from a request.
 
+    `observers` are told what becomes of every answer (see `Observer`); `admission` bounds how many
+    are open. With `signals`, SIGTERM and SIGINT drain the app, under any server that handles them:
+    new answers are refused at once, open ones ended `drain_delay` seconds later.
+
     Raises RuntimeError if the app serves already, ValueError or TypeError for a bad default.
     """
-    wrap(app, **defaults)
+    lifecycle = wrap(app, observers, admission, **defaults)
     recordings = AppRecordings(app, store, limits, owner)
-    keep_open(app, recordings)
+    live_with(app, lifecycle, recordings, drain_delay if signals else None)
     app.include_router(stream_routes(recordings))
     app.openapi_version = "3.2.0"
     make = app.openapi

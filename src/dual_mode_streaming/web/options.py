@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import random
 from collections.abc import Mapping
 from typing import Any, TypedDict, get_type_hints
 
@@ -20,6 +21,9 @@ class OptionOverrides(TypedDict, total=False):
     send_timeout: float
     cleanup_timeout: float
     max_duration: float | None
+    max_duration_jitter: float
+    idle_timeout: float | None
+    event_bytes: int
     feed: bool
     error_event: str
     batch_items: int
@@ -51,8 +55,19 @@ class Options:
     max_duration: float | None = None
     """The longest an answer may last, streamed or not; None for as long as it takes."""
 
+    max_duration_jitter: float = 0.1
+    """By up to this share of itself `max_duration` is shorter, at random for each answer, so that
+    readers that came together do not come again together."""
+
+    idle_timeout: float | None = None
+    """The longest that a streamed answer may go without an item; None for ever."""
+
+    event_bytes: int = 16 * 1024 * 1024
+    """The most bytes that one item of a stream may have."""
+
     feed: bool = False
-    """The source is an endless feed: when it is cut by us, it ends without an error."""
+    """The source is an endless feed: when it is cut by us, it ends without an error, and its
+    readers are told to come again, at times of their own."""
 
     error_event: str = "error"
     """The name of the event of a failure. `error` also fires a browser's `onerror`, with `data`."""
@@ -69,15 +84,26 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("send_timeout", "cleanup_timeout", "batch_seconds"):
             _check(name, getattr(self, name), minimum=0, exclusive=True)
-        for name in ("heartbeat", "max_duration"):
+        for name in ("heartbeat", "max_duration", "idle_timeout"):
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), minimum=0, exclusive=True)
         _check("grace", self.grace, minimum=0)
-        for name in ("batch_items", "batch_bytes"):
+        _check("max_duration_jitter", self.max_duration_jitter, minimum=0)
+        if self.max_duration_jitter > 1:
+            raise ValueError(
+                f"max_duration_jitter is a share, at most 1, not {self.max_duration_jitter}"
+            )
+        for name in ("batch_items", "batch_bytes", "event_bytes"):
             _check(name, getattr(self, name), minimum=1)
         if not self.error_event:
             raise ValueError("error_event must be a name")
         ServerSentEvent(event=self.error_event, retry=self.retry)  # its ValueErrors are clear
+
+    def duration(self) -> float | None:
+        """How long one answer may last: `max_duration`, less its jitter."""
+        if self.max_duration is None:
+            return None
+        return self.max_duration * (1 - self.max_duration_jitter * random.random())  # noqa: S311
 
     @classmethod
     def of(cls, *overrides: Mapping[str, Any]) -> "Options":

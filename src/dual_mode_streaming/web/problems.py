@@ -7,12 +7,30 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from dual_mode_streaming.errors import BatchLimitExceeded, NotAcceptable
+from dual_mode_streaming.errors import BatchLimitExceeded, ItemTooLarge, NotAcceptable
+from dual_mode_streaming.owner import End
 from dual_mode_streaming.sse import dumps
 
-__all__ = ["MEDIA_TYPE", "problem", "problem_of", "problem_response", "vary_by_accept"]
+__all__ = [
+    "ECHOED",
+    "MEDIA_TYPE",
+    "NOBODY",
+    "problem",
+    "problem_of",
+    "problem_response",
+    "refusal_of",
+    "vary_by_accept",
+]
 
 MEDIA_TYPE: Final = "application/problem+json"
+
+ECHOED: Final = 200
+"""So many characters of what a client sent are told back to it."""
+
+
+NOBODY: Final = Response(status_code=499)
+"""The answer to a client that has left before it got one: no server delivers it, and middlewares
+that expect some answer have theirs. nginx logs such requests with that status."""
 
 
 def problem(status: int, detail: str | None = None, **members: Any) -> dict[str, Any]:
@@ -42,7 +60,17 @@ def problem_of(error: BaseException) -> dict[str, Any]:
         return problem(error.status_code, str(error), available=error.available)
     if isinstance(error, BatchLimitExceeded):
         return problem(504 if error.bound == "seconds" else 413, str(error), bound=error.bound)
+    if isinstance(error, ItemTooLarge):
+        return problem(500, str(error), bound="event_bytes")
     return problem(500, "The answer could not be completed.")
+
+
+def refusal_of(end: End) -> HTTPException:
+    """What an answer is that has been ended before it began."""
+    if end is End.EXPIRED:
+        told = {"WWW-Authenticate": 'Bearer error="invalid_token"'}  # RFC 6750, 3.1
+        return HTTPException(401, f"{end.value}; come again with new ones", told)
+    return HTTPException(503, f"{end.value}; come again", {"Retry-After": "1"})
 
 
 def problem_response(body: dict[str, Any]) -> Response:

@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse, Response
 
 from dual_mode_streaming.errors import NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
-from dual_mode_streaming.owner import End
 from dual_mode_streaming.recordings import Cursor, Operation, Recordings, Start
 from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.stores.base import Info, Store, StoreError
@@ -22,7 +21,13 @@ from dual_mode_streaming.web.batch import Fold
 from dual_mode_streaming.web.fingerprint import digest, fingerprint
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.options import OptionOverrides, Options
-from dual_mode_streaming.web.problems import problem, problem_of, problem_response, vary_by_accept
+from dual_mode_streaming.web.problems import (
+    ECHOED,
+    problem,
+    problem_of,
+    problem_response,
+    vary_by_accept,
+)
 from dual_mode_streaming.web.recorded import (
     RecordedOperation,
     location,
@@ -44,7 +49,6 @@ __all__ = [
     "refuse",
 ]
 
-_ECHOED: Final = 200
 _CURSOR: Final = "last_event_id"
 
 
@@ -128,7 +132,7 @@ class RecordedEndpoint:
         codec = self.codec_of(route)
         operation = Operation(
             name=name,
-            record_of=record_of(codec, options.error_event),
+            record_of=record_of(codec, options.error_event, options.event_bytes),
             problem_of=recorded_problem,
             resume=self._resumed if self.resumes else None,
             unread=self._unread,
@@ -161,8 +165,8 @@ class RecordedEndpoint:
         status = getattr(route, "status_code", None) or 200
         if request.method == "HEAD":
             return DualModeResponse(stream_content(()), mode=form, status_code=status, sets=sets)
-        if exchange_of(request.scope).draining:
-            return refuse(503, End.DRAINING.value, retry_after=1)
+        if (full := await exchange_of(request.scope).admit(request.scope)) is not None:
+            return refuse(full.status, str(full), retry_after=1)
         asked = await fingerprint(request, {_CURSOR, self._stream_flag})
         shown = last_event_id(request) if request.method == "GET" else ""
         if form.mode is ResponseMode.STREAM and END_ID.fullmatch(shown):
@@ -204,7 +208,7 @@ class RecordedEndpoint:
             after=Cursor(info.new.stream, 1, 0),
             headers=headers,
             fails=True,
-            lost=shown[:_ECHOED],
+            lost=shown[:ECHOED],
             status_code=status,
             sets=sets,
         )
@@ -251,7 +255,7 @@ def last_event_id(request: Request) -> str:
 
 def refuse(status: int, detail: str, *, retry_after: int | None = None) -> Response:
     """A problem as a response."""
-    response = problem_response(problem(status, detail[:_ECHOED]))
+    response = problem_response(problem(status, detail[:ECHOED]))
     if retry_after is not None:
         response.headers["retry-after"] = str(retry_after)
     return response

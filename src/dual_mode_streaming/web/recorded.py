@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dual_mode_streaming.errors import ItemTooLarge
 from dual_mode_streaming.modes import Negotiated
 from dual_mode_streaming.recordings import (
     Cursor,
@@ -56,7 +57,9 @@ class RecordedOperation:
     options: OptionOverrides
 
 
-def record_of(codec: ItemCodec, error_event: str) -> Callable[[Any], Record | None]:
+def record_of(
+    codec: ItemCodec, error_event: str, event_bytes: int
+) -> Callable[[Any], Record | None]:
     """What makes records of the items that a codec is for.
 
     An event's own id is left out: in a recording all ids are ours.
@@ -74,6 +77,8 @@ def record_of(codec: ItemCodec, error_event: str) -> Callable[[Any], Record | No
             made = Record("text", event.event or "", event.data.encode())
         else:
             made = Record("event", event.event or "", dumps(event.data))
+        if len(made.data) > event_bytes:
+            raise ItemTooLarge(len(made.data), event_bytes)
         if made.name in reserved:
             raise ValueError(f"the event name {made.name!r} is reserved; name the event otherwise")
         return made

@@ -1,8 +1,7 @@
 """The recordings of one app: which endpoints are recorded, in which store, and whose they are."""
 
-import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from re import Pattern
 from typing import Any
@@ -15,12 +14,13 @@ from starlette.routing import compile_path
 from dual_mode_streaming.recordings import Recordings
 from dual_mode_streaming.stores import Limits, Store, open_store
 from dual_mode_streaming.stores.base import Info
+from dual_mode_streaming.stores.observed import ObservedStore
 from dual_mode_streaming.web.known import endpoint_of
 from dual_mode_streaming.web.lifecycle import lifecycle_of
 from dual_mode_streaming.web.record import RecordedEndpoint, operation_name
 from dual_mode_streaming.web.recorded import RecordedOperation
 
-__all__ = ["AppRecordings", "Owner", "keep_open", "key_digest"]
+__all__ = ["AppRecordings", "Owner", "key_digest"]
 
 Owner = Callable[[Request], str]
 """Who asks, as a string: a stream is shown to nobody but who had it made."""
@@ -60,9 +60,11 @@ class AppRecordings:
     def hub(self, store: Store | None = None) -> Recordings:
         """The recordings in a store, or in the app's own."""
         store = store or self._store
+        told = lifecycle_of(self._app).observers
         found = self._hubs.get(id(store))
         if found is None:
-            found = self._hubs[id(store)] = Recordings(store)
+            observed = ObservedStore(store, told.store) if told.stored else store
+            found = self._hubs[id(store)] = Recordings(observed)
         return found
 
     @property
@@ -135,20 +137,3 @@ class AppRecordings:
                 place = _Place(endpoint.recorded, methods, compile_path(path)[0], name)
                 self._places.append(place)
                 self.hub(endpoint.recorded.store).add(made.operation)
-
-
-def keep_open(app: FastAPI, recordings: AppRecordings) -> None:
-    """Let the recordings live as long as the app does."""
-    app.state.dual_mode_recordings = recordings
-    inner = app.router.lifespan_context
-
-    @contextlib.asynccontextmanager
-    async def lifespan(of: Any) -> AsyncIterator[Any]:
-        async with inner(of) as state:
-            await recordings.open()
-            try:
-                yield state
-            finally:
-                await recordings.aclose()
-
-    app.router.lifespan_context = lifespan

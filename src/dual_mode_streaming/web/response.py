@@ -4,7 +4,6 @@ From request to frame the way is: negotiate here, then one `Owner` task runs a `
 `Delivery`, which pull from the generator and render by `rendering`.
 """
 
-import asyncio
 import contextlib
 import functools
 import re
@@ -20,25 +19,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from dual_mode_streaming.errors import BatchLimitExceeded, BrokenTransfer, NotAcceptable
+from dual_mode_streaming.errors import BatchLimitExceeded, NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.owner import End, Owner, close_source, logger
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
 from dual_mode_streaming.web.batch import Batch, Fold
-from dual_mode_streaming.web.body import SharedReceive, until_disconnect
+from dual_mode_streaming.web.body import share, until_disconnect
 from dual_mode_streaming.web.delivery import Delivery, Frames
-from dual_mode_streaming.web.interop import EVENT_TYPES, tell_dependencies
+from dual_mode_streaming.web.interop import EVENT_TYPES, abort, tell_dependencies
 from dual_mode_streaming.web.lifecycle import exchange_of
+from dual_mode_streaming.web.observing import Answer
 from dual_mode_streaming.web.options import OptionOverrides, Options
-from dual_mode_streaming.web.problems import problem, problem_of, problem_response, vary_by_accept
+from dual_mode_streaming.web.problems import (
+    ECHOED,
+    NOBODY,
+    problem,
+    problem_of,
+    problem_response,
+    vary_by_accept,
+)
 
 __all__ = ["END_ID", "DualModeResponse"]
 
 END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last frame of a stream of ours, whatever its run."""
-
-_ECHOED: Final = 200
-"""So much of a client's cursor is told back to it."""
 
 _STREAM_HEADERS: Final = {
     "cache-control": "no-cache, no-store, no-transform",  # nobody keeps or recompresses a stream
@@ -131,8 +135,8 @@ class DualModeResponse(Response):
                 vary_by_accept(answer.headers)
             elif scope["method"] == "HEAD":
                 answer = Response(None, self._status(), self._head(form))
-            elif exchange.draining:
-                answer = self.refuse(problem(503, End.DRAINING.value))
+            elif (full := await exchange.admit(scope)) is not None:
+                answer = self.refuse(problem(full.status, str(full)))
                 answer.headers["retry-after"] = "1"
         if answer is not None:
             await close_source(self.content)
@@ -140,16 +144,26 @@ class DualModeResponse(Response):
 
         options = Options.of(exchange.defaults, self._overrides)
         if self._request is not None:
-            receive = _share(self._request, receive)
+            receive = share(self._request, receive)
         owner = Owner(options.cleanup_timeout, functools.partial(until_disconnect, receive))
-        with exchange.open(owner):
+        observed = exchange.observe(form.mode, scope)
+        failure: BaseException | None = None
+        exchange.open(owner)
+        try:
             if form.mode is ResponseMode.BATCH:
-                await self._answer_batch(form, owner, options, scope, receive, send)
+                failure = await self._answer_batch(form, owner, options, scope, receive, send)
             else:
                 reset = None
                 if resumes and last_event_id and not self._handles_last_event_id:
-                    reset = {"reason": "not_recorded", "requested": last_event_id[:_ECHOED]}
-                await self._answer_stream(form, owner, options, reset, scope, receive, send)
+                    reset = {"reason": "not_recorded", "requested": last_event_id[:ECHOED]}
+                failure = await self._answer_stream(
+                    form, owner, options, reset, observed, scope, receive, send
+                )
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            exchange.close(owner, failure)
         if self.background is not None:
             await self.background()
 
@@ -172,7 +186,8 @@ class DualModeResponse(Response):
         scope: Scope,
         receive: Receive,
         send: Send,
-    ) -> None:
+    ) -> BaseException | None:
+        """Answer with the batch. Out: the limit that it met, if it did, which was told."""
         fold, result = self._fold, self._fold_result
         batch = Batch(
             self.content, self._codec, owner=owner, options=options, fold=fold, result=result
@@ -180,11 +195,13 @@ class DualModeResponse(Response):
         try:
             await self._own(owner, batch.run())
         except BatchLimitExceeded as error:
-            return await self.refuse(problem_of(error))(scope, receive, send)
-        answer = _NOBODY
+            await self.refuse(problem_of(error))(scope, receive, send)
+            return error
+        answer = NOBODY
         if batch.body is not None and owner.end is None:
             answer = Response(batch.body, self._status(), self._head(form))
         await answer(scope, receive, send)
+        return None
 
     async def _answer_stream(
         self,
@@ -192,10 +209,12 @@ class DualModeResponse(Response):
         owner: Owner,
         options: Options,
         reset: Any,
+        observed: Answer | None,
         scope: Scope,
         receive: Receive,
         send: Send,
-    ) -> None:
+    ) -> BaseException | None:
+        """Answer with the stream. Out: its failure, if that was told in the stream."""
         frames: Frames
         if form.mode is ResponseMode.STREAM and self._frames is not None:
             frames = self._frames()
@@ -228,10 +247,11 @@ class DualModeResponse(Response):
             start=start,
             options=options,
             reset=reset,
+            observed=observed,
         )
         await self._own(owner, delivery.run())
         if not delivery.begun and owner.end is End.DISCONNECTED:
-            return await _NOBODY(scope, receive, send)
+            await NOBODY(scope, receive, send)
         if self._sets is not None and final is not None and self._sets.headers != final:
             logger.warning(
                 "%s: headers were set after the stream had begun, and are lost", scope["path"]
@@ -239,7 +259,8 @@ class DualModeResponse(Response):
         if delivery.failure is not None:
             await tell_dependencies(scope, delivery.failure)
         if owner.end is End.STALLED:
-            await _abort(scope)
+            await abort(scope)
+        return delivery.failure
 
     async def _own(self, owner: Owner, work: Any) -> None:
         """Run the answer in its owner's task; every error says that Accept had a say."""
@@ -277,24 +298,3 @@ class DualModeResponse(Response):
 
 
 _ANY: Final = ItemCodec(event_types=EVENT_TYPES)
-
-_NOBODY: Final = Response(status_code=499)
-"""The answer to a client that has left before it got one: no server delivers it, and middlewares
-that expect some answer have theirs. nginx logs such requests with that status."""
-
-
-def _share(request: Request, receive: Receive) -> Receive:
-    """Let the request's body and the watch for its disconnect share one `receive`."""
-    if not isinstance(request._receive, SharedReceive):
-        request._receive = SharedReceive(receive)  # Starlette has no public way to set it
-    return request._receive
-
-
-async def _abort(scope: Scope) -> None:
-    """Close the connection of a reader that takes nothing, or break the response trying."""
-    abort = scope.get("extensions", {}).get("dual_mode.abort")
-    if abort is None:
-        raise BrokenTransfer(End.STALLED.value)
-    logger.info("%s: %s; the connection is aborted", scope["path"], End.STALLED.value)
-    abort()
-    await asyncio.sleep(0)  # the server hears of it before it hears that we have returned

@@ -209,7 +209,10 @@ async def _until_ended(request: Request, hub: Recordings, info: Info, seconds: f
             if waiting.end is None:
                 raise
 
-    with exchange.open(waiting):
+    exchange.open(waiting)
+    try:
         waiting.watch()
         await waiting.run(follow())
+    finally:
+        exchange.close(waiting)
     return await hub.store.info(info.new.stream) or info

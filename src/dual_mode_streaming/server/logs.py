@@ -1,0 +1,75 @@
+"""How the service logs: as text or as JSON, each line with its request's id, none with a secret."""
+
+import logging
+import logging.config
+import re
+from typing import Any, Final
+
+from asgi_correlation_id import CorrelationIdFilter
+from pythonjsonlogger.core import RESERVED_ATTRS
+
+__all__ = ["REQUEST_ID", "configured"]
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What a client may call its request; another name is replaced by one of ours."""
+
+_SECRET: Final = re.compile(r"(?i)((?:access_token|token|api_key|key)=)[^&\s\"]*")
+
+
+class _Redacted(logging.Filter):
+    """Takes the secrets out of the query that uvicorn logs with a request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _SECRET.sub(r"\1…", arg) if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
+
+
+class _Text(logging.Formatter):
+    """One line, with the request's id where there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record)
+        name = getattr(record, "correlation_id", None)
+        return f"{line} [{name}]" if name else line
+
+
+def configured(level: str, form: str) -> dict[str, Any]:
+    """The logging of a process, as `logging.config` reads it: `form` is `text` or `json`."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {
+            "id": {"()": CorrelationIdFilter, "uuid_length": None},
+            "redacted": {"()": _Redacted},
+        },
+        "formatters": {
+            "text": {"()": _Text, "fmt": "%(levelname)s: %(message)s"},
+            "json": {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "fmt": ["asctime", "levelname", "name", "message", "correlation_id"],
+                "datefmt": "%Y-%m-%dT%H:%M:%S%z",
+                "reserved_attrs": [*RESERVED_ATTRS, "color_message"],
+                "rename_fields": {
+                    "asctime": "time",
+                    "levelname": "level",
+                    "name": "logger",
+                    "correlation_id": "request_id",
+                },
+            },
+        },
+        "handlers": {
+            "out": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": form,
+                "filters": ["id", "redacted"],
+            }
+        },
+        "loggers": {
+            name: {"handlers": ["out"], "level": level.upper(), "propagate": False}
+            for name in ("uvicorn", "dual_mode_streaming", "asgi_correlation_id")
+        },
+    }

@@ -1,0 +1,34 @@
+"""What of ours lives as long as the app does: its recordings, its limits, its care for signals."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+
+from dual_mode_streaming.web.lifecycle import Lifecycle
+from dual_mode_streaming.web.recordings import AppRecordings
+from dual_mode_streaming.web.signals import draining_on_signals
+
+__all__ = ["live_with"]
+
+
+def live_with(
+    app: Starlette, lifecycle: Lifecycle, recordings: AppRecordings, drain_delay: float | None
+) -> None:
+    """Let them begin after the app's own lifespan has, and end before it; no delay: no signals."""
+    app.state.dual_mode_recordings = recordings
+    inner = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(of: Any) -> AsyncIterator[Any]:
+        async with inner(of) as state:
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_callback(lifecycle.admission.aclose)
+                stack.push_async_callback(recordings.aclose)
+                await recordings.open()
+                if drain_delay is not None:
+                    stack.enter_context(draining_on_signals(lifecycle, drain_delay))
+                yield state
+
+    app.router.lifespan_context = lifespan
