@@ -24,9 +24,9 @@ def snippet(title: str, url: str = ADDRESS) -> str:
     return FENCES[title].replace(ADDRESS, url)
 
 
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    """A service whose items come when the test says so."""
+@pytest.fixture(scope="package")
+def running() -> Iterator[Upstream]:
+    """One server for all tests: to start and stop one takes longer than most of them."""
     with LoopThread() as loop:
         upstream = Upstream()
         served = serving(upstream.app)
@@ -35,3 +35,10 @@ def upstream() -> Iterator[Upstream]:
             yield upstream
         finally:
             loop.run(served.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def upstream(running: Upstream) -> Upstream:
+    """A service whose items come when the test says so."""
+    running.begin()
+    return running

@@ -87,8 +87,8 @@ def frames_come_one_by_one(url, upstream):
 def a_client_that_leaves_closes_the_generator(url, upstream):
     upstream.total = 10**9
     upstream.closed.clear()
+    upstream.allow(10)
     with httpx.stream("GET", url, timeout=30) as response:
-        upstream.allow(10)
         next(events(response))
         assert not upstream.closed.is_set()
     assert upstream.closes()  # though nothing comes any more that would be written

@@ -16,30 +16,35 @@ class Upstream:
 
     def __init__(self) -> None:
         self.url = ""
-        self.total = 3
-        self.failure: Exception | None = None  # after an item
-        self.closed = threading.Event()
         self.app = FastAPI()
         install(self.app, store="memory")
         self.app.get("/data")(dual_mode(self.items))
         self.app.post("/chat")(dual_mode(record=True)(self.words))
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was before; a source that still runs is of no account any more."""
+        self.total = 3
+        self.failure: Exception | None = None  # after an item
+        self.closed = threading.Event()
         self._allowed = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news: asyncio.Event
 
     async def items(self) -> AsyncGenerator[dict[str, str | int], None]:
-        self._news = asyncio.Event()
+        closed = self.closed
+        news = self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         try:
             for index in range(self.total):
                 while self._allowed <= index:
-                    self._news.clear()
-                    await self._news.wait()
+                    news.clear()
+                    await news.wait()
                 yield {"index": index, "message": f"item {index}"}
                 if self.failure is not None:
                     raise self.failure
         finally:
-            self.closed.set()
+            closed.set()
 
     async def words(self) -> AsyncIterator[dict[str, dict[str, str]]]:
         async with contextlib.aclosing(self.items()) as items:
