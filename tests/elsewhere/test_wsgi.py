@@ -4,11 +4,14 @@ import contextlib
 import logging
 import threading
 import types
+from typing import Annotated, Literal
 
 import httpx
 import pytest
+from pydantic import BaseModel, Field
 
 from dual_mode_streaming import EventDecoder
+from dual_mode_streaming.bridges import shared_loop
 from dual_mode_streaming.errors import BrokenTransfer
 from dual_mode_streaming.web.wsgi import HEADERS, event_stream
 
@@ -202,3 +205,24 @@ def test_a_stream_that_nobody_read_is_closed_too():
 def test_a_heartbeat_of_no_time_is_refused(seconds):
     with pytest.raises(ValueError):
         event_stream(failing(), heartbeat=seconds)
+
+
+class Weather(BaseModel):
+    kind: Literal["weather"] = "weather"
+    degrees: float = Field(serialization_alias="°C")
+
+
+class Alarm(BaseModel):
+    kind: Literal["alarm"] = "alarm"
+
+
+def test_a_declared_type_is_framed_as_an_endpoints_would_be():
+    async def told():
+        yield Weather(degrees=3)
+        yield Alarm()
+
+    kinds = Annotated[Weather | Alarm, Field(discriminator="kind")]
+    with event_stream(told(), item_type=kinds, loop=shared_loop()) as frames:
+        weather, alarm, done = EventDecoder().feed(b"".join(frames))
+    assert (weather.event, weather.data) == ("weather", '{"kind":"weather","°C":3.0}')
+    assert (alarm.event, done.event) == ("alarm", "done")
