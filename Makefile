@@ -119,6 +119,7 @@ PINS := $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url 
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock" --python-version 3.11
 COMPILE := $(PINS) pyproject.toml
 FOREIGN := tests/llm/foreign
+ELSEWHERE := tests/elsewhere
 NPM := npm install --package-lock-only --omit-lockfile-registry-resolved --save-exact --silent
 
 lock: $(STAMP)  ## pin the newest versions of all dependencies
@@ -126,8 +127,9 @@ lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --extra bench -c requirements.txt -o benchmarks/requirements.txt
 	$(COMPILE) --extra docs -c requirements.txt -o docs/requirements.txt
 	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt
-	for pins in $(FOREIGN)/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
-	cd $(FOREIGN) && $(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)
+	for pins in $(FOREIGN)/*.in $(ELSEWHERE)/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
+	for pins in $(FOREIGN) $(ELSEWHERE)/next; do (cd $$pins && \
+		$(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)) || exit 1; done
 
 clean:  ## remove what the other commands have made
 	rm -rf .venv .venv-* dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

@@ -32,6 +32,7 @@ MODULES = {
     "dual_mode_streaming": "What an endpoint needs.",
     "dual_mode_streaming.web.options": "Every setting of a response, with its default.",
     "dual_mode_streaming.web.record": "How an endpoint is recorded.",
+    "dual_mode_streaming.web.wsgi": "Views of Flask and Django: [the page](elsewhere.md#flask).",
     "dual_mode_streaming.streams": "Operators on async streams: [the page](streams.md).",
     "dual_mode_streaming.bridges": "Code without an event loop: [the page](bridges.md).",
     "dual_mode_streaming.client": "Reads streams: [the page](client.md).",

@@ -11,7 +11,8 @@ import pytest
 from .repository import ROOT
 
 # How many each page has. Those of architecture.md are quotations, not programs; those of
-# tutorial.md run in test_tutorial.py, as a reader runs them.
+# tutorial.md run in test_tutorial.py, as a reader runs them, and those of elsewhere.md, which have
+# titles, in tests/elsewhere.
 PAGES = {
     "bridges": 4,
     "client": 3,

@@ -118,5 +118,17 @@ def test_the_page_has_the_versions_of_the_clients_of_node():
     assert not [v for v in packages["dependencies"].values() if f" {v}" not in page]
 
 
+def test_what_the_page_for_elsewhere_is_tested_with_is_pinned():
+    elsewhere = ROOT / "tests" / "elsewhere"
+    text = (elsewhere / "jupyter.txt").read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert not [line for line in lines if not re.match(r"[a-z0-9._-]+==\S+( ; .+)?$", line)]
+    wanted = json.loads((elsewhere / "next" / "package.json").read_text("utf-8"))["dependencies"]
+    locked = json.loads((elsewhere / "next" / "package-lock.json").read_text("utf-8"))["packages"]
+    for name, version in wanted.items():
+        assert locked[f"node_modules/{name}"]["version"] == version
+    assert not [name for name, entry in locked.items() if "resolved" in entry]
+
+
 def test_the_orientation_is_short():
     assert len((ROOT / "CLAUDE.md").read_text("utf-8").splitlines()) < 80

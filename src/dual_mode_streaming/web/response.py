@@ -39,12 +39,12 @@ from dual_mode_streaming.web.problems import (
     vary_by_accept,
 )
 
-__all__ = ["END_ID", "DualModeResponse"]
+__all__ = ["END_ID", "STREAM_HEADERS", "DualModeResponse"]
 
 END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last frame of a stream of ours, whatever its run."""
 
-_STREAM_HEADERS: Final = {
+STREAM_HEADERS: Final = {
     "cache-control": "no-cache, no-store, no-transform",  # nobody keeps or recompresses a stream
     "x-accel-buffering": "no",  # nginx hands frames on as they come
 }
@@ -285,7 +285,7 @@ class DualModeResponse(Response):
         """The headers: ours, under those of this response, under what the endpoint has set."""
         head = MutableHeaders(headers={"content-type": form.media_type})
         if form.mode is not ResponseMode.BATCH:
-            head.update(_STREAM_HEADERS)
+            head.update(STREAM_HEADERS)
         head.update(self.headers)
         if self._sets is not None:
             for name, value in self._sets.headers.items():

@@ -1,0 +1,72 @@
+"""A source that gives an item when it is told to, and says when it is closed."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from fastapi import FastAPI
+
+from dual_mode_streaming import dual_mode, install
+
+
+class Upstream:
+    """`items()` is the source, in whatever loop; `app` serves it at `/data` and `/chat`."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.app = FastAPI()
+        install(self.app, store="memory")
+        self.app.get("/data")(dual_mode(self.items))
+        self.app.post("/chat")(dual_mode(record=True)(self.words))
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was before; a source that still runs is of no account any more."""
+        self.total = 3
+        self.failure: Exception | None = None  # after an item
+        self.closed = threading.Event()
+        self._allowed = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._news: asyncio.Event
+
+    async def items(self) -> AsyncGenerator[dict[str, str | int], None]:
+        closed = self.closed
+        news = self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        try:
+            for index in range(self.total):
+                while self._allowed <= index:
+                    news.clear()
+                    await news.wait()
+                yield {"index": index, "message": f"item {index}"}
+                if self.failure is not None:
+                    raise self.failure
+        finally:
+            closed.set()
+
+    async def words(self) -> AsyncIterator[dict[str, dict[str, str]]]:
+        async with contextlib.aclosing(self.items()) as items:
+            async for item in items:
+                yield {"text_delta": {"content": f"{item['message']}, "}}
+
+    def allow(self, count: int = 1) -> None:
+        """Let so many items more come."""
+        self._allowed += count
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # that loop is over
+                self._loop.call_soon_threadsafe(self._news.set)
+
+    def closes(self) -> bool:
+        """Whether the source is closed within 20 s."""
+        return self.closed.wait(20)
+
+    def closes_while_it_gives(self) -> bool:
+        """The same, with items that come: who has left is noticed when something is written."""
+        deadline = time.monotonic() + 20
+        while not self.closed.wait(0.02):
+            if time.monotonic() > deadline:
+                return False
+            self.allow()
+        return True

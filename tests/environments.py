@@ -1,0 +1,44 @@
+"""Environments of what is not in .venv: made once, and again when their pins have changed."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT, not_available
+
+UV = str(Path(sys.executable).with_name("uv"))
+
+
+def environment(name: str, *pins: Path) -> Path:
+    """The directory of one: of node with a package.json and its lock, else of Python."""
+    of_node = pins[0].name == "package.json"
+    for program in ("node", "npm") if of_node else ():
+        if shutil.which(program) is None:
+            not_available(program)
+    home = ROOT / f".venv-foreign-{name}"
+    stamp = home / ".pins"
+    parts = [sys.version.encode(), *(path.read_bytes() for path in pins)]
+    digest = hashlib.sha256(b"".join(parts)).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != digest:
+        shutil.rmtree(home, ignore_errors=True)
+        (_make_with_npm if of_node else _make_with_uv)(home, pins)
+        stamp.write_text(digest)
+    return home
+
+
+def _make_with_uv(home: Path, pins: tuple[Path, ...]) -> None:
+    python = ["--python", sys.executable]
+    subprocess.run([UV, "venv", "--quiet", *python, str(home)], check=True)
+    install = [UV, "pip", "install", "--quiet", "--python", str(home / "bin" / "python")]
+    subprocess.run([*install, "-r", *map(str, pins)], check=True)
+
+
+def _make_with_npm(home: Path, pins: tuple[Path, ...]) -> None:
+    home.mkdir()
+    for path in pins:
+        shutil.copy(path, home)
+    # `npm ci` would refuse a lock that lacks what is optional, and of another system.
+    install = ["npm", "install", "--no-save", "--silent", "--no-audit", "--no-fund"]
+    subprocess.run(install, cwd=home, check=True)
