@@ -27,6 +27,7 @@ class Service:
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process = process
         self.url = url
+        self.log: deque[str] = deque(maxlen=10_000)  # the newest lines
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal, wait, and give the exit code."""
@@ -52,9 +53,10 @@ def run_service(*flags: str, **variables: str) -> Iterator[Service]:
         else:
             raise AssertionError("the service did not start")
         # What it logs is read, or it would stand still when the pipe is full.
-        reading = threading.Thread(target=deque, args=(process.stdout, 0))
+        running = Service(process, line.removeprefix("Serving on ").strip())
+        reading = threading.Thread(target=running.log.extend, args=(process.stdout,))
         reading.start()
-        yield Service(process, line.removeprefix("Serving on ").strip())
+        yield running
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,8 +1,11 @@
 """`GET /metrics`: what Prometheus is told."""
 
 import asyncio
+import contextlib
+import time
 
 import httpx
+import psutil
 import pytest
 
 from dual_mode_streaming.server.app import create_app
@@ -73,3 +76,45 @@ async def test_answers_at_once_are_all_counted(http):
     await asyncio.gather(*(http.post("/v1/chat/completions", json=HELLO) for _ in range(10)))
     samples = await told(http)
     assert sum(value for name, value in samples.items() if "calls_total" in name) == 10
+
+
+async def test_the_answers_of_the_service_are_told():
+    app = create_app(Settings())
+    transport = StreamingTransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        await http.get("/data?count=3&interval=0&stream=true")
+        samples = await told(http)
+    labels = 'mode="stream",route="/data"'
+    assert samples[f"dual_mode_events_sent_total{{{labels}}}"] == 3
+    assert samples[f"dual_mode_streams_open{{{labels}}}"] == 0
+    assert samples['dual_mode_queue_depth{queue="events"}'] == 0
+
+
+@pytest.mark.full
+def test_several_workers_are_told_as_one_and_the_dead_have_no_open_streams(start_service, tmp_path):
+    running = start_service("--workers", "2", "--store", f"sqlite:{tmp_path}/streams.db")
+    stream = {"Accept": "text/event-stream"}
+    open_now = 'dual_mode_streams_open{mode="stream",route="/data"}'
+
+    def sample(name: str) -> float:
+        lines = httpx.get(f"{running.url}/metrics", timeout=30).text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    chunks = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            asked = f"{running.url}/data?count=2&interval=3600"
+            answer = stack.enter_context(httpx.stream("GET", asked, headers=stream, timeout=30))
+            chunks.append(answer.iter_raw())
+            assert next(chunks[-1])
+        assert sample(open_now) == 8
+        assert sample("dual_mode_events_sent_total") == 8
+        children = psutil.Process(running.process.pid).children()
+        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        assert len(workers) == 2
+        held = {len(worker.net_connections()): worker for worker in workers}
+        held[max(held)].kill()
+        deadline = time.monotonic() + 20
+        while not 0 <= sample(open_now) < 8:
+            assert time.monotonic() < deadline
+        assert sample("dual_mode_events_sent_total") == 8, "what was counted stays counted"

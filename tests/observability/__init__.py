@@ -1,0 +1,1 @@
+"""Tests of the observers for Prometheus and OpenTelemetry."""
