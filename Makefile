@@ -64,10 +64,11 @@ test-full: $(STAMP) $(UI)  ## all tests, the long ones too, under thirty minutes
 	@scripts/system-packages
 	$(BIN)/pytest -m "full or not full"
 
-lint: $(STAMP)  ## ruff and mypy
+lint: $(STAMP)  ## ruff, mypy, and known vulnerabilities of what is pinned
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/python scripts/audit
 
 format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

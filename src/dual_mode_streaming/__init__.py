@@ -25,14 +25,17 @@ if TYPE_CHECKING:
     )
     from dual_mode_streaming.modes import ResponseMode, detect_mode
     from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
+    from dual_mode_streaming.web.admission import Admission
     from dual_mode_streaming.web.batch import first
     from dual_mode_streaming.web.endpoint import dual_mode
     from dual_mode_streaming.web.lifecycle import drain, end_at
     from dual_mode_streaming.web.observing import Observer
     from dual_mode_streaming.web.openapi import install
     from dual_mode_streaming.web.response import DualModeResponse
+    from dual_mode_streaming.web.tokens import TokenSigner
 
 __all__ = [
+    "Admission",
     "BatchLimitExceeded",
     "BrokenTransfer",
     "DualModeError",
@@ -44,6 +47,7 @@ __all__ = [
     "Observer",
     "ResponseMode",
     "ServerSentEvent",
+    "TokenSigner",
     "detect_mode",
     "drain",
     "dual_mode",
@@ -53,6 +57,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Admission": "web.admission",
     "BatchLimitExceeded": "errors",
     "BrokenTransfer": "errors",
     "DualModeError": "errors",
@@ -64,6 +69,7 @@ _MODULES = {
     "Observer": "web.observing",
     "ResponseMode": "modes",
     "ServerSentEvent": "sse",
+    "TokenSigner": "web.tokens",
     "detect_mode": "modes",
     "drain": "web.lifecycle",
     "dual_mode": "web.endpoint",

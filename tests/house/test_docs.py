@@ -21,6 +21,7 @@ PAGES = {
     "deployment": 1,
     "llm": 2,
     "mistakes": 6,
+    "operations": 3,
     "patterns": 8,
     "protocol": 2,
     "streams": 3,

@@ -21,6 +21,7 @@ from dual_mode_streaming.server.feed import Sample, host_feed
 from dual_mode_streaming.server.logs import REQUEST_ID
 from dual_mode_streaming.server.metrics import Metrics
 from dual_mode_streaming.server.settings import Settings, load
+from dual_mode_streaming.server.tokens import token_routes
 from dual_mode_streaming.web.lifecycle import lifecycle_of
 
 __all__ = ["Health", "Item", "create_app"]
@@ -71,7 +72,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="One async generator, answered as batch JSON or as Server-Sent Events.",
         lifespan=lifespan,
     )
-    guard = settings.guard()
+    signer = settings.tokens()
+    guard = settings.guard(signer.subject_of)
     limit_bodies(app, settings.body_limit)
     app.add_middleware(
         CorrelationIdMiddleware,
@@ -118,6 +120,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(chat_routes(client, guard))
     app.include_router(llm_routes(client, guard=guard, body_limit=settings.body_limit))
 
+    app.include_router(token_routes(guard, signer))
     app.include_router(metrics.routes())
 
     @app.get("/healthz", summary="Is the process alive?")

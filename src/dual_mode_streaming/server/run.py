@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import struct
@@ -112,6 +113,7 @@ def serve(settings: Settings) -> None:
     print(f"Serving on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     if several:
         os.environ.update(settings.as_environment())
+        os.environ.setdefault("DUAL_MODE_TOKEN_SECRET", secrets.token_hex(32))
         with tempfile.TemporaryDirectory(prefix="dual-mode-metrics-") as folder:
             os.environ.setdefault(SHARED, folder)
             Multiprocess(config, sockets=[listener]).run()

@@ -1,11 +1,14 @@
 """The settings of the service: `DUAL_MODE_*` variables, and the flags that win over them."""
 
 import os
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.requests import Request
 
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.llm.faces.guard import Guard
@@ -14,6 +17,7 @@ from dual_mode_streaming.stores.choice import check_address
 from dual_mode_streaming.stores.places import Places
 from dual_mode_streaming.web.admission import Admission
 from dual_mode_streaming.web.options import OptionOverrides
+from dual_mode_streaming.web.tokens import TokenSigner
 
 __all__ = ["Settings", "SettingsError", "load"]
 
@@ -56,6 +60,8 @@ class Settings(BaseSettings):
     recordings_bytes: int = Field(1024 * 1024 * 1024, ge=1)
     retention: Positive = 3600.0
     api_keys: SecretStr | None = None
+    token_secret: SecretStr | None = None
+    token_seconds: int = Field(300, ge=1)
     key_streams: int | None = Field(None, ge=1)
     key_requests_a_minute: int | None = Field(None, ge=1)
     body_limit: int = Field(4 * 1024 * 1024, ge=1)
@@ -105,14 +111,24 @@ class Settings(BaseSettings):
             places = RedisPlaces(self.store)
         return Admission(streams=self.streams, client_streams=self.client_streams, places=places)
 
-    def guard(self) -> Guard:
-        """Who may use the models: any holder of one of the comma-separated `api_keys`."""
+    def guard(self, subject_of: Callable[[Request], str | None] | None = None) -> Guard:
+        """Who may use the models: any holder of one of the comma-separated `api_keys`.
+
+        `subject_of` is Guard's.
+        """
         keys = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
         return Guard(
             (key.strip() for key in keys),
+            subject_of=subject_of,
             streams=self.key_streams,
             requests_a_minute=self.key_requests_a_minute,
         )
+
+    def tokens(self) -> TokenSigner:
+        """What signs the tokens of URLs; without a secret, one that is this process' own."""
+        secret = self.token_secret
+        given = secrets.token_hex(32) if secret is None else secret.get_secret_value()
+        return TokenSigner(given.split(","), seconds=self.token_seconds)
 
     def llm(self) -> LLMSettings:
         """The settings of the language models."""
@@ -125,6 +141,8 @@ class Settings(BaseSettings):
         values = self.model_dump(exclude_none=True)
         if self.api_keys is not None:
             values["api_keys"] = self.api_keys.get_secret_value()
+        if self.token_secret is not None:
+            values["token_secret"] = self.token_secret.get_secret_value()
         return {f"{_PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
 

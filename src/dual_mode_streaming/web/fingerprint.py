@@ -2,12 +2,16 @@
 
 import hashlib
 from collections.abc import Set
+from typing import Final
 from urllib.parse import urlencode
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-__all__ = ["digest", "fingerprint"]
+__all__ = ["ACCESS_TOKEN", "digest", "fingerprint"]
+
+ACCESS_TOKEN: Final = "access_token"  # noqa: S105
+"""The parameter of the query that says who asks (RFC 6750, 2.3); it is no part of what is asked."""
 
 _AT_ONCE = 64 * 1024
 
@@ -22,6 +26,7 @@ async def fingerprint(request: Request, besides: Set[str | None] = frozenset()) 
 
     The body as FastAPI has read it: as bytes, or as a form.
     """
+    besides = {ACCESS_TOKEN, *besides}
     query = sorted(pair for pair in request.query_params.multi_items() if pair[0] not in besides)
     body: bytes = getattr(request, "_body", b"")
     form: FormData | None = getattr(request, "_form", None)

@@ -5,7 +5,7 @@ import hmac
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,6 +29,7 @@ class Guard:
         keys: the keys there are; none means that nobody needs one, and all share the limits.
         streams: how many answers a key may have under way at a time; None is no limit.
         requests_a_minute: how many it may ask for in any minute; None is no limit.
+        subject_of: whom a request's token was given to (`TokenSigner.subject_of`), or None.
 
     The limits hold in one process.
     """
@@ -39,9 +40,11 @@ class Guard:
         *,
         streams: int | None = None,
         requests_a_minute: int | None = None,
+        subject_of: Callable[[Request], str | None] | None = None,
     ) -> None:
         self._digests = [_digest(key) for key in keys if key]
         self._streams = streams
+        self._subject_of = subject_of
         self._rate = requests_a_minute and RateLimitItemPerMinute(requests_a_minute)
         self._window = MovingWindowRateLimiter(MemoryStorage())
         self._open: Counter[str] = Counter()
@@ -81,7 +84,11 @@ class Guard:
             raise Refusal(429, message, retry_after=1)
 
     def owner(self, request: Request) -> str:
-        """Whose a recorded stream is: the key's digest, or nobody's where none is needed."""
+        """Whose a recorded stream is: the key's digest, or nobody's where none is needed; or whom a
+        token was given to that the request shows. Raises what `subject_of` does."""
+        subject = None if self._subject_of is None else self._subject_of(request)
+        if subject is not None:
+            return subject
         return key_digest(request) if self._digests else ""
 
     def _who(self, request: Request) -> str:
