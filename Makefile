@@ -64,10 +64,11 @@ test-full: $(STAMP) $(UI)  ## all tests, the long ones too, under thirty minutes
 	@scripts/system-packages
 	$(BIN)/pytest -m "full or not full"
 
-lint: $(STAMP)  ## ruff and mypy
+lint: $(STAMP)  ## ruff, mypy, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint deploy/Dockerfile
 
 format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
@@ -124,6 +125,7 @@ NPM := npm install --package-lock-only --omit-lockfile-registry-resolved --save-
 
 lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --extra server --extra dev -o requirements.txt
+	$(COMPILE) --extra server --extra redis --extra openai -c requirements.txt -o deploy/requirements.txt
 	$(COMPILE) --extra bench -c requirements.txt -o benchmarks/requirements.txt
 	$(COMPILE) --extra docs -c requirements.txt -o docs/requirements.txt
 	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt
