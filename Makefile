@@ -8,7 +8,7 @@ DOCS := .venv-docs/.set-up
 UI := .venv-ui/.set-up
 
 .PHONY: help setup serve chat examples examples-list exercises test test-full lint format docs bench \
-	bench-chats bench-stores bench-recordings soak-streams chaos screenshots lock clean
+	bench-chats bench-stores bench-recordings soak soak-streams chaos screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -106,6 +106,11 @@ bench-chats: $(STAMP)  ## what a chunk of a chat costs, and how many chats one w
 
 soak-streams: $(STAMP)  ## random pipelines under random ends (SECONDS=600); nothing may be left
 	$(BIN)/python -m tests.streams.soak $(or $(SECONDS),600)
+
+soak: $(STAMP)  ## mixed readers of two services (SECONDS=600 READERS=32 MEMORY=20 SEED=…); nothing may be lost or left
+	@scripts/system-packages
+	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --readers $(or $(READERS),32) \
+		--memory $(or $(MEMORY),20) $(if $(SEED),--seed $(SEED))
 
 chaos: $(STAMP)  ## recorded streams under random kills (SECONDS=300 STREAMS=100 SEED=…); none may lose any
 	@scripts/system-packages
