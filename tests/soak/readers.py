@@ -71,8 +71,8 @@ class Readers:
         async with httpx.AsyncClient(base_url=url, timeout=20) as http:
             yield http
 
-    def _data(self) -> tuple[int, str]:
-        count = self._dice.randrange(1, 400)
+    def _data(self, most: int = 400) -> tuple[int, str]:
+        count = self._dice.randrange(1, most)
         return count, f"/data?count={count}&interval={self._dice.choice(['0', '0.001', '0.005'])}"
 
     async def batch(self) -> None:
@@ -82,9 +82,9 @@ class Readers:
             items = (await http.get(path)).raise_for_status().json()["data"]
         self._compare([item["index"] for item in items], count)
 
-    async def stream(self, pause: float = 0) -> None:
+    async def stream(self, pause: float = 0, most: int = 400) -> None:
         """Events, to the end."""
-        count, path = self._data()
+        count, path = self._data(most)
         async with self._asking() as http, http.stream("GET", path, headers=EVENTS) as answer:
             events = []
             async for event in read_events(answer):
@@ -96,7 +96,9 @@ class Readers:
 
     async def slow(self) -> None:
         """Events, by one who takes his time for each."""
-        await self.stream(pause=0.005)
+        await self.stream(
+            pause=0.02, most=60
+        )  # few: each is a turn of a loop that others load, too
 
     async def lines(self) -> None:
         """JSON Lines, to the end."""
