@@ -8,7 +8,7 @@ DOCS := .venv-docs/.set-up
 UI := .venv-ui/.set-up
 
 .PHONY: help setup serve chat examples examples-list exercises test test-full lint format docs bench \
-	bench-chats bench-stores bench-recordings soak-streams chaos screenshots lock clean
+	bench-chats bench-stores bench-recordings soak soak-streams chaos screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,10 +64,11 @@ test-full: $(STAMP) $(UI)  ## all tests, the long ones too, under thirty minutes
 	@scripts/system-packages
 	$(BIN)/pytest -m "full or not full"
 
-lint: $(STAMP)  ## ruff, mypy, and known vulnerabilities of what is pinned
+lint: $(STAMP)  ## ruff, mypy, hadolint, and known vulnerabilities of what is pinned
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint deploy/Dockerfile
 	@$(BIN)/python scripts/audit
 
 format: $(STAMP)  ## let ruff put the code in order
@@ -107,6 +108,11 @@ bench-chats: $(STAMP)  ## what a chunk of a chat costs, and how many chats one w
 soak-streams: $(STAMP)  ## random pipelines under random ends (SECONDS=600); nothing may be left
 	$(BIN)/python -m tests.streams.soak $(or $(SECONDS),600)
 
+soak: $(STAMP)  ## mixed readers of two services (SECONDS=600 READERS=32 MEMORY=20 SEED=…); nothing may be lost or left
+	@scripts/system-packages
+	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --readers $(or $(READERS),32) \
+		--memory $(or $(MEMORY),20) $(if $(SEED),--seed $(SEED))
+
 chaos: $(STAMP)  ## recorded streams under random kills (SECONDS=300 STREAMS=100 SEED=…); none may lose any
 	@scripts/system-packages
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),300) \
@@ -125,6 +131,7 @@ NPM := npm install --package-lock-only --omit-lockfile-registry-resolved --save-
 
 lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --extra server --extra dev -o requirements.txt
+	$(COMPILE) --extra server --extra redis --extra openai -c requirements.txt -o deploy/requirements.txt
 	$(COMPILE) --extra bench -c requirements.txt -o benchmarks/requirements.txt
 	$(COMPILE) --extra docs -c requirements.txt -o docs/requirements.txt
 	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt

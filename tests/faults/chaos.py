@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -29,6 +28,7 @@ from dual_mode_streaming.client import ConnectionFailed
 from tests.stores.redis_server import RedisServer
 
 from .app import items_of
+from .checks import WRONG, differences
 from .stage import Stage
 from .workers import LEASE, Line, Reader
 
@@ -107,9 +107,7 @@ class Chaos:
         due = len(expected) if whole else max(given, default=-1) + 1
         self.counts["events"] += len(given)
         self.counts["dropped"] += reader.events.duplicates
-        self.counts["lost"] += due - len(set(given) & set(range(due)))
-        self.counts["duplicated"] += len(given) - len(set(given))
-        self.counts["reordered"] += sum(b < a for a, b in pairwise(given))
+        self.counts.update(differences(given, due))
         self.counts["altered"] += sum(
             n >= len(expected) or data != expected[n]
             for n, data in zip(given, reader.data, strict=True)
@@ -221,7 +219,7 @@ async def run(seconds: float, streams: int, seed: int) -> bool:
     for name in ("streams", "done", "interrupted", "cuts", "kills", "events"):
         print(f"{name:12}{total[name]}")
     print(f"{'dropped':12}{total['dropped']}  (came again, and were not newer)")
-    wrong = ("lost", "duplicated", "reordered", "altered", "resets")
+    wrong = (*WRONG, "altered", "resets")
     for name in wrong:
         print(f"{name:12}{total[name]}")
     for problem in problems:

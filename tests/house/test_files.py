@@ -75,6 +75,10 @@ def test_no_file_names_a_registry_or_a_place_of_one_machine():
             "requirements.txt",
             ["server", "llm", "openai", "redis", "client", "cli", "metrics", "otel", "dev"],
         ),
+        (
+            "deploy/requirements.txt",
+            ["server", "llm", "openai", "redis", "client", "cli", "metrics"],
+        ),
         ("benchmarks/requirements.txt", ["server", "llm", "client", "cli", "metrics", "bench"]),
         ("docs/requirements.txt", ["docs"]),
         ("requirements-ui.txt", ["server", "llm", "client", "cli", "metrics", "ui"]),
