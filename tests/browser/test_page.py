@@ -1,5 +1,6 @@
 """The page at `/`, used as a visitor uses it."""
 
+import re
 import shlex
 import subprocess
 
@@ -55,7 +56,7 @@ def test_what_is_copied_as_curl_runs(playground):
 
 def test_the_live_charts_draw_and_can_be_paused(playground):
     page = playground
-    page.wait_for_function("document.querySelectorAll('polyline')[0].points.length >= 2")
+    expect(page.locator("polyline").first).to_have_attribute("points", re.compile(r"\S+ \S+"))
     page.click("text=Pause")
     expect(page.locator("#feed-state")).to_have_text("paused")
     page.click("text=Resume")

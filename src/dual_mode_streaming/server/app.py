@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator
-from importlib import resources
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Response
-from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, first, install
@@ -17,6 +15,7 @@ from dual_mode_streaming.llm.faces.routes import llm_routes
 from dual_mode_streaming.server.chat import chat_routes
 from dual_mode_streaming.server.feed import Sample, host_feed
 from dual_mode_streaming.server.metrics import Metrics
+from dual_mode_streaming.server.page import page_routes
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web.lifecycle import lifecycle_of
 
@@ -70,7 +69,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     guard = settings.guard()
     install(app, store=settings.store, owner=guard.owner, **settings.response_options())
     feed = host_feed()
-    page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
 
     @app.get("/data", summary="Count, item by item")
     @dual_mode
@@ -100,6 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(llm_routes(client, guard=guard, body_limit=settings.body_limit))
 
     app.include_router(metrics.routes())
+    app.include_router(page_routes())
 
     @app.get("/healthz", summary="Is the process alive?")
     async def healthz() -> Health:
@@ -111,9 +110,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             response.status_code = 503
             return Health(status="draining")
         return Health(status="ok")
-
-    @app.get("/", include_in_schema=False)
-    async def index() -> HTMLResponse:
-        return HTMLResponse(page)
 
     return app

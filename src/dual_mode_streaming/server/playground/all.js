@@ -1,83 +1,3 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>dual-mode-streaming</title>
-<link rel="icon" href="data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='7' rx='2' fill='%232f6fde'/><rect y='9' width='7' height='7' rx='2' fill='%23e0793a'/><rect x='9' y='9' width='7' height='7' rx='2' fill='%23e0793a' opacity='.5'/></svg>">
-<style>
-:root { color-scheme: light dark;
-  --ground: light-dark(#f6f7f9, #14171c); --card: light-dark(#fff, #1d2229);
-  --ink: light-dark(#1c2430, #e6e9ee); --soft: light-dark(#5b6675, #98a3b3);
-  --line: light-dark(#dde2e9, #313944); --batch: light-dark(#2f6fde, #6ea2ff);
-  --stream: light-dark(#c45a17, #f0985a); }
-* { box-sizing: border-box }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
-main { max-width: 72rem; margin: 0 auto; padding: 1.5rem 1rem 3rem }
-h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.05rem; margin: 0 0 .6rem }
-p { margin: .3rem 0 1rem; color: var(--soft) }
-section { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: 1rem; margin-top: 1rem; min-width: 0 }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem }
-@media (max-width: 46rem) { .pair { grid-template-columns: 1fr; gap: 0 } }
-form { display: flex; flex-wrap: wrap; gap: .7rem; align-items: end }
-label { display: grid; font-size: .85rem; color: var(--soft) }
-input { font: inherit; width: 7rem; padding: .3rem .5rem; color: inherit; background: var(--ground); border: 1px solid var(--line); border-radius: .4rem }
-button { font: inherit; padding: .35rem .9rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--ground); color: inherit; cursor: pointer }
-button.main { background: var(--batch); border-color: var(--batch); color: light-dark(#fff, #10141a); font-weight: 600 }
-:focus-visible { outline: 2px solid var(--stream); outline-offset: 2px }
-.bar { position: relative; height: 1.3rem; border-radius: .35rem; background: var(--ground); overflow: hidden; margin: .25rem 0 }
-.bar span { position: absolute; inset: 0 auto 0 0; width: 0; background: var(--hue); opacity: .28 }
-.bar span.first { opacity: 1; z-index: 1 }
-.figures { display: flex; gap: 1rem; flex-wrap: wrap; font-size: .85rem; color: var(--soft); font-variant-numeric: tabular-nums }
-.figures b { color: var(--hue) }
-.batch { --hue: var(--batch) } .stream { --hue: var(--stream) }
-pre, .frames { font: .8rem/1.45 ui-monospace, monospace; background: var(--ground); border-radius: .4rem; padding: .6rem; margin: .6rem 0 0; height: 11rem; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere }
-table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: 0 .7rem 0 0; vertical-align: top; font-weight: 400 }
-th { color: var(--soft) } td:nth-child(-n+3) { white-space: nowrap }
-.row { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; justify-content: space-between }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .8rem; margin-top: .6rem }
-svg { width: 100%; height: 4.5rem; display: block; background: var(--ground); border-radius: .4rem }
-polyline { fill: none; stroke: var(--hue); stroke-width: 2; vector-effect: non-scaling-stroke }
-figure { margin: 0 } figcaption { font-size: .85rem; color: var(--soft); display: flex; justify-content: space-between }
-code { font-size: .85em } a { color: var(--batch) }
-section + p { margin-top: 1rem }
-</style>
-</head>
-<body>
-<main>
-<h1>One generator, two answers</h1>
-<p>The same <code>/data</code> generator, asked for as one JSON document and as a stream, side by side.</p>
-<section>
-<form id="ask">
-  <label>Items <input id="count" type="number" min="0" max="10000" value="10" required></label>
-  <label>Interval (s) <input id="interval" type="number" min="0" max="10" step="any" value="0.2" required></label>
-  <button class="main">Run both</button>
-  <button type="button" id="stop">Disconnect</button>
-  <button type="button" id="copy">Copy as curl</button>
-  <output id="said" role="status"></output>
-</form>
-</section>
-<div class="pair">
-<section class="batch" aria-label="Batch">
-  <h2>Batch <code>application/json</code></h2>
-  <div class="bar"><span class="first" id="batch-first"></span><span id="batch-total"></span></div>
-  <div class="figures"><span>first item <b id="batch-first-ms">–</b></span><span>total <b id="batch-total-ms">–</b></span><span>items <b id="batch-items">–</b></span></div>
-  <pre id="batch-body" tabindex="0" aria-label="Body of the batch answer"></pre>
-</section>
-<section class="stream" aria-label="Stream">
-  <h2>Stream <code>text/event-stream</code></h2>
-  <div class="bar"><span class="first" id="stream-first"></span><span id="stream-total"></span></div>
-  <div class="figures"><span>first item <b id="stream-first-ms">–</b></span><span>total <b id="stream-total-ms">–</b></span><span>items <b id="stream-items">–</b></span></div>
-  <div class="frames" tabindex="0" aria-label="Frames of the stream"><table><thead><tr><th>ms<th>event<th>id<th>data<th>bytes</thead><tbody id="frames"></tbody></table></div>
-</section>
-</div>
-<section class="stream" aria-label="Live feed">
-  <div class="row"><h2>This host, live <code>/events</code></h2><span class="figures">state <b id="feed-state">–</b> events <b id="feed-events">0</b></span><button type="button" id="feed-toggle">Pause</button></div>
-  <div class="charts" id="charts"></div>
-</section>
-<p>More: <a href="/docs">API of both modes</a> · <a href="/healthz">health</a></p>
-</main>
-<script>
 "use strict";
 const $ = (id) => document.getElementById(id);
 const encoder = new TextEncoder();
@@ -182,7 +102,8 @@ const CHARTS = [
 ];
 const series = CHARTS.map(([key, name, format, top]) => {
   const figure = document.createElement("figure");
-  figure.innerHTML = `<figcaption><span></span><b></b></figcaption><svg viewBox="0 0 60 100" preserveAspectRatio="none" role="img"><polyline/></svg>`;
+  const parsed = new DOMParser().parseFromString(`<figcaption><span></span><b></b></figcaption><svg viewBox="0 0 60 100" preserveAspectRatio="none" role="img"><polyline/></svg>`, "text/html");
+  figure.append(...parsed.body.childNodes);
   figure.querySelector("span").textContent = name;
   figure.querySelector("svg").setAttribute("aria-label", name);
   $("charts").append(figure);
@@ -215,6 +136,3 @@ $("feed-toggle").addEventListener("click", (event) => {
 });
 connect();
 run();
-</script>
-</body>
-</html>
