@@ -13,6 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 TARGET, CHAT = ROOT / "docs" / "playground.png", ROOT / "docs" / "chat.png"
+QUESTION = "Once as one document, once as it comes: why do both have to be the same answer?"
 COMMAND = [str(Path(sys.executable).with_name("dual-mode")), "serve", "--port", "0"]
 
 
@@ -32,14 +33,23 @@ def main() -> None:
 
 
 def draw(chromium: str, url: str) -> None:
-    """Open the page, wait until it has run both modes and has some seconds of charts."""
+    """Use the page: ask both ways, lose the connection once, watch a slow consumer, and wait until
+    the charts have something to show."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1120, "height": 760}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1180, "height": 800}, color_scheme="light")
+        page.set_default_timeout(60_000)
         page.goto(url)
-        expect(page.locator("#said")).to_have_text("done", timeout=20_000)
-        page.wait_for_function("+document.getElementById('feed-events').textContent >= 20")
-        TARGET.parent.mkdir(exist_ok=True)
+        page.click("text=Watch")
+        page.fill("#prompt", QUESTION)
+        page.click("text=Ask both ways")
+        expect(page.locator("#stream-text")).to_contain_text("both")
+        page.click("text=Drop connection")
+        page.click("text=Reconnect")
+        for mode in ("batch", "stream"):
+            expect(page.locator(f"#{mode}-state")).to_have_text("done", timeout=60_000)
+        page.wait_for_function("() => +document.getElementById('feed-events').textContent >= 20")
+        page.evaluate("() => { document.activeElement.blur(); scrollTo(0, 0); }")
         page.screenshot(path=TARGET, full_page=True)
         browser.close()
 

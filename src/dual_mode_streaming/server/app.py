@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator
-from importlib import resources
 from typing import Annotated
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI, Query, Response
-from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, first, install
@@ -20,7 +18,9 @@ from dual_mode_streaming.server.chat import chat_routes
 from dual_mode_streaming.server.feed import Sample, host_feed
 from dual_mode_streaming.server.logs import REQUEST_ID
 from dual_mode_streaming.server.metrics import Metrics
+from dual_mode_streaming.server.page import page_routes
 from dual_mode_streaming.server.settings import Settings, load
+from dual_mode_streaming.server.slow import slow_routes
 from dual_mode_streaming.server.tokens import token_routes
 from dual_mode_streaming.web.lifecycle import lifecycle_of
 
@@ -92,7 +92,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     feed = host_feed()
     metrics.answers.watch_queue("events", lambda: feed.depth, lambda: feed.dropped)
-    page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
 
     @app.get("/data", summary="Count, item by item")
     @dual_mode
@@ -118,11 +117,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             async for sample in samples:
                 yield sample
 
+    app.include_router(slow_routes())
     app.include_router(chat_routes(client, guard))
     app.include_router(llm_routes(client, guard=guard, body_limit=settings.body_limit))
 
     app.include_router(token_routes(guard, signer))
     app.include_router(metrics.routes())
+    app.include_router(page_routes())
 
     @app.get("/healthz", summary="Is the process alive?")
     async def healthz() -> Health:
@@ -134,9 +135,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             response.status_code = 503
             return Health(status="draining")
         return Health(status="ok")
-
-    @app.get("/", include_in_schema=False)
-    async def index() -> HTMLResponse:
-        return HTMLResponse(page)
 
     return app

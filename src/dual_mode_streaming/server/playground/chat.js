@@ -1,0 +1,125 @@
+"use strict";
+// The question, and its two answers side by side.
+
+let answer = null, batch = null;
+
+class Batch {
+  constructor() {
+    this.control = new AbortController();
+    this.started = now();
+    this.state = "waiting";
+    this.patience = new Patience((text) => { this.waiting = text; draw(); });
+  }
+
+  async read(body) {
+    const headers = {"Accept": "application/json", "Content-Type": "application/json", "Idempotency-Key": randomName()};
+    const {signal} = this.control;
+    try {
+      const response = await patiently(this.patience, "/chat?stream=false", {method: "POST", headers, body, signal});
+      if (!response.ok) throw await Failure.ofResponse(response);
+      this.document = await response.text();
+      const {message, usage} = JSON.parse(this.document);
+      Object.assign(this, {text: message.content, tokens: usage.output_tokens, state: "done"});
+      this.bytes = new TextEncoder().encode(this.document).length;
+      this.total = now() - this.started;
+    } catch (error) {
+      if (signal.aborted) return;
+      this.state = "failed";
+      this.failure = error instanceof Failure ? error : new Failure("Failed", error.message);
+    }
+    draw();
+  }
+}
+
+function ask() {
+  const body = JSON.stringify({messages: $("prompt").value, seed: Number($("seed").value)});
+  batch?.control.abort();
+  if (answer?.reading) answer.disconnect();
+  [batch, answer] = [new Batch(), new Answer(Answer.asked(body), draw)];
+  frames.clear(answer.state.started);
+  batch.read(body);
+  answer.read();
+  draw();
+}
+
+let drawing = false;
+/** Draw once a frame of the screen, however much has come. */
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => { drawing = false; drawBatch(); drawStream(); drawBars(); });
+}
+
+function drawBatch() {
+  show("batch-state", batch?.waiting || batch?.state || "–");
+  show("batch-first-ms", milliseconds(batch?.total));
+  show("batch-total-ms", milliseconds(batch?.total));
+  show("batch-tokens", batch?.tokens ?? "–");
+  show("batch-bytes", batch?.bytes ?? "–");
+  show("batch-text", batch?.text ?? "");
+  show("batch-document", batch?.document ?? "");
+  tellProblem("batch-problem", batch?.failure);
+}
+
+function drawStream() {
+  const state = answer?.state, over = !state || state.end !== null;
+  const reading = Boolean(answer?.reading), waiting = answer?.waiting;
+  const name = !state ? "–" : state.end ?? (waiting || (reading ? "streaming" : answer.failure ? "failed" : "disconnected"));
+  show("stream-state", name);
+  show("stream-first-ms", milliseconds(state?.first));
+  show("stream-total-ms", milliseconds(state?.total));
+  show("stream-tokens", state?.tokens ?? "–");
+  show("stream-bytes", state?.bytes ?? "–");
+  show("stream-text", state?.text ?? "");
+  show("connections", state?.connections ?? 0);
+  show("gaps", state?.gaps ?? 0);
+  show("duplicates", state?.duplicates ?? 0);
+  show("shown", state?.shown ?? "none");
+  $("stream-text").ariaBusy = String(reading);
+  $("stop").disabled = over;
+  $("disconnect").disabled = over || !reading;
+  $("drop").disabled = over || !reading || Boolean(waiting);
+  $("reconnect").disabled = over || (reading && !waiting);
+  tellProblem("stream-problem", answer?.failure);
+}
+
+/** Both on one scale: dark until the first token, light until the last. */
+function drawBars() {
+  const times = {batch: [batch?.total, batch?.total], stream: [answer?.state.first, answer?.state.total]};
+  const longest = Math.max(1, ...Object.values(times).flat().map((time) => time ?? 0));
+  for (const [mode, [first, total]] of Object.entries(times)) {
+    $(`${mode}-first`).style.width = `${100 * (first ?? 0) / longest}%`;
+    $(`${mode}-total`).style.width = `${100 * (total ?? 0) / longest}%`;
+  }
+}
+
+$("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
+$("prompt").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    $("ask").requestSubmit();
+  }
+});
+$("stop").addEventListener("click", () => answer.stop());
+$("disconnect").addEventListener("click", () => answer.disconnect());
+$("drop").addEventListener("click", () => answer.drop());
+$("reconnect").addEventListener("click", () => answer.reading ? answer.patience.hurry() : answer.read());
+$("copy").addEventListener("click", () => {
+  const body = JSON.stringify({messages: $("prompt").value, seed: Number($("seed").value)});
+  copyLine(asCurl("/chat?stream=true", {headers: {"Content-Type": "application/json"}, body}));
+});
+
+addEventListener("pagehide", () => answer?.keep());
+
+// A page before this one may have left in mid-answer. The batch of then is lost: nothing leads back to it.
+const kept = Answer.kept();
+if (kept) {
+  answer = new Answer(kept, draw);
+  frames.clear(kept.started);
+  try {
+    const {messages, seed} = JSON.parse(kept.body);
+    [$("prompt").value, $("seed").value] = [messages, seed];
+  } catch { /* it was not ours */ }
+  if (kept.end === null) answer.read();
+  draw();
+}

@@ -1,0 +1,62 @@
+"use strict";
+// A slow consumer: the service drains a bounded buffer at the rate that is asked for; the depth is charted.
+
+const slow = {
+  control: null,
+  depth: new Chart("slow-charts", "Items that wait in the buffer", {bound: true}),
+  dropped: new Chart("slow-charts", "Items dropped", {}),
+};
+
+async function watchSlow() {
+  slow.control?.abort();
+  const control = slow.control = new AbortController();
+  const size = Number($("slow-size").value);
+  const asked = new URLSearchParams({
+    produce: $("slow-produce").value, drain: $("slow-drain").value, size,
+    policy: $("slow-policy").value, seconds: 300,
+  });
+  [slow.depth.top, slow.depth.limit] = [size * 1.25, size];
+  slow.depth.clear();
+  slow.dropped.clear();
+  tellProblem("slow-problem", null);
+  stateOfSlow("running");
+  try {
+    const patience = new Patience((text) => { if (text) show("slow-state", text); });
+    const options = {headers: {Accept: "text/event-stream"}, signal: control.signal};
+    const response = await patiently(patience, `/slow?${asked}`, options);
+    if (!response.ok) throw await Failure.ofResponse(response);
+    stateOfSlow("running");
+    for await (const frame of readEvents(response)) takeSlow(frame);
+    stateOfSlow("ended");
+  } catch (error) {
+    if (control.signal.aborted) return;
+    tellProblem("slow-problem", error instanceof Failure ? error : new Failure("Cut off", error.message));
+    stateOfSlow("failed");
+  } finally {
+    if (slow.control === control) slow.control = null;
+  }
+}
+
+function takeSlow(frame) {
+  if (frame.event === "error") throw Failure.of(JSON.parse(frame.data));
+  if (frame.data === undefined || frame.event) return;
+  const item = JSON.parse(frame.data);
+  slow.depth.add(item.waiting);
+  slow.dropped.add(item.dropped);
+  show("slow-produced", item.produced);
+  show("slow-delivered", item.delivered);
+  show("slow-waiting", item.waiting);
+  show("slow-dropped", item.dropped);
+  show("slow-producer", item.paused ? "paused" : "running");
+}
+
+function stateOfSlow(state) {
+  show("slow-state", state);
+  $("slow-stop").disabled = state !== "running";
+}
+
+$("slow").addEventListener("submit", (event) => { event.preventDefault(); watchSlow(); });
+$("slow-stop").addEventListener("click", () => { slow.control?.abort(); stateOfSlow("stopped"); });
+// A change counts at once: the reader sees what it does to the depth.
+for (const id of ["slow-produce", "slow-drain", "slow-size", "slow-policy"])
+  $(id).addEventListener("change", () => { if (slow.control && $("slow").reportValidity()) watchSlow(); });
