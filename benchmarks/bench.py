@@ -29,8 +29,8 @@ PEERS = ["starlette_fstring", "litestar_sse", "ssestarlette", "fastapi_native"]
 ALL = ["raw_ready", "raw_encode", "raw_chunks", *PEERS, "ours"]
 FEW = ["raw_encode", "raw_chunks", "fastapi_native", "ours"]
 PATHS = {
-    "idle": "/stream?n=2&interval=1000",
-    "paced": "/stream?n=100000&interval=0.05",
+    "idle": "/stream?n=-1000000",
+    "paced": "/stream?n=-50",
     "busy": f"/stream?n={scenarios.FOR_EVER}",
 }
 

@@ -1,6 +1,7 @@
 """The one source that every contender answers from; not a contender itself."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 
@@ -32,18 +33,19 @@ _started = 0
 _closed: list[float] = []
 
 
-async def items(n: int = 20, interval: float = 0.0) -> AsyncIterator[Item]:
-    """`n` items that are ready, or one every `interval` seconds that says when it was due."""
+async def items(n: int = 20) -> AsyncIterator[Item]:
+    """`n` items that are ready; if it is below 0, one every -n milliseconds, for ever.
+
+    Each of these says when it was due. (One parameter, since FastAPI takes its time over each.)
+    """
     global _started
     _started += 1
     try:
-        if not interval:
-            for index in range(n):
-                yield READY[index & 255]
-            return
-        start = time.monotonic()
         for index in range(n):
-            due = start + index * interval
+            yield READY[index & 255]
+        start = time.monotonic()
+        for index in itertools.count() if n < 0 else ():
+            due = start - index * n / 1000
             if (left := due - time.monotonic()) > 0:
                 await asyncio.sleep(left)
             yield Item(index=index, due=due, message="an item that is made when it is due")

@@ -8,14 +8,14 @@ from litestar.response import ServerSentEvent
 from .items import items
 
 
-async def events(n: int, interval: float) -> AsyncIterator[str]:
-    async for item in items(n, interval):
+async def events(n: int) -> AsyncIterator[str]:
+    async for item in items(n):
         yield item.model_dump_json()
 
 
 @get("/stream")
-async def stream(n: int = 20, interval: float = 0) -> ServerSentEvent:
-    return ServerSentEvent(events(n, interval))
+async def stream(n: int = 20) -> ServerSentEvent:
+    return ServerSentEvent(events(n))
 
 
 app = Litestar([stream], openapi_config=None)

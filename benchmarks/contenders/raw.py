@@ -13,9 +13,8 @@ HEAD = {
 END = {"type": "http.response.body", "body": b""}
 
 
-def asked(scope: Any) -> tuple[int, float]:
-    query = parse_qs(scope["query_string"].decode())
-    return int(query["n"][0]), float(query.get("interval", "0")[0])
+def asked(scope: Any) -> int:
+    return int(parse_qs(scope["query_string"].decode())["n"][0])
 
 
 def chunk(body: bytes) -> Any:

@@ -9,7 +9,7 @@ to_json = Item.__pydantic_serializer__.to_json
 async def app(scope, receive, send):
     await send(HEAD)
     frames = []
-    async for item in items(*asked(scope)):
+    async for item in items(asked(scope)):
         frames.append(b"data: %b\n\n" % to_json(item))
         if len(frames) == 256:
             await send(chunk(b"".join(frames)))

@@ -8,6 +8,6 @@ to_json = Item.__pydantic_serializer__.to_json
 
 async def app(scope, receive, send):
     await send(HEAD)
-    async for item in items(*asked(scope)):
+    async for item in items(asked(scope)):
         await send(chunk(b"data: %b\n\n" % to_json(item)))
     await send(END)

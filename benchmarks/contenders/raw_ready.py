@@ -8,8 +8,8 @@ DUE = b'data: {"index":0,"due":%f,"message":"an item that is made when it is due
 
 
 async def app(scope, receive, send):
-    n, interval = asked(scope)
+    n = asked(scope)
     await send(HEAD)
-    async for item in items(n, interval):
-        await send(chunk(DUE % item.due if interval else FRAME))
+    async for item in items(n):
+        await send(chunk(DUE % item.due if n < 0 else FRAME))
     await send(END)

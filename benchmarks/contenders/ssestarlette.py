@@ -7,14 +7,13 @@ from starlette.routing import Route
 from .items import items
 
 
-async def events(n, interval):
-    async for item in items(n, interval):
+async def events(n):
+    async for item in items(n):
         yield {"data": item.model_dump_json()}
 
 
 async def stream(request):
-    query = request.query_params
-    return EventSourceResponse(events(int(query["n"]), float(query.get("interval", 0))))
+    return EventSourceResponse(events(int(request.query_params["n"])))
 
 
 app = Starlette(routes=[Route("/stream", stream)])

@@ -7,14 +7,13 @@ from starlette.routing import Route
 from .items import items
 
 
-async def events(n, interval):
-    async for item in items(n, interval):
+async def events(n):
+    async for item in items(n):
         yield f"data: {item.model_dump_json()}\n\n"
 
 
 async def stream(request):
-    query = request.query_params
-    source = events(int(query["n"]), float(query.get("interval", 0)))
+    source = events(int(request.query_params["n"]))
     return StreamingResponse(source, media_type="text/event-stream")
 
 
