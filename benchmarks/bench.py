@@ -1,6 +1,6 @@
 """Ours beside its peers: over HTTP, and the operators; the goals, and whether they are met.
 
-    python benchmarks/bench.py [--quick] [--rounds 5] [--only busy] [--write] [--json FILE]
+    python benchmarks/bench.py [--quick] [--rounds 4] [--only busy] [--write] [--json FILE]
 
 Each contender (contenders/) is a server in a process of its own: one uvicorn worker with uvloop and
 httptools. The load comes from this process. Contenders take turns within a round; a ratio is made
@@ -24,9 +24,10 @@ import report
 import scenarios
 import uvloop
 from scenarios import Figures, Plan
+from where import where
 
 PEERS = ["starlette_fstring", "litestar_sse", "ssestarlette", "fastapi_native"]
-ALL = ["raw_ready", "raw_encode", "raw_chunks", *PEERS, "ours"]
+ALL = ["raw_ready", "raw_encode", "raw_chunks", *PEERS, "ours", "ours_metrics"]
 FEW = ["raw_encode", "raw_chunks", "fastapi_native", "ours"]
 PATHS = {
     "idle": "/stream?n=-1000000",
@@ -38,7 +39,7 @@ PATHS = {
 def programme(plan: Plan, quick: bool) -> dict[str, Callable[[], Awaitable[Figures]]]:
     """The scenarios by name. Those with crowds take long, and so fewer rounds."""
     names = FEW if quick else ALL
-    crowds = Plan(min(plan.rounds, 1 if quick else 3), plan.share, plan.readers, plan.client)
+    crowds = Plan(min(plan.rounds, 1 if quick else 2), plan.share, plan.readers, plan.client)
     by_event = [name for name in names if name != "raw_chunks"]  # which would hold events back
     vanishing = ["ours"] if quick else by_event
     json_peer = ["fastapi_native", "ours"]
@@ -72,6 +73,9 @@ async def over_http(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
                 exponent = goals.slope(figures[name][figure])
                 figures[name][f"{what}, exponent"] = {goals.OURS: [exponent]}
         report.print_scenario(name, figures[name])
+    if "busy" in figures and "paced" in figures:
+        whole = (figures[name]["CPU µs an event"][goals.OURS] for name in ("busy", "paced"))
+        figures["where"] = await where(*map(statistics.median, whole))
     return figures
 
 
@@ -106,7 +110,7 @@ def main() -> None:
     parser.add_argument("--from", type=Path, dest="earlier", help="take the figures of this file")
     options = parser.parse_args()
 
-    plan = Plan(options.rounds or (2 if options.quick else 5), 0.4 if options.quick else 1.0)
+    plan = Plan(options.rounds or (2 if options.quick else 4), 0.4 if options.quick else 1.0)
     if options.earlier:
         saved = json.loads(options.earlier.read_text("utf-8"))
         figures, told = saved["figures"], saved["about"]
@@ -114,7 +118,7 @@ def main() -> None:
         start = time.monotonic()
         figures = uvloop.run(over_http(plan, options))
         if not options.quick and (not options.only or options.only in "operators"):
-            figures["operators"] = of_operators(min(plan.rounds, 3))
+            figures["operators"] = of_operators(min(plan.rounds, 2))
         told = about(plan, time.monotonic() - start)
     print(f"\n{told}\n\n{report.table_of_goals(figures, plain=True)}")
     if "operators" in figures:

@@ -10,7 +10,15 @@ from typing import Any
 
 from goals import GOALS, OURS, spread
 
-__all__ = ["machine", "plot", "print_scenario", "table_of_goals", "title", "write"]
+__all__ = [
+    "machine",
+    "plot",
+    "print_scenario",
+    "table_of_goals",
+    "table_of_parts",
+    "title",
+    "write",
+]
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PACKAGES = (
@@ -92,7 +100,7 @@ def tables_of_scenarios(figures: dict[str, Any]) -> str:
     """One table a scenario: a row a contender, a column a figure."""
     parts = []
     for scenario, of_scenario in figures.items():
-        if scenario == "operators":
+        if scenario in ("operators", "where"):
             continue
         if scenario == "growth":
             parts.append(_growth(of_scenario))
@@ -126,6 +134,14 @@ def table_of_operators(figures: dict[str, Any]) -> str:
         beside = f"{best} {peers[best]}"
         rows.append([row.replace("|", "/"), f"≥ {of_row['goal']:g}", str(ours), verdict, beside])
     return _table(["", "bound", "ours, x a bare `async for`", "", "the best peer"], rows)
+
+
+def table_of_parts(figures: dict[str, Any]) -> str:
+    """Where the CPU of an event goes."""
+    parts = figures["where"]
+    rows = [[part, *(f"{parts[k][part]:.2f}" for k in parts)] for part in parts["busy"]]
+    rows.append(["in all", *(f"{sum(parts[k].values()):.2f}" for k in parts)])
+    return _table(["CPU µs an event", *(f"{kind} stream" for kind in parts)], rows)
 
 
 def plot(figures: dict[str, Any]) -> str:
@@ -169,6 +185,7 @@ def write(figures: dict[str, Any], about: str) -> None:
     blocks = {
         "about": about,
         "goals": table_of_goals(figures),
+        "where": table_of_parts(figures),
         "scenarios": tables_of_scenarios(figures),
         "operators": table_of_operators(figures),
     }

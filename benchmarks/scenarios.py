@@ -24,7 +24,7 @@ Figures = dict[str, dict[str, list[float]]]
 
 WARM_UP = 2_000
 FOR_EVER = 10**9
-PATIENCE = 3.0  # seconds, for a server that may hang
+PATIENCE = 2.0  # seconds, for a server that may hang
 
 
 @dataclass
@@ -147,7 +147,7 @@ async def opened(
         readers.append(reader)
         if number % 20 == 19:
             await asyncio.sleep(seconds * 20 / many)
-    deadline = time.monotonic() + 2 * PATIENCE
+    deadline = time.monotonic() + 3 * PATIENCE
     while time.monotonic() < deadline and not all(reader.events for reader in readers):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     return readers

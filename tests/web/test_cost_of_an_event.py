@@ -141,7 +141,7 @@ def test_a_stream_takes_no_more_memory_for_more_events(long_turns):
     ("source", "mode", "bound", "why"),
     [
         (busy, ResponseMode.STREAM, 76, "encode, frame, append; the clock for one in eight"),
-        (paced, ResponseMode.STREAM, 284, "that, and a send with its watch for a stalled reader"),
+        (paced, ResponseMode.STREAM, 336, "that, and a send with its watch for a stalled reader"),
         (busy, ResponseMode.BATCH, 29, "append; the clock for one in eight, pydantic for 128"),
         (busy, ResponseMode.LINES, 106, "encode, append; for an item of the exact type no more"),
     ],
@@ -154,7 +154,7 @@ def test_instructions_of_an_event(source, mode, bound, why, long_turns):
 
 
 @pytest.mark.parametrize(
-    ("mode", "bound"), [(ResponseMode.STREAM, 1475), (ResponseMode.BATCH, 1090)]
+    ("mode", "bound"), [(ResponseMode.STREAM, 1705), (ResponseMode.BATCH, 1090)]
 )
 def test_instructions_of_an_answer(mode, bound, long_turns):
     """What a short stream, or a small batch, costs before its items do."""

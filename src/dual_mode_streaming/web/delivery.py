@@ -164,7 +164,7 @@ class Delivery:
                     framed = frame(item)
                     buffer += framed
                     unlooked -= 1
-                    if unlooked and len(buffer) < FLUSH_BYTES:
+                    if unlooked and len(buffer) < FLUSH_BYTES and owner.end is None:
                         continue
                     if self._head is None:  # the first item: status and headers are final now
                         self._head = self._start()
