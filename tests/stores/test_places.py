@@ -6,7 +6,9 @@ import uuid
 import pytest
 
 from dual_mode_streaming.stores.places import LocalPlaces
+from dual_mode_streaming.stores.rates import LocalRates
 from dual_mode_streaming.stores.redis_places import RedisPlaces
+from dual_mode_streaming.stores.redis_rates import RedisRates
 
 
 @pytest.fixture(params=["local", "redis"])
@@ -109,3 +111,47 @@ async def test_without_its_redis_each_process_counts_for_itself(faulty_redis, ca
     assert await places.take("d", {"all": 1}) is None
     assert "counted by each process alone" in caplog.text
     await places.aclose()
+
+
+# --- rates: how often ----------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["local", "redis"])
+async def rates(request):
+    if request.param == "local":
+        made = LocalRates(2)
+    else:
+        made = RedisRates(request.getfixturevalue("redis_server").url, 2, prefix=uuid.uuid4().hex)
+    yield made
+    await made.aclose()
+
+
+async def test_so_often_and_no_more(rates):
+    assert await rates.hit("mine") is None
+    assert await rates.hit("mine") is None
+    again = await rates.hit("mine")
+    assert 0 < again <= 60
+    assert await rates.hit("yours") is None
+
+
+async def test_several_processes_share_the_rates_of_a_redis(redis_server):
+    prefix = uuid.uuid4().hex
+    one, two = (RedisRates(redis_server.url, 2, prefix=prefix) for _ in range(2))
+    assert [await each.hit("mine") is None for each in (one, two, one, two)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    await one.aclose()
+    await two.aclose()
+
+
+async def test_without_its_redis_each_process_counts_its_own_rates(faulty_redis, caplog):
+    rates = RedisRates(faulty_redis.url, 1, prefix=uuid.uuid4().hex, timeout=0.5)
+    assert await rates.hit("mine") is None
+    faulty_redis.kill()
+    assert await rates.hit("mine") is None
+    assert await rates.hit("mine") is not None
+    assert "counted by each process alone" in caplog.text
+    await rates.aclose()

@@ -66,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with metrics.refreshing():
             yield
         await client.aclose()
+        await guard.aclose()
 
     app = FastAPI(
         title="dual-mode-streaming",

@@ -26,7 +26,7 @@ def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
     """The route, answered by `client`: StreamEvents as a stream, the whole answer as a batch."""
 
     async def admitted(request: Request) -> None:
-        guard.check(request)
+        await guard.check(request)
 
     routes = APIRouter(tags=["LLM"], dependencies=[Depends(admitted)])
 
@@ -42,7 +42,7 @@ def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
     ) -> AsyncIterator[StreamEvent]:
         """The answer, recorded: whoever knows its Location can come back to it."""
         request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
-        with guard.hold(asked):  # as long as the model works, whether or not anybody reads
+        with await guard.hold(asked):  # as long as the model works, whether or not anybody reads
             async with contextlib.aclosing(told(client, request)) as events:
                 async for event in events:
                     yield event

@@ -14,7 +14,8 @@ from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.llm.faces.guard import Guard
 from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.stores.choice import check_address
-from dual_mode_streaming.stores.places import Places
+from dual_mode_streaming.stores.places import LocalPlaces, Places
+from dual_mode_streaming.stores.rates import Rates
 from dual_mode_streaming.web.admission import Admission
 from dual_mode_streaming.web.options import OptionOverrides
 from dual_mode_streaming.web.tokens import TokenSigner
@@ -104,12 +105,21 @@ class Settings(BaseSettings):
 
     def admission(self) -> Admission:
         """How many answers may be open: in each process, or in all if the store is a Redis."""
-        places: Places | None = None
-        if self.store.startswith(("redis:", "rediss:")):
-            from dual_mode_streaming.stores.redis_places import RedisPlaces
+        return Admission(
+            streams=self.streams, client_streams=self.client_streams, places=self._places()
+        )
 
-            places = RedisPlaces(self.store)
-        return Admission(streams=self.streams, client_streams=self.client_streams, places=places)
+    @property
+    def _redis(self) -> str | None:
+        """The Redis that the workers share, if they do."""
+        return self.store if self.store.startswith(("redis:", "rediss:", "unix:")) else None
+
+    def _places(self) -> Places:
+        if self._redis is None:
+            return LocalPlaces()
+        from dual_mode_streaming.stores.redis_places import RedisPlaces
+
+        return RedisPlaces(self._redis)
 
     def guard(self, subject_of: Callable[[Request], str | None] | None = None) -> Guard:
         """Who may use the models: any holder of one of the comma-separated `api_keys`.
@@ -117,11 +127,19 @@ class Settings(BaseSettings):
         `subject_of` is Guard's.
         """
         keys = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
+        redis = self._redis
+        rates: Rates | None = None
+        if redis is not None and self.key_requests_a_minute is not None:
+            from dual_mode_streaming.stores.redis_rates import RedisRates
+
+            rates = RedisRates(redis, self.key_requests_a_minute)
         return Guard(
             (key.strip() for key in keys),
             subject_of=subject_of,
             streams=self.key_streams,
             requests_a_minute=self.key_requests_a_minute,
+            places=self._places(),
+            rates=rates,
         )
 
     def tokens(self) -> TokenSigner:

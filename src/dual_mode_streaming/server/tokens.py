@@ -27,8 +27,8 @@ class TokenResponse(BaseModel):
 def token_routes(guard: Guard, signer: TokenSigner) -> APIRouter:
     """The route. A token lets its bearer read one stream, as who asked for it."""
 
-    def admitted(request: Request) -> None:
-        guard.check(request)
+    async def admitted(request: Request) -> None:
+        await guard.check(request)
 
     routes = APIRouter(tags=["Recorded streams"], dependencies=[Depends(admitted)])
 

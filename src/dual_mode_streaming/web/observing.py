@@ -82,12 +82,18 @@ class Answer:
         if not new:
             return  # a heartbeat, or the end
         self.items = items
+        observers = self._observers.sent
+        if not observers and self.first is not None:
+            return
         now = time.perf_counter()
         if self.first is None:
             self.first = now - self._opened
         gap, self._last = now - self._last, now
-        for told in self._observers.sent:
-            _tell(told, self, new, gap)
+        for told in observers:
+            try:
+                told(self, new, gap)
+            except Exception:
+                _failures.exception("an observer failed: %r", told)
 
     def close(self, owner: Owner, status: int, error: BaseException | None) -> None:
         """It has ended, by itself, by an error, or as its owner says."""

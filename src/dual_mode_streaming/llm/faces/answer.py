@@ -1,7 +1,7 @@
 """One request to a foreign face, from admission to the last frame."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -33,7 +33,7 @@ async def answer(
     dialect: Dialect,
     client: LLMClient,
     request: Request,
-    admit: Callable[[Request], AbstractContextManager[None]],
+    admit: Callable[[Request], Awaitable[ExitStack]],
     *,
     body_limit: int,
 ) -> Response:
@@ -44,7 +44,7 @@ async def answer(
     identity = dialect.new_id()
     stay = ExitStack()
     try:
-        stay.enter_context(admit(request))
+        stay.enter_context(await admit(request))
         return await _admitted(dialect, client, request, identity, body_limit, stay)
     except Refusal as refusal:
         stay.close()

@@ -2,19 +2,16 @@
 
 import hashlib
 import hmac
-import math
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Final
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.requests import Request
 
 from dual_mode_streaming.llm.faces.dialect import Refusal
+from dual_mode_streaming.stores.places import LocalPlaces, Places
+from dual_mode_streaming.stores.rates import LocalRates, Rates
 from dual_mode_streaming.web.recordings import key_digest
 
 __all__ = ["Guard"]
@@ -30,8 +27,8 @@ class Guard:
         streams: how many answers a key may have under way at a time; None is no limit.
         requests_a_minute: how many it may ask for in any minute; None is no limit.
         subject_of: whom a request's token was given to (`TokenSigner.subject_of`), or None.
-
-    The limits hold in one process.
+        places: counts the answers; this process alone by default. `RedisPlaces` counts for all.
+        rates: counts the requests, in the place of `requests_a_minute`; `RedisRates` for all.
     """
 
     def __init__(
@@ -41,47 +38,53 @@ class Guard:
         streams: int | None = None,
         requests_a_minute: int | None = None,
         subject_of: Callable[[Request], str | None] | None = None,
+        places: Places | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self._digests = [_digest(key) for key in keys if key]
         self._streams = streams
         self._subject_of = subject_of
-        self._rate = requests_a_minute and RateLimitItemPerMinute(requests_a_minute)
-        self._window = MovingWindowRateLimiter(MemoryStorage())
-        self._open: Counter[str] = Counter()
+        if rates is None and requests_a_minute is not None:
+            rates = LocalRates(requests_a_minute)
+        self._rates = rates
+        self._places = places or LocalPlaces()
 
-    @contextmanager
-    def admit(self, request: Request) -> Iterator[None]:
-        """Let a request in for as long as the block lasts. Raises Refusal: 401 or 429."""
-        self.check(request)
-        with self.hold(request):
-            yield
-
-    def check(self, request: Request) -> None:
-        """Let a request in; `hold` counts what it begins. Raises Refusal: 401 or 429."""
-        who = self._who(request)
-        self._check_room(who)
-        if self._rate and not self._window.hit(self._rate, who):
-            again = self._window.get_window_stats(self._rate, who).reset_time - time.time()
-            message = f"more than {self._rate.amount} requests in a minute"
-            raise Refusal(429, message, retry_after=max(1, math.ceil(again)))
-
-    @contextmanager
-    def hold(self, request: Request) -> Iterator[None]:
-        """An answer is under way for as long as the block lasts. Raises Refusal: 401 or 429."""
-        who = self._who(request)
-        self._check_room(who)
-        self._open[who] += 1
+    async def admit(self, request: Request) -> ExitStack:
+        """Let a request in for as long as the context lasts. Raises Refusal: 401 or 429."""
+        held = await self.hold(request)
         try:
-            yield
-        finally:
-            self._open[who] -= 1
-            if not self._open[who]:
-                del self._open[who]
+            await self._check_rate(self._who(request))
+        except BaseException:
+            held.close()
+            raise
+        return held
 
-    def _check_room(self, who: str) -> None:
-        if self._streams is not None and self._open[who] >= self._streams:
+    async def check(self, request: Request) -> None:
+        """Let a request in; `hold` counts what it begins. Raises Refusal: 401 or 429."""
+        (await self.admit(request)).close()
+
+    async def hold(self, request: Request) -> ExitStack:
+        """An answer is under way for as long as the context lasts. Raises Refusal: 401 or 429."""
+        who, held = self._who(request), ExitStack()
+        if self._streams is None:
+            return held
+        ticket = uuid.uuid4().hex
+        if await self._places.take(ticket, {f"key:{who}": self._streams}) is not None:
             message = f"{self._streams} answers are under way for this key, and no more are allowed"
             raise Refusal(429, message, retry_after=1)
+        held.callback(self._places.give_back, ticket)
+        return held
+
+    async def aclose(self) -> None:
+        """Let go of what counts."""
+        await self._places.aclose()
+        if self._rates is not None:
+            await self._rates.aclose()
+
+    async def _check_rate(self, who: str) -> None:
+        if self._rates is not None and (again := await self._rates.hit(who)) is not None:
+            message = f"more than {self._rates.a_minute} requests in a minute"
+            raise Refusal(429, message, retry_after=again)
 
     def owner(self, request: Request) -> str:
         """Whose a recorded stream is: the key's digest, or nobody's where none is needed; or whom a

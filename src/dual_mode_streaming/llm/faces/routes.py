@@ -82,7 +82,7 @@ def llm_routes(
     async def count_tokens(request: Request) -> Response:
         identity = anthropic.new_id()
         try:
-            with admit(request), provider_errors_refused():
+            with await admit(request), provider_errors_refused():
                 asked = understood(anthropic.counted, await read_json(request, body_limit))
                 tokens = await client.provider.count_tokens(asked.request)
         except Refusal as refusal:
@@ -95,7 +95,7 @@ def llm_routes(
         dialect: Dialect = anthropic if theirs else openai
         identity = dialect.new_id()
         try:
-            with admit(request), provider_errors_refused():
+            with await admit(request), provider_errors_refused():
                 names = await client.provider.models()
         except Refusal as refusal:
             return refused(dialect, refusal, identity)

@@ -1,0 +1,136 @@
+"""What SECURITY.md says, tried: nobody reads another's, nothing a client sends gets anywhere."""
+
+import asyncio
+import itertools
+
+import httpx
+import pytest
+
+from dual_mode_streaming import EventDecoder
+from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.settings import Settings
+from dual_mode_streaming.testing import StreamingTransport
+
+MINE, OTHER, NONE = {"Authorization": "Bearer mine"}, {"x-api-key": "other"}, {}
+STREAM = {"Accept": "text/event-stream"}
+HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture
+async def http():
+    settings = Settings(llm_first=0, llm_rate=0, api_keys="mine,other")
+    transport = StreamingTransport(create_app(settings))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+async def test_another_s_stream_is_as_if_it_were_not(http):
+    """Whatever is asked, with whatever key, it is the answer to an id that was never given."""
+    mine = (await http.post("/chat", json=HELLO, headers=MINE)).headers["location"]
+    nobodys = "/streams/" + "0" * 32
+    cursor = f"{mine.rpartition('/')[2]}.1.1"
+    asked = [
+        ("GET", "", {}),
+        ("GET", "", STREAM),
+        ("GET", "", {"Accept": "application/jsonl"}),
+        ("GET", "", STREAM | {"Last-Event-ID": cursor}),
+        ("GET", f"?last_event_id={cursor}", STREAM),
+        ("GET", "?from=now", STREAM),
+        ("GET", "?on_gap=fail", STREAM),
+        ("GET", "", {"If-None-Match": f'"{cursor}"'}),
+        ("HEAD", "", {}),
+        ("POST", "/cancel", {}),
+        ("DELETE", "", {}),
+    ]
+    for (method, rest, headers), who in itertools.product(asked, (OTHER, NONE)):
+        tried, never = [
+            await http.request(method, path + rest, headers=headers | who)
+            for path in (mine, nobodys)
+        ]
+        assert tried.status_code == never.status_code in (404, 405), (method, rest, headers)
+        same = dict(tried.headers) | {"x-request-id": ""} == dict(never.headers) | {
+            "x-request-id": ""
+        }
+        assert same
+        assert tried.content == never.content
+    whole = await http.get(mine, headers=MINE | STREAM)
+    assert EventDecoder().feed(whole.content)[-1].event == "done", "and it is still there"
+
+
+async def test_a_cursor_or_an_idempotency_key_leads_to_no_other_s_stream(http):
+    claim = {"Idempotency-Key": "the-same"}
+    mine = await http.post("/chat", json=HELLO, headers=MINE | claim)
+    theirs = await http.post("/chat", json=HELLO, headers=OTHER | claim)
+    assert mine.headers["location"] != theirs.headers["location"]
+    cursor = f"{mine.headers['location'].rpartition('/')[2]}.1.1"
+    shown = await http.post("/chat", json=HELLO, headers=OTHER | STREAM | {"Last-Event-ID": cursor})
+    assert shown.headers["location"] != mine.headers["location"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["\r\nevent: done", "\n\ndata: forged\n\n", "a\0b", "x" * 5000, "\u2028", "é" * 50, "%0d%0a"],
+)
+async def test_a_cursor_reaches_no_frame_unescaped(http, sent):
+    for where in ("/data?count=1&interval=0", "/events?stream=true"):
+        async with http.stream(
+            "GET",
+            where,
+            params={"count": 1, "interval": 0, "stream": "true", "last_event_id": sent},
+            headers=STREAM,
+        ) as answer:
+            body = b""
+            async for chunk in answer.aiter_raw():
+                body += chunk
+                if b"data: " in body:
+                    break
+        assert b"forged" not in body
+        assert not any(
+            event.event == "done" and not event.id for event in EventDecoder().feed(body)
+        )
+
+
+async def test_cors_is_off(http):
+    origin = {"Origin": "https://evil.example"}
+    for method, path in [("GET", "/data?count=1"), ("OPTIONS", "/chat"), ("POST", "/chat")]:
+        preflight = {"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {}
+        answer = await http.request(method, path, headers=origin | preflight)
+        assert "access-control-allow-origin" not in answer.headers
+        assert "access-control-allow-credentials" not in answer.headers
+        assert "set-cookie" not in answer.headers
+
+
+async def test_an_error_tells_nothing_of_a_key(http):
+    secret = "sk-verysecret"
+    asked = [
+        http.post("/chat", json=HELLO, headers={"Authorization": f"Bearer {secret}"}),
+        http.post("/v1/messages", json={}, headers={"x-api-key": secret}),
+        http.get("/streams/" + "1" * 32, headers={"x-api-key": secret}),
+        http.post("/tokens", json={"path": secret}, headers=MINE),
+    ]
+    for answer in await asyncio.gather(*asked[:3]):
+        assert answer.status_code in (401, 404)
+        assert secret not in answer.text
+        assert secret not in str(answer.headers)
+    assert (await asked[3]).status_code == 422
+
+
+async def test_a_body_that_is_too_large_is_refused_and_not_read():
+    app = create_app(Settings(body_limit=1000))
+    transport = StreamingTransport(app)
+    read = 0
+
+    async def endless():
+        nonlocal read
+        while True:
+            read += 1
+            yield b"x" * 500
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        for path in ("/chat", "/tokens", "/v1/chat/completions"):
+            read = 0
+            answer = await http.post(path, content=endless())
+            assert answer.status_code == 413, path
+            assert read < 10
+            declared = await http.post(path, content=b"x" * 1001)
+            assert declared.status_code == 413, path
