@@ -8,7 +8,8 @@ DOCS := .venv-docs/.set-up
 UI := .venv-ui/.set-up
 
 .PHONY: help setup serve chat examples examples-list exercises test test-full lint format docs bench \
-	bench-chats bench-stores bench-recordings soak soak-streams chaos screenshots lock clean
+	bench-quick bench-operators bench-chats bench-stores bench-recordings soak soak-streams chaos \
+	screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -92,7 +93,13 @@ $(BENCH): benchmarks/requirements.txt $(STAMP)
 	@$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --no-deps --editable .
 	@touch $@
 
-bench: $(BENCH)  ## measure beside the peers, as ratios (ROUNDS=7)
+bench: $(BENCH)  ## measure beside the peers, as ratios, under ten minutes (ARGS=--write)
+	.venv-bench/bin/python benchmarks/bench.py $(ARGS)
+
+bench-quick: $(BENCH)  ## the same in two minutes: fewer peers, shorter runs, no operators
+	.venv-bench/bin/python benchmarks/bench.py --quick $(ARGS)
+
+bench-operators: $(BENCH)  ## the stream operators alone, in more rounds (ROUNDS=7)
 	.venv-bench/bin/python benchmarks/operators.py --rounds $(or $(ROUNDS),7)
 
 bench-stores: $(BENCH)  ## what the durable stores cost, beside the usual way (ROUNDS=5)

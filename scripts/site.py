@@ -26,7 +26,11 @@ PAGES = {
     **{f"docs/{path.name}": path.name for path in sorted((ROOT / "docs").glob("*.md"))},
     **{f"examples/{path.name}": f"examples/{path.stem}.md" for path in EXAMPLES},
 }
-PICTURES = {f"docs/{path.name}": path.name for path in sorted((ROOT / "docs").glob("*.png"))}
+PICTURES = {
+    f"docs/{path.name}": path.name
+    for pattern in ("*.png", "*.svg")
+    for path in sorted((ROOT / "docs").glob(pattern))
+}
 
 MODULES = {
     "dual_mode_streaming": "What an endpoint needs.",

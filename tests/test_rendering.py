@@ -4,9 +4,21 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializationInfo,
+    Tag,
+    TypeAdapter,
+    computed_field,
+    field_serializer,
+    model_serializer,
+)
 
 from dual_mode_streaming import EventDecoder, ServerSentEvent
+from dual_mode_streaming.aliases import may_have_aliases
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
 
 
@@ -137,3 +149,104 @@ def test_an_item_that_has_no_json_is_not_counted():
     assert frames.count == 0
     (event,) = EventDecoder().feed(frames.item(A()))
     assert event.id == "run.1"
+
+
+class Plain(BaseModel):
+    type: str = "a field of this name is no kind of a schema"
+    inner: A | None = None
+    many: list[dict[str, A]] = []
+
+
+class Aliased(BaseModel):
+    name: str = Field(default="x", serialization_alias="otherName")
+
+
+class Generated(BaseModel):
+    model_config = ConfigDict(alias_generator=str.upper, populate_by_name=True)
+    name: str = "x"
+
+
+class Nested(BaseModel):
+    a: A = A()
+    inner: list[Aliased | None] = [Aliased()]
+
+
+class Anything(BaseModel):
+    value: Any = Aliased()
+
+
+class Extra(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Computed(BaseModel):
+    @computed_field(alias="otherName")
+    def name(self) -> str:
+        return "x"
+
+
+class Recursive(BaseModel):
+    children: "list[Recursive]" = []
+    name: str = Field(default="x", alias="otherName")
+
+
+class Custom(BaseModel):
+    name: str = "x"
+
+    @model_serializer
+    def by_hand(self, info: SerializationInfo) -> dict[str, bool | None]:
+        return {"by_alias": info.by_alias}
+
+
+ALIASES = [Aliased(), Generated(), Nested(), Anything(), Computed(), Recursive(), Custom()]
+
+
+@pytest.mark.parametrize("item", [*ALIASES, Extra(extra=Aliased())], ids=lambda i: type(i).__name__)
+def test_aliases_are_used_wherever_they_are(item):
+    by_alias = item.model_dump_json(by_alias=True).encode()
+    assert by_alias != item.model_dump_json(by_alias=False).encode()
+    codec = ItemCodec(type(item))
+    assert codec.json(item) == codec.json_list([item]) == by_alias
+    assert by_alias in EventFrames(codec, "run").item(item)
+
+
+def test_a_type_without_aliases_is_known_as_one():
+    assert not may_have_aliases(TypeAdapter(Plain).core_schema)
+    item = Plain(inner=A(), many=[{"a": A()}])
+    assert ItemCodec(Plain).json(item) == item.model_dump_json().encode()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_item_of_a_feed_is_encoded_once_for_all_readers(frozen):
+    encoded = []
+
+    class Sample(BaseModel, frozen=frozen):
+        text: str
+
+        @field_serializer("text")
+        def count(self, text: str) -> str:
+            encoded.append(text)
+            return text
+
+    codec = ItemCodec(Sample)
+    readers = [EventFrames(codec, run, feed=True) for run in ("one", "two", "three")]
+    items = [Sample(text="é\u2028"), Sample(text="é\u2028")]  # equal, but two
+    got = [[reader.item(item) for item in items] for reader in readers]
+    assert [len(encoded)] == ([2] if frozen else [6])
+    assert got[2][1].decode() == 'id: three.2\ndata: {"text":"é\\u2028"}\n\n'
+
+
+def test_a_feed_keeps_so_many_bytes_of_what_it_has_encoded():
+    class Sample(BaseModel, frozen=True):
+        text: str
+
+    codec = ItemCodec(Sample)
+    once = codec.json_of_feed
+    first = Sample(text="first")
+    kept = once(first)
+    assert once(first) is kept
+    for number in range(300):
+        once(Sample(text=f"{number}" * 3_000))
+    again = once(first)
+    assert again == kept
+    assert again is not kept  # it was forgotten, and encoded once more

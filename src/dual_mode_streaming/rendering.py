@@ -5,14 +5,17 @@ streamed answer. A batch is the same JSON in one list, so that the law holds by 
 client folds from the frames is what the batch body says.
 """
 
+import functools
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json
 
+from dual_mode_streaming.aliases import may_have_aliases
+from dual_mode_streaming.encoded_once import EncodedOnce
 from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
 from dual_mode_streaming.tags import RESERVED_EVENTS, Tags
 
@@ -57,6 +60,16 @@ class ItemCodec:
         self.tags = Tags.of(self.item_type)
         self.options: SerializationOptions = {"by_alias": True, **(options or {})}
         self._adapter = None if self.item_type is Any else TypeAdapter[Any](self.item_type)
+        # Straight into pydantic-core, for items that are valid; options that say nothing cost most.
+        self.to_json: Callable[[Any], bytes] = dumps
+        self._said: Any = self.options
+        if self._adapter is not None:
+            if self.options == {"by_alias": True} and not may_have_aliases(
+                self._adapter.core_schema
+            ):
+                self._said = {}
+            to_json = self._adapter.serializer.to_json
+            self.to_json = functools.partial(to_json, **self._said) if self._said else to_json
         self._list_adapter: TypeAdapter[Any] | None = None
         # An instance of exactly the declared model needs no validation: pydantic would return it
         # as it is. (With `revalidate_instances` it would not, so then there is no such class.)
@@ -65,6 +78,9 @@ class ItemCodec:
             self.item_type.model_config.get("revalidate_instances", "never") == "never"
         ):
             self.exact = self.item_type
+        # What many readers get, and never changes, becomes JSON only once.
+        frozen = self.exact is not None and self.item_type.model_config.get("frozen")
+        self.json_of_feed = EncodedOnce(self.json) if frozen else self.to_json
 
     def json(self, item: Any) -> bytes:
         """The item as compact JSON on one line.
@@ -77,7 +93,7 @@ class ItemCodec:
             return dumps(item)
         if type(item) is not self.exact:
             item = adapter.validator.validate_python(item, from_attributes=True)
-        raw = adapter.serializer.to_json(item, **self.options)
+        raw = self.to_json(item)
         return raw if raw.isascii() else escape_line_separators(raw)
 
     def named(self, item: Any) -> tuple[bytes, str | None]:
@@ -89,7 +105,7 @@ class ItemCodec:
         if adapter is None or tags is None:
             return self.json(item), None
         item = adapter.validator.validate_python(item, from_attributes=True)
-        raw = adapter.serializer.to_json(item, **self.options)
+        raw = self.to_json(item)
         return escape_line_separators(raw), tags.tag(item)
 
     def validated(self, item: Any) -> Any:
@@ -105,18 +121,18 @@ class ItemCodec:
         """The item that JSON was made of. Raises pydantic's ValidationError."""
         return from_json(raw) if self._adapter is None else self._adapter.validate_json(raw)
 
-    def json_list(self, items: Sequence[Any]) -> bytes:
+    def json_list(self, items: list[Any]) -> bytes:
         """The items as JSON, comma-separated, without the brackets: a part of a batch."""
         exact: Any = self.exact
         by_item = "include" in self.options or "exclude" in self.options  # they name its fields
-        if exact is None or by_item or not all(type(item) is exact for item in items):
+        if exact is None or by_item or list(map(type, items)).count(exact) < len(items):
             parts = (self.data(item) for item in items)
             return b",".join(part for part in parts if part is not None)
         if self._list_adapter is None:
             # Fields of type Any are serialised by the settings of what is outermost.
             config: Any = {k: v for k, v in exact.model_config.items() if k.startswith("ser_json_")}
             self._list_adapter = TypeAdapter(list[exact], config=config)
-        raw = self._list_adapter.serializer.to_json(list(items), **self.options)[1:-1]
+        raw = self._list_adapter.serializer.to_json(items, **self._said)[1:-1]
         return raw if raw.isascii() else escape_line_separators(raw)
 
     def event(self, item: Any) -> ServerSentEvent | None:
@@ -132,6 +148,8 @@ class ItemCodec:
 
     def data(self, item: Any) -> bytes | None:
         """What a batch or a line says of the item; None if it is an event that carries no data."""
+        if type(item) is self.exact:
+            return self.json(item)
         event = self.event(item)
         if event is None:
             return self.json(item)
@@ -142,20 +160,33 @@ class EventFrames:
     """The frames of one answer as Server-Sent Events: items with ids, then `done` or `error`.
 
     Ids are `<run>.<n>`, n counting the items from 1; an event's own id replaces ours. `count` says
-    how many items there were; an event without data (a comment, a retry) is not an item.
+    how many items there were; an event without data (a comment, a retry) is not an item. With
+    `feed` the JSON of frozen items is shared with all who read by this codec.
     """
 
-    __slots__ = ("_codec", "_error_event", "_exact", "_reserved", "_run", "_template", "count")
+    __slots__ = (
+        "_codec",
+        "_error_event",
+        "_exact",
+        "_json",
+        "_reserved",
+        "_run",
+        "_template",
+        "count",
+    )
 
     heartbeat: Final = b": ping\n"  # one LF: a blank line makes strict clients see an empty event
 
-    def __init__(self, codec: ItemCodec, run: str, *, error_event: str = "error") -> None:
+    def __init__(
+        self, codec: ItemCodec, run: str, *, error_event: str = "error", feed: bool = False
+    ) -> None:
         self._codec = codec
         self._run = run
         self._error_event = error_event
         self._reserved = RESERVED_EVENTS | {error_event}
         self._template = b"id: " + run.encode() + b".%d\ndata: %b\n\n"
         self._exact = codec.exact
+        self._json = codec.json_of_feed if feed else codec.to_json
         self.count = 0
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
@@ -167,11 +198,13 @@ class EventFrames:
 
     def item(self, item: Any) -> bytes:
         """The frame of one item. Raises as `ItemCodec.json`; ValueError for a reserved name."""
-        codec = self._codec
-        if type(item) is self._exact:  # the fast path: one model, no name, our id
-            data = codec.json(item)
+        if type(item) is self._exact:  # the fast path: one model, valid, no name, our id
+            data = self._json(item)
+            if not data.isascii():
+                data = escape_line_separators(data)
             self.count = number = self.count + 1
             return self._template % (number, data)
+        codec = self._codec
         event = codec.event(item)
         if event is None:
             data, name = codec.named(item)
@@ -184,16 +217,9 @@ class EventFrames:
         if event.data is None:
             return frame
         self.count += 1
-        return (
-            frame
-            if event.id is not None
-            else b"id: %b.%d\n%b"
-            % (
-                self._run.encode(),
-                self.count,
-                frame,
-            )
-        )
+        if event.id is not None:
+            return frame
+        return b"id: %b.%d\n%b" % (self._run.encode(), self.count, frame)
 
     def _check_name(self, name: str | None) -> None:
         if name in self._reserved:
@@ -204,7 +230,7 @@ class EventFrames:
 
     def done(self) -> bytes:
         """The end of a whole answer; its id tells a reconnecting EventSource to stop."""
-        return self._terminal("done", dumps({"items": self.count}), final=True)
+        return b'event: done\nid: %b.end\ndata: {"items":%d}\n\n' % (self._run.encode(), self.count)
 
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
         """The end of a failed answer, an RFC 9457 problem as data.

@@ -17,6 +17,8 @@ LAYERS = {
     "sse": 0,
     "rendering": 0,
     "tags": 0,
+    "aliases": 0,
+    "encoded_once": 0,
     "owner": 1,
     "turns": 1,
     "streams": 1,

@@ -228,10 +228,15 @@ async def test_a_dependency_whose_task_group_fails():
     assert witness.log == ["cancelled", "closed"]
 
 
-async def test_a_generator_that_swallows_one_cancellation_ends():
+@pytest.mark.parametrize(
+    "ready", [0, 3, 20]
+)  # items before it, quick ones, which are looked at less
+async def test_a_generator_that_swallows_one_cancellation_ends(ready):
     log = []
 
     async def stubborn() -> AsyncIterator[int]:
+        for number in range(ready):
+            yield number
         started.set()
         try:
             await asyncio.Event().wait()

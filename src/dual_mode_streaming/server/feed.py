@@ -15,7 +15,7 @@ __all__ = ["Sample", "host_feed"]
 SECONDS = 1.0
 
 
-class Sample(BaseModel):
+class Sample(BaseModel, frozen=True):
     """One look at this host. Percentages are of all its processors and memory, rates a second, the
     load average that of the last 1, 5 and 15 minutes."""
 

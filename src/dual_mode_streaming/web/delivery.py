@@ -157,20 +157,25 @@ class Delivery:
         """Pull items at the speed of `async for`, and make way when a bound is reached."""
         source, buffer, frame = self._source, self._buffer, self._frames.item
         owner, turns, largest = self._owner, self._turns, self._options.event_bytes
-        making_way = False
+        making_way, unlooked = False, 1  # so many items until we look at more than their bytes
         while True:
             try:
                 async for item in source:
                     framed = frame(item)
                     buffer += framed
+                    unlooked -= 1
+                    if unlooked and len(buffer) < FLUSH_BYTES and owner.end is None:
+                        continue
                     if self._head is None:  # the first item: status and headers are final now
                         self._head = self._start()
-                    if perf_counter() > turns.ends or len(buffer) >= FLUSH_BYTES:
+                    now = perf_counter()
+                    unlooked = turns.items_until_look(now)
+                    if now > turns.ends or len(buffer) >= FLUSH_BYTES:
                         if len(framed) > largest:
                             del buffer[-len(framed) :]
                             raise ItemTooLarge(len(framed), largest)
                         making_way = True
-                        await self._make_way()
+                        await self._make_way(now)
                         making_way = False
                     if owner.end is not None:
                         await asyncio.sleep(0)  # where a cancellation still under way arrives
@@ -186,9 +191,8 @@ class Delivery:
                 except StopAsyncIteration:
                     return
 
-    async def _make_way(self) -> None:
+    async def _make_way(self, now: float) -> None:
         """A bound is reached: send, and let others run if it is their turn."""
-        now = perf_counter()
         if self._waited:  # the source has let others run since we looked last: a new turn
             self._waited = False
             self._turns.begin(now)

@@ -66,8 +66,9 @@ class Options:
     """The most bytes that one item of a stream may have."""
 
     feed: bool = False
-    """The source is an endless feed: when it is cut by us, it ends without an error, and its
-    readers are told to come again, at times of their own."""
+    """The source is an endless feed, the same for all its readers: when we cut it, it ends without
+    an error, and they are told to come again, at times of their own. An item of a frozen model is
+    encoded once, for all who are given that very object."""
 
     error_event: str = "error"
     """The name of the event of a failure. `error` also fires a browser's `onerror`, with `data`."""

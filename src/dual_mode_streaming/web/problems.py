@@ -82,6 +82,8 @@ def problem_response(body: dict[str, Any]) -> Response:
 
 def vary_by_accept(headers: MutableHeaders) -> None:
     """Let the headers say that another Accept may have had another answer (RFC 9110, 12.5.5)."""
+    if (b"vary", b"Accept") in headers.raw:  # most often, and sooner found
+        return
     named = {name.strip().lower() for name in headers.get("vary", "").split(",")}
     if not named & {"accept", "*"}:
         headers.add_vary_header("Accept")

@@ -26,6 +26,7 @@ from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
 from dual_mode_streaming.web.batch import Batch, Fold
 from dual_mode_streaming.web.body import share, until_disconnect
 from dual_mode_streaming.web.delivery import Delivery, Frames
+from dual_mode_streaming.web.heads import head_of
 from dual_mode_streaming.web.interop import EVENT_TYPES, abort, tell_dependencies
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.observing import Answer
@@ -39,15 +40,10 @@ from dual_mode_streaming.web.problems import (
     vary_by_accept,
 )
 
-__all__ = ["END_ID", "STREAM_HEADERS", "DualModeResponse"]
+__all__ = ["END_ID", "DualModeResponse"]
 
 END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last frame of a stream of ours, whatever its run."""
-
-STREAM_HEADERS: Final = {
-    "cache-control": "no-cache, no-store, no-transform",  # nobody keeps or recompresses a stream
-    "x-accel-buffering": "no",  # nginx hands frames on as they come
-}
 
 
 class DualModeResponse(Response):
@@ -99,8 +95,10 @@ class DualModeResponse(Response):
         Options.of(options)  # a bad one is told where it is given
         self.status_code = status_code
         self.background = background
-        self.init_headers(headers)
-        del self.headers["content-length"]
+        self.raw_headers = []
+        if headers is not None:
+            self.init_headers(headers)
+            del self.headers["content-length"]
         self.content = content
         if isinstance(mode, ResponseMode):
             mode = Negotiated(mode, mode.media_type)
@@ -199,7 +197,8 @@ class DualModeResponse(Response):
             return error
         answer = NOBODY
         if batch.body is not None and owner.end is None:
-            answer = Response(batch.body, self._status(), self._head(form))
+            answer = Response(batch.body, self._status())
+            answer.raw_headers += self._head(form).raw
         await answer(scope, receive, send)
         return None
 
@@ -220,19 +219,21 @@ class DualModeResponse(Response):
             frames = self._frames()
         elif form.mode is ResponseMode.STREAM:
             run = secrets.token_hex(5)
-            frames = EventFrames(self._codec, run, error_event=options.error_event)
+            frames = EventFrames(
+                self._codec, run, error_event=options.error_event, feed=options.feed
+            )
         else:
             frames = LineFrames(self._codec)
-        final: Headers | None = None
+        final: list[tuple[bytes, bytes]] | None = None
 
         def start() -> Message:
             nonlocal final
             head = self._head(form)
-            accepts = Headers(scope=scope).get("accept-encoding", "")
-            if form.mode is ResponseMode.LINES and "gzip" in accepts:
+            lines = form.mode is ResponseMode.LINES
+            if lines and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
                 head["content-encoding"] = "identity"  # or GZipMiddleware holds the lines back
             if self._sets is not None:
-                final = Headers(raw=list(self._sets.raw_headers))
+                final = list(self._sets.raw_headers)
             return {
                 "type": "http.response.start",
                 "status": self._status(),
@@ -252,7 +253,7 @@ class DualModeResponse(Response):
         await self._own(owner, delivery.run())
         if not delivery.begun and owner.end is End.DISCONNECTED:
             await NOBODY(scope, receive, send)
-        if self._sets is not None and final is not None and self._sets.headers != final:
+        if self._sets is not None and final is not None and self._sets.raw_headers != final:
             logger.warning(
                 "%s: headers were set after the stream had begun, and are lost", scope["path"]
             )
@@ -282,19 +283,7 @@ class DualModeResponse(Response):
         return self.status_code
 
     def _head(self, form: Negotiated) -> MutableHeaders:
-        """The headers: ours, under those of this response, under what the endpoint has set."""
-        head = MutableHeaders(headers={"content-type": form.media_type})
-        if form.mode is not ResponseMode.BATCH:
-            head.update(STREAM_HEADERS)
-        head.update(self.headers)
-        if self._sets is not None:
-            for name, value in self._sets.headers.items():
-                if name == "set-cookie":
-                    head.append(name, value)
-                elif name != "content-type":
-                    head[name] = value
-        vary_by_accept(head)
-        return head
+        return head_of(form.media_type, self, self._sets)
 
 
 _ANY: Final = ItemCodec(event_types=EVENT_TYPES)
