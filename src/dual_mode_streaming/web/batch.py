@@ -20,8 +20,14 @@ __all__ = ["Batch", "Fold", "first"]
 Fold = Callable[[AsyncIterator[Any]], Awaitable[Any]]
 """What makes the batch body of the items. It may return before they end."""
 
-_CHUNK: Final = 128
-"""So many items are encoded in one call: it is cheaper, and the bytes are counted often enough."""
+_FIRST_CHUNK: Final = 128
+_CHUNK_BYTES: Final = 128 * 1024
+"""So many items are encoded in one call at first, and then as many as make so many bytes: the more
+the cheaper, but the loop stands still meanwhile, for about half a millisecond."""
+
+_UNWATCHED: Final = 20
+"""So many turns a busy source may take before somebody watches for its reader's disconnect: most
+batches are made by then, and the watch is a task of its own."""
 
 
 async def first(items: AsyncIterator[Any]) -> Any:
@@ -40,11 +46,14 @@ class Batch:
     __slots__ = (
         "_codec",
         "_fold",
+        "_makes_way",
         "_options",
         "_owner",
         "_result",
+        "_seconds",
         "_source",
         "_turns",
+        "_turns_taken",
         "body",
     )
 
@@ -66,11 +75,9 @@ class Batch:
         self._owner = owner
         self._options = options
         self._turns = Turns()
-
-    @property
-    def _seconds(self) -> float:
-        options = self._options
-        return min(options.batch_seconds, options.duration() or options.batch_seconds)
+        self._turns_taken = 0
+        self._makes_way = False
+        self._seconds = min(options.batch_seconds, options.duration() or options.batch_seconds)
 
     async def run(self) -> None:
         """Make `body`; to be run in the owner's task. The source is closed when it returns.
@@ -80,7 +87,7 @@ class Batch:
         loop = asyncio.get_running_loop()
         limit = loop.call_later(self._seconds, self._owner.stop, End.TOO_LONG)
         try:
-            await drive(self._make(), self._owner.watch)
+            await drive(self._make(), self._on_wait)
         except asyncio.CancelledError as cancelled:
             if self._owner.end is None:
                 raise SourceCancelled() from cancelled
@@ -89,6 +96,17 @@ class Batch:
         finally:
             limit.cancel()
         self._raise_the_end()  # a source that was cancelled may have returned as if at its end
+
+    def _on_wait(self) -> None:
+        """Called before each wait: for the source, or for a turn."""
+        if not self._makes_way or self._turns_taken > _UNWATCHED:
+            self._owner.watch()
+
+    async def _give_way(self) -> None:
+        self._turns_taken += 1
+        self._makes_way = True
+        await self._turns.give_way()
+        self._makes_way = False
 
     def _raise_the_end(self) -> None:
         end = self._owner.end
@@ -112,7 +130,7 @@ class Batch:
         size = 0
         options, turns = self._options, self._turns
         append, encode = chunk.append, self._codec.json_list
-        allowed = options.batch_items
+        allowed, piece = options.batch_items, _FIRST_CHUNK
         unlooked = 1  # how many items until we look at the clock and the bounds
         async for item in self._source:
             append(item)
@@ -121,17 +139,18 @@ class Batch:
                 continue
             if len(chunk) > allowed:
                 raise BatchLimitExceeded("items", options.batch_items)
-            if len(chunk) >= _CHUNK:
+            if len(chunk) >= piece:
                 if part := encode(chunk):
                     parts += (part, b",")
                     size += len(part)
+                    piece = max(1, _CHUNK_BYTES * len(chunk) // len(part))
                 if size > options.batch_bytes:
                     raise BatchLimitExceeded("bytes", options.batch_bytes)
                 allowed -= len(chunk)
                 chunk.clear()
             now = perf_counter()
             if now > turns.ends:
-                await turns.give_way()
+                await self._give_way()
             unlooked = min(turns.items_until_look(now), allowed + 1 - len(chunk))
         if part := encode(chunk):
             parts += (part, b"")
@@ -158,5 +177,5 @@ class Batch:
             if count > self._options.batch_items:
                 raise BatchLimitExceeded("items", self._options.batch_items)
             if perf_counter() > self._turns.ends:
-                await self._turns.give_way()
+                await self._give_way()
             yield self._codec.validated(item)

@@ -30,6 +30,8 @@ __all__ = [
 
 _KEY: Final = "dual_mode"
 
+_VARY: Final = (b"vary", b"Accept")
+
 _STAGGER: Final = 0.002
 """The time between two ends in a drain, in seconds, unless there are too many for it."""
 
@@ -195,7 +197,7 @@ class LifecycleMiddleware:
         async def send_with_vary(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                if exchange.negotiated:
+                if exchange.negotiated and _VARY not in message.get("headers", ()):
                     message.setdefault("headers", [])
                     vary_by_accept(MutableHeaders(scope=message))
             await send(message)
