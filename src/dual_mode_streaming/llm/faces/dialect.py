@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dual_mode_streaming.llm.events import ErrorType, StreamEvent
@@ -19,6 +19,7 @@ from dual_mode_streaming.llm.provider import ProviderError
 from dual_mode_streaming.llm.requests import ChatRequest
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web.delivery import Frames
+from dual_mode_streaming.web.problems import NOBODY
 
 __all__ = [
     "STATUS",
@@ -123,10 +124,13 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
     if declared.isdecimal() and int(declared) > limit:
         raise Refusal(413, f"the body has more than {limit} bytes")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise Refusal(413, f"the body has more than {limit} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise Refusal(413, f"the body has more than {limit} bytes")
+    except ClientDisconnect:
+        raise Refusal(NOBODY.status_code, "the client has left") from None
     try:
         value = json.loads(bytes(body))
     except (ValueError, RecursionError) as error:
