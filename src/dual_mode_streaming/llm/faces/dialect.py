@@ -1,6 +1,5 @@
 """What a dialect is, and how a request is read and refused in one."""
 
-import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Final, Protocol
 
+import pydantic_core
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -132,8 +132,9 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
     except ClientDisconnect:
         raise Refusal(NOBODY.status_code, "the client has left") from None
     try:
-        value = json.loads(bytes(body))
-    except (ValueError, RecursionError) as error:
+        # json.loads takes NaN and lone surrogates, which no answer could repeat.
+        value = pydantic_core.from_json(bytes(body), allow_inf_nan=False)
+    except ValueError as error:
         raise Refusal(400, f"the body is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise Refusal(400, "the body is to be a JSON object")
