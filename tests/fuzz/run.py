@@ -119,7 +119,14 @@ def schemathesis(seconds: float, seed: int) -> Report:
         command = [
             *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)),
             *("run", f"{service.url}/openapi.json", "--max-examples", "100000"),
-            *("--max-time", str(seconds), "--seed", str(seed), "--request-timeout", "10"),
+            *(
+                "--max-time",
+                str(max(1, round(seconds))),
+                "--seed",
+                str(seed),
+                "--request-timeout",
+                "10",
+            ),
             *("--workers", "1", "--no-color"),
         ]
         report.before = process.memory_info().rss

@@ -15,6 +15,7 @@ import httpx
 
 from dual_mode_streaming import BrokenTransfer, EventDecoder
 from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.limits import HttpLimits
 from dual_mode_streaming.server.protocol import StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import serving
@@ -213,7 +214,7 @@ async def sockets() -> AsyncIterator[One]:
 class Impatient(StreamingProtocol):
     """Which lets go soon of requests that are not finished."""
 
-    limits = type(StreamingProtocol.limits)(header_timeout=1.0, body_timeout=1.0)
+    limits = HttpLimits(header_timeout=1.0, body_timeout=1.0)
 
 
 SERVICE = {"routes": routes, "bodies": bodies, "sockets": sockets}

@@ -123,6 +123,7 @@ async def test_an_answer_can_be_come_back_to(client):
         b'{"messages": "Hi", "seed": Infinity}',
         b'{"messages": "Hi", "\\ud800": 1}',
         b'{"messages": [{"role": "\\ud800", "content": "hunter2"}]}',
+        b'{"messages": "Hi", "tools": [{"name": "f", "parameters": {"a": "\\ud800"}}]}',
     ],
 )
 def test_a_refusal_of_what_json_does_not_have_repeats_nothing_of_it(service, body):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import select
 import socket
 import struct
 import time
@@ -16,7 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dual_mode_streaming import BrokenTransfer, EventDecoder, dual_mode, install
 from dual_mode_streaming.server.app import create_app
-from dual_mode_streaming.server.protocol import HttpLimits, Streaming, StreamingProtocol
+from dual_mode_streaming.server.limits import HttpLimits
+from dual_mode_streaming.server.protocol import Streaming, StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import serving
 
@@ -80,6 +82,7 @@ def impatient() -> Iterator[str]:
         "DUAL_MODE_HEADER_BYTES": "4000",
         "DUAL_MODE_HEADER_TIMEOUT": "0.3",
         "DUAL_MODE_BODY_TIMEOUT": "0.3",
+        "DUAL_MODE_SEND_TIMEOUT": "0.4",
         "DUAL_MODE_LLM_FIRST": "0",
         "DUAL_MODE_LLM_RATE": "0",
     }
@@ -183,6 +186,37 @@ def test_a_quiet_stream_outlives_the_deadlines(impatient):
         with pytest.raises(TimeoutError):
             connection.recv(1)
     wait_for_streams(impatient, 0)
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("behind", [b"", BATCH])
+def test_a_batch_that_nobody_takes_is_let_go(impatient, last, behind):
+    """It is made, and lies in memory. uvicorn would wait for its reader for ever."""
+    address = httpx.URL(impatient)
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((address.host, address.port))
+        large = BATCH.replace(b"count=2", b"count=90000").replace(
+            b"Host: x\r\n", b"Host: x\r\n" + last
+        )
+        connection.sendall(large + behind)
+        broken = select.poll()
+        broken.register(connection, select.POLLERR | select.POLLHUP)  # no POLLIN: it reads nothing
+        assert broken.poll(15_000), "the connection is still there"
+
+
+def test_a_batch_that_is_taken_slowly_arrives(impatient):
+    with closing(connected(impatient)) as connection:
+        connection.sendall(
+            BATCH.replace(b"count=2", b"count=90000").replace(b"Host", b"Connection: close\r\nHost")
+        )
+        received, pauses = bytearray(), 0
+        while chunk := connection.recv(65536):
+            received += chunk
+            if len(received) > pauses * 800_000:
+                pauses += 1
+                time.sleep(0.2)  # less than the send timeout, and 1 s in all
+    assert len(json.loads(received.partition(b"\r\n\r\n")[2])["data"]) == 90_000
 
 
 # --- HTTP/1.0 ------------------------------------------------------------------------------------

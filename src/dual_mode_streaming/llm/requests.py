@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
+import pydantic_core
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -11,6 +12,7 @@ from pydantic import (
     Field,
     StrictBool,
     StrictInt,
+    field_validator,
     model_validator,
 )
 
@@ -46,6 +48,15 @@ class Tool(_Strict):
     name: str = Field(min_length=1, max_length=128)
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
+
+    @field_validator("parameters")
+    @classmethod
+    def _is_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            pydantic_core.to_json(value)
+        except pydantic_core.PydanticSerializationError as error:
+            raise ValueError("parameters: this is no JSON") from error  # a lone surrogate, say
+        return value
 
 
 class NamedTool(_Strict):

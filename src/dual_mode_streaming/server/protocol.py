@@ -1,18 +1,20 @@
 """HTTP/1 on a socket, as streams need it: uvicorn's protocol, with limits and ends of its own."""
 
 import asyncio
-import dataclasses
 import socket
 import struct
+import sys
 from collections.abc import Sized
 from http import HTTPStatus
 from typing import Any, Final
 
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from dual_mode_streaming.server.limits import HttpLimits
+from dual_mode_streaming.server.until_close import UntilClose
 from dual_mode_streaming.web.lifecycle import exchange_of
 
 try:
@@ -22,7 +24,11 @@ try:
 except ImportError:  # there is no httptools for this platform
     _protocol = H11Protocol
 
-__all__ = ["Config", "HttpLimits", "Streaming", "StreamingProtocol"]
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+__all__ = ["Streaming", "StreamingProtocol"]
 
 _AHEAD: Final = 16
 """So many pipelined requests may wait for the answer under way; clients that pipeline send few."""
@@ -37,28 +43,6 @@ once, a reset could overtake the answer (RFC 9112, 9.6)."""
 
 _LINGER_BYTES: Final = 1024 * 1024
 """And how much it may send in that time."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HttpLimits:
-    """What a connection may cost before there is a request. Times are in seconds."""
-
-    header_bytes: int = 32 * 1024
-    """The most bytes that the head of a request may have, its target included: else 431."""
-
-    header_timeout: float = 10.0
-    """The longest that a head may take to arrive: else 408."""
-
-    body_timeout: float = 30.0
-    """The longest that a body may pause while nothing has been answered: else 408."""
-
-
-class Config(uvicorn.Config):
-    """uvicorn's configuration, with our limits."""
-
-    def __init__(self, app: Any, *, limits: HttpLimits, **settings: Any) -> None:
-        super().__init__(app, h11_max_incomplete_event_size=limits.header_bytes, **settings)
-        self.limits = limits
 
 
 class _Stop(Exception):
@@ -98,7 +82,7 @@ class Streaming(asyncio.Protocol):
         self._current: Any = None
         self._by_httptools = hasattr(self, "parser")
         self._refused = self._lingers = False
-        self._heard = False
+        self._heard = self._lost = False
         self._overhead = 0  # bytes since the last of a body, or the end of a request
         self._ahead = 0  # bytes behind the request that is being answered
         self._in_head = False
@@ -110,7 +94,7 @@ class Streaming(asyncio.Protocol):
         self._scope = scope
         if scope["http_version"] != "1.0" or self._current is None:  # h11 knows of HTTP/1.0
             return await self._asked(scope, receive, send)
-        answer = _UntilClose(self._current, send)
+        answer = UntilClose(self._current, send)
         try:
             await self._asked(scope, receive, answer)
         except BaseException:
@@ -168,6 +152,7 @@ class Streaming(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect(None)
+        self._lost = True
         super().connection_lost(exc)
         current = self._current  # uvicorn tells the newest only
         if current is not None and not current.response_complete:
@@ -193,6 +178,35 @@ class Streaming(asyncio.Protocol):
             self._expect(self.limits.body_timeout)
         elif not cycle.response_started:
             self._refuse(408, "The body of the request did not come in time.")
+
+    # --- what goes out ---------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # type: ignore[misc]
+        self._watch_reader(None)
+
+    def _watch_reader(self, before: int | None) -> None:
+        """See that what is made is taken: the transport would wait with it for ever."""
+        current = self._current or self.cycle
+        if self._lost or (current.response_started and not current.response_complete):
+            return  # the latter is another answer, whose end comes here as well
+        waiting = self._untaken()
+        if before is not None and waiting >= before:
+            self._abort()
+        elif waiting:
+            self.loop.call_later(self.limits.send_timeout, self._watch_reader, waiting)
+
+    def _untaken(self) -> int:
+        """The bytes that the reader has not taken: those here, and if there are any, the kernel's.
+
+        Those may be megabytes, which a slow reader takes for long before more leave from here.
+        """
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and sys.platform == "linux":
+            sock = self.transport.get_extra_info("socket")
+            answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+            waiting += int.from_bytes(answer, sys.byteorder)
+        return waiting
 
     # --- refusals --------------------------------------------------------------------------------
 
@@ -266,26 +280,6 @@ class Streaming(asyncio.Protocol):
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._current = cycle
         super()._start_asgi_task(cycle, app)  # type: ignore[misc]
-
-
-class _UntilClose:
-    """`send` for a client of HTTP/1.0, which knows no chunks: what has no length ends as the
-    connection does. uvicorn sends it chunks, against RFC 9112, 6.1."""
-
-    def __init__(self, cycle: Any, send: Send) -> None:
-        self._cycle = cycle
-        self._send = send
-        self.begun = False
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            names = [name.lower() for name, _ in message.get("headers", ())]
-            if b"content-length" not in names:
-                self.begun = True
-                self._cycle.chunked_encoding = False
-        elif self.begun:
-            self._cycle.expected_content_length = len(message.get("body", b""))
-        await self._send(message)
 
 
 class StreamingProtocol(Streaming, _protocol):  # type: ignore[misc]

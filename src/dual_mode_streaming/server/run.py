@@ -13,9 +13,10 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.limits import Config, HttpLimits
 from dual_mode_streaming.server.logs import configured
 from dual_mode_streaming.server.metrics import SHARED
-from dual_mode_streaming.server.protocol import Config, HttpLimits, StreamingProtocol
+from dual_mode_streaming.server.protocol import StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 
 __all__ = ["Server", "StreamingProtocol", "serve"]
@@ -65,6 +66,7 @@ def serve(settings: Settings) -> None:
             header_bytes=settings.header_bytes,
             header_timeout=settings.header_timeout,
             body_timeout=settings.body_timeout,
+            send_timeout=settings.send_timeout,
         ),
         http=StreamingProtocol,
         ws="none",  # there is no route for one

@@ -240,9 +240,8 @@ class Delivery:
         body = bytes(self._buffer)
         self._buffer.clear()
         try:
-            waited = await self._transmit(
-                {"type": "http.response.body", "body": body, "more_body": more}
-            )
+            message = {"type": "http.response.body", "body": body, "more_body": more}
+            waited = await self._transmit(message)
         except asyncio.CancelledError:
             self._buffer[:0] = body  # servers wait for room before they write
             raise
@@ -258,8 +257,8 @@ class Delivery:
             self._observed.sent(self._items_sent, size)
 
     async def _transmit(self, message: Message) -> bool:
-        """Send. Out: whether it had to wait: then room came, or the client went, and its watch,
-        which knows, goes first. That may end us, so the caller notes what was sent before it."""
+        """Send. Out: whether it waited; then the watch for the disconnect is to go first, once the
+        caller has noted what was sent, since it may end us."""
         try:
             await drive(self._send(message), self._deadlines.full)
         except OSError:  # some servers say so when the client has gone (ASGI 2.4)
