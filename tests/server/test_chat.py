@@ -123,6 +123,8 @@ async def test_an_answer_can_be_come_back_to(client):
         b'{"messages": "Hi", "seed": Infinity}',
         b'{"messages": "Hi", "\\ud800": 1}',
         b'{"messages": [{"role": "\\ud800", "content": "hunter2"}]}',
+        b'{"messages": "\\ud800"}',
+        b'{"messages": "Hi", "stop": ["\\ud800"]}',
         b'{"messages": "Hi", "tools": [{"name": "f", "parameters": {"a": "\\ud800"}}]}',
     ],
 )

@@ -4,7 +4,6 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-import pydantic_core
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -12,9 +11,9 @@ from pydantic import (
     Field,
     StrictBool,
     StrictInt,
-    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError
 
 from dual_mode_streaming.llm.events import ToolCall
 
@@ -48,15 +47,6 @@ class Tool(_Strict):
     name: str = Field(min_length=1, max_length=128)
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
-
-    @field_validator("parameters")
-    @classmethod
-    def _is_json(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            pydantic_core.to_json(value)
-        except pydantic_core.PydanticSerializationError as error:
-            raise ValueError("parameters: this is no JSON") from error  # a lone surrogate, say
-        return value
 
 
 class NamedTool(_Strict):
@@ -115,6 +105,14 @@ class ChatRequest(_Strict):
                     f"messages[{number}]: no call {message.tool_call_id!r} before this tool message"
                 )
             called.update(call.id for call in message.tool_calls)
+        try:
+            self.model_dump_json()
+        except (
+            PydanticSerializationError
+        ) as error:  # of a lone surrogate, which UTF-8 cannot encode
+            raise ValueError(
+                "messages: there is something in the request that is no text"
+            ) from error
         return self
 
     @property
