@@ -6,6 +6,8 @@ import math
 import time
 from random import Random
 
+from starlette.exceptions import HTTPException
+
 from dual_mode_streaming import EventDecoder, ServerSentEvent
 from dual_mode_streaming.errors import EventTooLarge, NotAcceptable
 from dual_mode_streaming.llm.faces.anthropic_messages import AnthropicMessages
@@ -17,6 +19,7 @@ from dual_mode_streaming.recordings import Cursor
 from dual_mode_streaming.recordings.records import Record
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web.response import END_ID
+from dual_mode_streaming.web.tokens import TokenSigner
 
 from . import seeds
 from .making import any_json, any_text, bent, bent_json, cut
@@ -139,4 +142,25 @@ def faces(rng: Random) -> None:
         assert told["error"]["message"] == refused.detail
 
 
-PARSERS = {each.__name__: each for each in (decoder, encoder, accept, cursors, faces)}
+_SIGNER = TokenSigner("0123456789abcdef")
+_TOKENS = tuple(
+    _SIGNER.sign(subject, f"/streams/{seeds.STREAM}").encode() for subject in ("", "a" * 32)
+)
+
+
+def tokens(rng: Random) -> None:
+    """Any text is a token of ours, for one path, or a 401."""
+    token = bent(rng, _TOKENS, 2)
+    path = f"/streams/{seeds.STREAM}" if rng.random() < 0.8 else any_text(rng)
+    refused = None
+    try:
+        grant = quickly(_SIGNER.read, token.decode("latin-1"), path)
+    except HTTPException as error:
+        refused = error
+    if refused is None:
+        assert (path, grant.subject) in {(f"/streams/{seeds.STREAM}", s) for s in ("", "a" * 32)}
+    else:
+        assert refused.status_code == 401
+
+
+PARSERS = {each.__name__: each for each in (decoder, encoder, accept, cursors, faces, tokens)}

@@ -128,6 +128,7 @@ BODIES: dict[str, tuple[Any, ...]] = {
     "/v1/messages": ANTHROPIC,
     "/v1/messages/count_tokens": ANTHROPIC,
     "/chat": CHAT,
+    "/tokens": ({"path": f"/streams/{'0' * 32}"},),
 }
 
 STREAM = "0123456789abcdef0123456789abcdef"
@@ -143,6 +144,7 @@ GETS = (
     b"/openapi.json",
     b"/",
     b"/streams/%b?from=start&wait=0" % STREAM.encode(),
+    b"/streams/%b?access_token=W10.aQ.xyz" % STREAM.encode(),
     b"/streams/%b?last_event_id=%b.1.2&on_gap=fail" % (STREAM.encode(), STREAM.encode()),
 )
 HEADERS: dict[bytes, tuple[bytes, ...]] = {
