@@ -153,6 +153,7 @@ class Streaming(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect(None)
         self._lost = True
+        self.app = self._asked  # no cycle is left: garbage is collected seldom
         super().connection_lost(exc)
         current = self._current  # uvicorn tells the newest only
         if current is not None and not current.response_complete:
