@@ -9,7 +9,7 @@ UI := .venv-ui/.set-up
 
 .PHONY: help setup serve chat examples examples-list exercises test test-full lint format docs bench \
 	bench-quick bench-operators bench-chats bench-stores bench-recordings soak soak-streams chaos \
-	screenshots lock clean
+	fuzz screenshots lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/^\([^:]*\)%/\1N/' | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -124,6 +124,9 @@ chaos: $(STAMP)  ## recorded streams under random kills (SECONDS=300 STREAMS=100
 	@scripts/system-packages
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),300) \
 		--streams $(or $(STREAMS),100) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(STAMP)  ## very many inputs to all that reads any (SECONDS=300 SEED=1); no crash, no growth
+	$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),300) --seed $(or $(SEED),1)
 
 screenshots: $(STAMP) $(UI)  ## draw docs/playground.png and docs/chat.png from what runs
 	@scripts/system-packages

@@ -115,6 +115,8 @@ class Owner:
         if self.end is None or self.end.reader_is_there:
             if not task.done():
                 raise BrokenTransfer("the generator did not end, and its answer neither")
+            if self.end is not None and task.cancelled():
+                raise BrokenTransfer("the answer was ended before it was whole")
             task.result()
 
     def watch(self) -> None:

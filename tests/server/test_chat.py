@@ -114,3 +114,25 @@ async def test_an_answer_can_be_come_back_to(client):
     batch = await client.get(url)
     folded = fold([StreamEvent.model_validate_json(event.data) for event in events[:-1]])
     assert StreamEvent.model_validate(batch.json()) == folded
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"messages": NaN}',
+        b'{"messages": "Hi", "seed": Infinity}',
+        b'{"messages": "Hi", "\\ud800": 1}',
+        b'{"messages": [{"role": "\\ud800", "content": "hunter2"}]}',
+        b'{"messages": "\\ud800"}',
+        b'{"messages": "Hi", "stop": ["\\ud800"]}',
+        b'{"messages": "Hi", "tools": [{"name": "f", "parameters": {"a": "\\ud800"}}]}',
+    ],
+)
+def test_a_refusal_of_what_json_does_not_have_repeats_nothing_of_it(service, body):
+    """Python's parser lets it in; FastAPI's refusal would be a 500."""
+    refused = httpx.post(
+        f"{service}/chat", content=body, headers={"content-type": "application/json"}
+    )
+    assert refused.status_code == 422
+    assert {"type", "loc", "msg"} == set(refused.json()["detail"][0])
+    assert "hunter2" not in refused.text

@@ -13,6 +13,7 @@ from pydantic import (
     StrictInt,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError
 
 from dual_mode_streaming.llm.events import ToolCall
 
@@ -104,6 +105,14 @@ class ChatRequest(_Strict):
                     f"messages[{number}]: no call {message.tool_call_id!r} before this tool message"
                 )
             called.update(call.id for call in message.tool_calls)
+        try:
+            self.model_dump_json()
+        except (
+            PydanticSerializationError
+        ) as error:  # of a lone surrogate, which UTF-8 cannot encode
+            raise ValueError(
+                "messages: there is something in the request that is no text"
+            ) from error
         return self
 
     @property

@@ -16,9 +16,11 @@ from dual_mode_streaming.llm.faces.routes import llm_routes
 from dual_mode_streaming.server.bodies import limit_bodies
 from dual_mode_streaming.server.chat import chat_routes
 from dual_mode_streaming.server.feed import Sample, host_feed
+from dual_mode_streaming.server.head import answer_head
 from dual_mode_streaming.server.logs import REQUEST_ID
 from dual_mode_streaming.server.metrics import Metrics
 from dual_mode_streaming.server.page import page_routes
+from dual_mode_streaming.server.refusals import refuse_briefly
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.server.slow import slow_routes
 from dual_mode_streaming.server.tokens import token_routes
@@ -76,6 +78,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     signer = settings.tokens()
     guard = settings.guard(signer.subject_of)
     limit_bodies(app, settings.body_limit)
+    answer_head(app)
+    refuse_briefly(app)
     app.add_middleware(
         CorrelationIdMiddleware,
         validator=lambda name: REQUEST_ID.fullmatch(name) is not None,

@@ -4,63 +4,22 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
-import struct
 import tempfile
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.limits import Config, HttpLimits
 from dual_mode_streaming.server.logs import configured
 from dual_mode_streaming.server.metrics import SHARED
+from dual_mode_streaming.server.protocol import StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
-from dual_mode_streaming.web.lifecycle import exchange_of
-
-try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-    _protocol: Any = HttpToolsProtocol
-except ImportError:  # there is no httptools for this platform
-    _protocol = H11Protocol
 
 __all__ = ["Server", "StreamingProtocol", "serve"]
-
-
-class StreamingProtocol(_protocol):  # type: ignore[misc]
-    """uvicorn's HTTP protocol, with the two things that streams need and ASGI does not have.
-
-    `dual_mode.abort`, in the extensions of every scope, closes the connection of a reader that
-    takes nothing. And a shutdown ends the answers that are open, which uvicorn's own waits for.
-    """
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        app: ASGIApp = self.app  # type: ignore[has-type]
-        self._scope: Scope = {}
-
-        def abort() -> None:
-            # Without this the kernel would go on offering what it holds, for many minutes.
-            sock = transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.abort()
-
-        async def with_abort(scope: Scope, receive: Receive, send: Send) -> None:
-            scope.setdefault("extensions", {})["dual_mode.abort"] = abort
-            self._scope = scope
-            await app(scope, receive, send)
-
-        self.app = with_abort
-
-    def shutdown(self) -> None:
-        exchange_of(self._scope).drain()
-        super().shutdown()
 
 
 class Server(uvicorn.Server):
@@ -97,13 +56,20 @@ def serve(settings: Settings) -> None:
     if the address cannot be bound.
     """
     several = settings.workers > 1
-    config = uvicorn.Config(
+    config = Config(
         "dual_mode_streaming.server.app:create_app" if several else create_app(settings),
         factory=several,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
+        limits=HttpLimits(
+            header_bytes=settings.header_bytes,
+            header_timeout=settings.header_timeout,
+            body_timeout=settings.body_timeout,
+            send_timeout=settings.send_timeout,
+        ),
         http=StreamingProtocol,
+        ws="none",  # there is no route for one
         log_config=configured(settings.log_level, settings.log_format),
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
     )

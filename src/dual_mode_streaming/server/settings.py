@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     key_streams: int | None = Field(None, ge=1)
     key_requests_a_minute: int | None = Field(None, ge=1)
     body_limit: int = Field(4 * 1024 * 1024, ge=1)
+    header_bytes: int = Field(32 * 1024, ge=1024)
+    header_timeout: Positive = 10.0
+    body_timeout: Positive = 30.0
     llm_provider: Literal["simulator", "anthropic", "openai"] = "simulator"
     llm_model: str | None = None
     llm_base_url: str | None = None

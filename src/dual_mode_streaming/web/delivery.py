@@ -230,19 +230,24 @@ class Delivery:
 
     async def _commit(self) -> None:
         self._head = self._head or self._start()
-        await self._transmit(self._head)
+        waited = await self._transmit(self._head)
         self._committed = True
         self._buffer[:0] = self._frames.opening(retry=self._options.retry, reset=self._reset)
+        if waited:
+            await asyncio.sleep(0)
 
     async def _transmit_buffer(self, *, more: bool = True) -> None:
         body = bytes(self._buffer)
         self._buffer.clear()
         try:
-            await self._transmit({"type": "http.response.body", "body": body, "more_body": more})
+            message = {"type": "http.response.body", "body": body, "more_body": more}
+            waited = await self._transmit(message)
         except asyncio.CancelledError:
             self._buffer[:0] = body  # servers wait for room before they write
             raise
         self._note_sent(len(body))
+        if waited and more:
+            await asyncio.sleep(0)
 
     def _note_sent(self, size: int) -> None:
         if self._frames.count != self._items_sent:
@@ -251,16 +256,17 @@ class Delivery:
         if self._observed is not None:
             self._observed.sent(self._items_sent, size)
 
-    async def _transmit(self, message: Message) -> None:
+    async def _transmit(self, message: Message) -> bool:
+        """Send. Out: whether it waited; then the watch for the disconnect is to go first, once the
+        caller has noted what was sent, since it may end us."""
         try:
             await drive(self._send(message), self._deadlines.full)
         except OSError:  # some servers say so when the client has gone (ASGI 2.4)
             self._owner.stop(End.DISCONNECTED)
         finally:
             waited = self._deadlines.room()
-        if waited:  # room came, or the client went: the watch, which knows, goes first
-            await asyncio.sleep(0)
         self._last_sent = asyncio.get_running_loop().time()
+        return waited
 
     async def _conclude(self, error: BaseException | None) -> None:
         """Send the end: of a whole answer, of a failed one, or of one that we cut."""
@@ -288,7 +294,12 @@ class Delivery:
             await self._flush()
             raise BrokenTransfer("the stream failed after its start") from error
         self._buffer += ending
-        await self._flush(more=False)
+        try:
+            await self._flush(more=False)
+        except asyncio.CancelledError:
+            if end is not None or self._owner.end is None or self._reader_has_gone:
+                raise
+            await self._flush(more=False)  # we ended it while its end was on the way
 
     def _cut_short(self, end: End) -> bytes | None:
         """The ending of an answer that we end early; without an end id, so that readers return."""

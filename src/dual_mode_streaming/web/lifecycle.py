@@ -15,7 +15,7 @@ from dual_mode_streaming.owner import End, Owner
 from dual_mode_streaming.web.admission import Admission, TooMany
 from dual_mode_streaming.web.observing import Answer, Observer, Observers, StreamLog
 from dual_mode_streaming.web.options import OptionOverrides, Options
-from dual_mode_streaming.web.problems import vary_by_accept
+from dual_mode_streaming.web.problems import problem, problem_response, vary_by_accept
 
 __all__ = [
     "Exchange",
@@ -34,6 +34,11 @@ _VARY: Final = (b"vary", b"Accept")
 
 _STAGGER: Final = 0.002
 """The time between two ends in a drain, in seconds, unless there are too many for it."""
+
+
+_CURSOR_BYTES: Final = 1024
+"""The longest Last-Event-ID. Ours have 60 bytes at most, and an app's own ids are seldom longer
+than a key of its database; what is longer nobody here has told the client."""
 
 
 class Lifecycle:
@@ -85,6 +90,7 @@ class Exchange:
         "_owner",
         "_ticket",
         "_timer",
+        "head",
         "negotiated",
         "status",
     )
@@ -98,6 +104,7 @@ class Exchange:
         self._ticket: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.negotiated = False
+        self.head = False  # asked by HEAD, and routed as GET
         self.status = 0
 
     @property
@@ -181,9 +188,9 @@ def exchange_of(scope: Scope) -> Exchange:
 
 
 class LifecycleMiddleware:
-    """The outermost layer of an app that is installed: it marks each request as the app's, and adds
-    `Vary: Accept` to errors that were made after the negotiation by handlers that know nothing
-    of it."""
+    """The outermost layer of an app that is installed: it marks each request as the app's, refuses
+    what can be no cursor, and adds `Vary: Accept` to errors that were made after the negotiation by
+    handlers that know nothing of it."""
 
     def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
         self._app = app
@@ -193,6 +200,10 @@ class LifecycleMiddleware:
         if scope["type"] != "http" or _KEY in scope:
             return await self._app(scope, receive, send)
         scope[_KEY] = exchange = Exchange(self._lifecycle)
+        for name, value in scope["headers"]:
+            if name == b"last-event-id" and len(value) > _CURSOR_BYTES:
+                detail = f"Last-Event-ID has more than {_CURSOR_BYTES} bytes"
+                return await problem_response(problem(400, detail))(scope, receive, send)
 
         async def send_with_vary(message: Message) -> None:
             if message["type"] == "http.response.start":

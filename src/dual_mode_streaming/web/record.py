@@ -163,7 +163,7 @@ class RecordedEndpoint:
         except NotAcceptable as error:
             return problem_response(problem_of(error))
         status = getattr(route, "status_code", None) or 200
-        if request.method == "HEAD":
+        if request.method == "HEAD" or exchange_of(request.scope).head:
             return DualModeResponse(stream_content(()), mode=form, status_code=status, sets=sets)
         if (full := await exchange_of(request.scope).admit(request.scope)) is not None:
             return refuse(full.status, str(full), retry_after=1)

@@ -131,7 +131,7 @@ class DualModeResponse(Response):
             if resumes and END_ID.fullmatch(last_event_id):
                 answer = Response(status_code=204)  # EventSource stops on it (WHATWG, 9.2.3)
                 vary_by_accept(answer.headers)
-            elif scope["method"] == "HEAD":
+            elif scope["method"] == "HEAD" or exchange.head:
                 answer = Response(None, self._status(), self._head(form))
             elif (full := await exchange.admit(scope)) is not None:
                 answer = self.refuse(problem(full.status, str(full)))

@@ -1,6 +1,5 @@
 """What a dialect is, and how a request is read and refused in one."""
 
-import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -9,9 +8,10 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Final, Protocol
 
+import pydantic_core
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dual_mode_streaming.llm.events import ErrorType, StreamEvent
@@ -19,6 +19,7 @@ from dual_mode_streaming.llm.provider import ProviderError
 from dual_mode_streaming.llm.requests import ChatRequest
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web.delivery import Frames
+from dual_mode_streaming.web.problems import NOBODY
 
 __all__ = [
     "STATUS",
@@ -123,13 +124,17 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
     if declared.isdecimal() and int(declared) > limit:
         raise Refusal(413, f"the body has more than {limit} bytes")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise Refusal(413, f"the body has more than {limit} bytes")
     try:
-        value = json.loads(bytes(body))
-    except (ValueError, RecursionError) as error:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise Refusal(413, f"the body has more than {limit} bytes")
+    except ClientDisconnect:
+        raise Refusal(NOBODY.status_code, "the client has left") from None
+    try:
+        # json.loads takes NaN and lone surrogates, which no answer could repeat.
+        value = pydantic_core.from_json(bytes(body), allow_inf_nan=False)
+    except ValueError as error:
         raise Refusal(400, f"the body is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise Refusal(400, "the body is to be a JSON object")

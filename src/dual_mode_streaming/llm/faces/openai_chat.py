@@ -222,8 +222,9 @@ def _messages(given: Any) -> list[dict[str, Any]]:
             "role": roles.get(role, role) if isinstance(role, str) else role,
             "content": text_of(message.get("content"), f"{where}.content", _TEXT),
         }
-        if message.get("tool_calls"):
-            parsed["tool_calls"] = [_parsed_call(call, where) for call in message["tool_calls"]]
+        if calls := message.get("tool_calls"):
+            calls = calls if isinstance(calls, list) else [calls]
+            parsed["tool_calls"] = [_parsed_call(call, where) for call in calls]
         if message.get("tool_call_id") is not None:
             parsed["tool_call_id"] = message["tool_call_id"]
         messages.append(parsed)

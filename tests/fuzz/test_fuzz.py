@@ -1,0 +1,46 @@
+"""Each target for a moment; `make fuzz` is the long run."""
+
+import asyncio
+
+import pytest
+
+from .parsers import PARSERS
+from .run import fuzz, rng_of, schemathesis
+from .service import SERVICE
+
+FEW = {"faces": 800, "routes": 500, "bodies": 400, "sockets": 300}
+
+
+@pytest.mark.parametrize("target", [*PARSERS, *SERVICE])
+def test_a_moment_of_fuzzing_finds_nothing(target):
+    report = asyncio.run(fuzz(target, seed=7, seconds=30, most=FEW.get(target, 1500)))
+    assert not report.findings, report.findings
+    assert report.inputs == FEW.get(target, 1500)
+
+
+def test_a_finding_can_be_had_again():
+    assert rng_of("faces", 1, 2).random() == rng_of("faces", 1, 2).random()
+    assert rng_of("faces", 1, 2).random() != rng_of("faces", 1, 3).random()
+
+
+async def test_what_fails_hangs_or_grows_is_found(monkeypatch):
+    kept = []
+
+    def bad(rng):
+        if len(kept) < 4000:
+            kept.append("x" * 20_000)
+        if len(kept) == 70:
+            raise RuntimeError("on purpose")
+
+    monkeypatch.setitem(PARSERS, "accept", bad)
+    report = await fuzz("accept", seed=1, seconds=0.3)
+    assert report.findings[0] == "--only accept --seed 1 --at 69: RuntimeError('on purpose')"
+    assert "it grew by" in report.findings[-1]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(200)
+def test_a_minute_of_schemathesis_finds_nothing():
+    report = schemathesis(60, seed=7)
+    assert not report.findings, report.findings
+    assert report.inputs > 100

@@ -1,0 +1,393 @@
+"""HTTP itself, on a socket: large heads, slow clients, HTTP/1.0, pipelining, HEAD, OPTIONS."""
+
+import asyncio
+import contextlib
+import json
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dual_mode_streaming import BrokenTransfer, EventDecoder, dual_mode, install
+from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.limits import HttpLimits
+from dual_mode_streaming.server.protocol import Streaming, StreamingProtocol
+from dual_mode_streaming.server.settings import Settings
+from dual_mode_streaming.testing import serving
+
+BATCH = b"GET /data?count=2&interval=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+STREAM = b"GET /data?count=2&interval=0&stream=true HTTP/1.1\r\nHost: x\r\n\r\n"
+ENDLESS = b"GET /data?count=1000&interval=3600&stream=true HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def connected(url: str) -> socket.socket:
+    address = httpx.URL(url)
+    connection = socket.create_connection((address.host, address.port), timeout=15)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def all_of(connection: socket.socket) -> bytes:
+    """What comes until the server closes, or breaks off."""
+    received = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return bytes(received)
+
+
+def until(connection: socket.socket, needle: bytes, times: int = 1) -> bytes:
+    received = bytearray()
+    while received.count(needle) < times:
+        chunk = connection.recv(65536)
+        assert chunk, f"the connection ended before {needle!r}: {bytes(received)!r}"
+        received += chunk
+    return bytes(received)
+
+
+def asked(url: str, request: bytes) -> tuple[bytes, bytes]:
+    """Head and body of the answer on a connection that the server closes."""
+    with closing(connected(url)) as connection:
+        connection.sendall(request)
+        head, _, body = all_of(connection).partition(b"\r\n\r\n")
+        return head.lower(), body
+
+
+def open_streams(url: str) -> float:
+    text = httpx.get(f"{url}/metrics").text
+    lines = [line for line in text.splitlines() if line.startswith("dual_mode_streams_open")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def wait_for_streams(url: str, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while open_streams(url) != count:
+        assert time.monotonic() < deadline, f"{open_streams(url)} streams are open"
+        time.sleep(0.01)  # nobody tells
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[str]:
+    """A service with small limits and short times."""
+    from tests.conftest import run_service
+
+    limits = {
+        "DUAL_MODE_HEADER_BYTES": "4000",
+        "DUAL_MODE_HEADER_TIMEOUT": "0.3",
+        "DUAL_MODE_BODY_TIMEOUT": "0.3",
+        "DUAL_MODE_SEND_TIMEOUT": "0.4",
+        "DUAL_MODE_LLM_FIRST": "0",
+        "DUAL_MODE_LLM_RATE": "0",
+    }
+    with run_service("--log-level", "error", **limits) as service:
+        yield service.url
+
+
+# --- the size of a head --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n"])
+def test_a_head_without_end_is_refused_and_not_kept(service, begin):
+    """In the target, in one value, in many fields: httptools has no bound of its own."""
+    more = b"a: b\r\n" * 5000 if begin.endswith(b"\n") else b"a" * 30_000
+    with closing(connected(service)) as connection:
+        connection.sendall(begin)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 20_000_000:
+                sent += connection.send(more)
+        assert sent < 20_000_000, "the service takes it all"
+        answer = all_of(connection)
+    if answer:  # where much was on its way, the reset that follows may have overtaken it
+        assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("sizes", [[5000], [1000] * 5, [4100, 0]])
+def test_a_head_that_is_too_large_is_told_so(impatient, sizes):
+    with closing(connected(impatient)) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nx: ")
+        for size in sizes:
+            connection.sendall(b"a" * size if size else b"\r\n\r\n" + BATCH)
+        head, _, body = all_of(connection).lower().partition(b"\r\n\r\n")
+    assert head.startswith(b"http/1.1 431 ")
+    assert b"connection: close" in head
+    assert b"4000 bytes" in body
+
+
+def test_a_head_below_the_limit_and_a_body_above_are_taken(impatient):
+    body = json.dumps({"messages": [{"role": "user", "content": "x" * 9000}]})
+    headers = {"x": "a" * 3000, "content-type": "application/json"}
+    assert httpx.post(f"{impatient}/chat", content=body, headers=headers).is_success
+
+
+# --- slow clients --------------------------------------------------------------------------------
+
+
+def test_a_head_that_trickles_in_has_a_deadline(impatient):
+    with closing(connected(impatient)) as connection:
+        began = time.monotonic()
+        connection.settimeout(0.02)
+        answer = b""
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"x: y\r\n" * 1000:
+            with contextlib.suppress(ConnectionError):
+                connection.send(bytes([byte]))
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+                break
+            assert time.monotonic() - began < 10
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+
+
+def test_who_says_nothing_is_let_go_without_a_word(impatient):
+    with closing(connected(impatient)) as connection:
+        assert all_of(connection) == b""
+
+
+@pytest.mark.parametrize("path", [b"/chat", b"/v1/messages", b"/healthz"])
+def test_a_body_that_stops_is_a_408(impatient, path):
+    """Also where the app has answered already, without it."""
+    with closing(connected(impatient)) as connection:
+        connection.sendall(
+            b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 1000\r\n\r\n{"messages": ['
+        )
+        answer = all_of(connection)
+    expected = b"405" if path == b"/healthz" else b"408"
+    assert answer.startswith(b"HTTP/1.1 " + expected)
+    wait_for_streams(impatient, 0)
+
+
+def test_a_body_that_keeps_coming_is_waited_for(impatient):
+    whole = b'{"messages": [{"role": "user", "content": "Hi"}], "stream": false}'
+    with closing(connected(impatient)) as connection:
+        connection.sendall(
+            b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(whole)
+        )
+        for index in range(0, len(whole), 10):
+            connection.sendall(whole[index : index + 10])
+            time.sleep(0.1)  # 0.7 s in all, more than the timeout
+        assert all_of(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_quiet_stream_outlives_the_deadlines(impatient):
+    with closing(connected(impatient)) as connection:
+        connection.sendall(ENDLESS)
+        until(connection, b"data: ")
+        connection.settimeout(0.7)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+    wait_for_streams(impatient, 0)
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("behind", [b"", BATCH])
+def test_a_batch_that_nobody_takes_is_let_go(impatient, last, behind):
+    """It is made, and lies in memory. uvicorn would wait for its reader for ever."""
+    address = httpx.URL(impatient)
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((address.host, address.port))
+        large = BATCH.replace(b"count=2", b"count=90000").replace(
+            b"Host: x\r\n", b"Host: x\r\n" + last
+        )
+        connection.sendall(large + behind)
+        broken = select.poll()
+        broken.register(connection, select.POLLERR | select.POLLHUP)  # no POLLIN: it reads nothing
+        assert broken.poll(15_000), "the connection is still there"
+
+
+def test_a_batch_that_is_taken_slowly_arrives(impatient):
+    with closing(connected(impatient)) as connection:
+        connection.sendall(
+            BATCH.replace(b"count=2", b"count=90000").replace(b"Host", b"Connection: close\r\nHost")
+        )
+        received, pauses = bytearray(), 0
+        while chunk := connection.recv(65536):
+            received += chunk
+            if len(received) > pauses * 800_000:
+                pauses += 1
+                time.sleep(0.2)  # less than the send timeout, and 1 s in all
+    assert len(json.loads(received.partition(b"\r\n\r\n")[2])["data"]) == 90_000
+
+
+# --- HTTP/1.0 ------------------------------------------------------------------------------------
+
+
+def test_a_stream_to_an_old_client_is_delimited_by_the_end_of_the_connection(service):
+    """nginx asks so by default. A chunked answer it may not get: RFC 9112, 6.1."""
+    head, body = asked(service, STREAM.replace(b"1.1", b"1.0"))
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert [event.event for event in EventDecoder().feed(body)] == [None, None, "done"]
+    kept = STREAM.replace(b"1.1\r\n", b"1.0\r\nConnection: keep-alive\r\n")
+    assert asked(service, kept)[1].endswith(b"\n\n")
+
+
+def test_a_batch_to_an_old_client_has_its_length(service):
+    head, body = asked(service, BATCH.replace(b"1.1", b"1.0"))
+    assert f"content-length: {len(body)}".encode() in head
+    assert len(json.loads(body)["data"]) == 2
+    head, body = asked(service, b"HEAD" + BATCH[3:].replace(b"1.1", b"1.0"))
+    assert (head.startswith(b"http/1.1 200 "), body) == (True, b"")
+
+
+async def test_an_old_client_sees_a_broken_transfer_as_a_reset():
+    """An end of the connection would say that the lines are whole."""
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    @dual_mode
+    async def source():
+        yield 1
+        await asyncio.sleep(0)
+        raise BrokenTransfer("on purpose")
+
+    async with serving(app, http=StreamingProtocol, log_level="critical") as url:
+        address = httpx.URL(url)
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"GET / HTTP/1.0\r\nAccept: application/jsonl\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+# --- pipelining ----------------------------------------------------------------------------------
+
+
+def test_pipelined_requests_are_answered_in_order(service):
+    last = BATCH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with closing(connected(service)) as connection:
+        connection.sendall(STREAM + BATCH + STREAM + last)
+        received = all_of(connection)
+    answers = received.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [b"event: done" in answer for answer in answers] == [True, False, True, False]
+    assert [answer.count(b'"index":1') for answer in answers] == [1, 1, 1, 1]
+
+
+def test_whoever_pipelines_without_end_is_cut(service):
+    """What waits is bounded, whether the answer under way is short or long."""
+    for first in (b"", ENDLESS):
+        with closing(connected(service)) as connection:
+            connection.sendall(first + BATCH * 200)
+            received = b"" if first else all_of(connection)
+            assert received.count(b"HTTP/1.1 200 OK") < 100
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_for_streams(service, 0)
+    assert httpx.get(f"{service}/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("end", ["FIN", "RST"])
+@pytest.mark.parametrize("behind", [BATCH, STREAM * 3, b"POST /chat HTTP/1.1\r\nConte"])
+def test_a_stream_with_requests_behind_it_ends_with_its_reader(service, behind, end):
+    """uvicorn tells only the newest request that the client has gone."""
+    with closing(connected(service)) as connection:
+        connection.sendall(ENDLESS + behind)
+        until(connection, b"data: ")
+        wait_for_streams(service, 1)
+        if end == "RST":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_for_streams(service, 0)
+
+
+def test_nonsense_behind_a_request_does_not_break_into_its_answer(service):
+    slow = BATCH.replace(b"interval=0", b"interval=0.1&stream=true")
+    with closing(connected(service)) as connection:
+        connection.sendall(slow + b"\x00nonsense\r\n\r\n")
+        received = all_of(connection)
+    assert received.endswith(b"\n\n\r\n0\r\n\r\n")
+    assert b" 400 " not in received
+
+
+async def test_on_h11_it_is_the_same():
+    """Which is taken where there is no httptools. Its heads are bounded by itself."""
+
+    class OnH11(Streaming, H11Protocol):
+        limits = HttpLimits(header_timeout=0.3, body_timeout=0.3)
+
+    pipelined = STREAM + BATCH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    body = b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+    large = b"GET / HTTP/1.1\r\nx: " + b"a" * 70_000
+    requests = [pipelined, BATCH[:20], body, large, STREAM.replace(b"1.1", b"1.0")]
+    async with serving(create_app(Settings()), http=OnH11, log_level="critical") as url:
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(asked, url, request) for request in requests)
+        )
+    statuses = [head.split(b" ")[1] for head, _ in answers]
+    assert statuses == [b"200", b"408", b"408", b"400", b"200"]
+    in_order, closed = answers[0][1], answers[4][1]
+    assert 0 < in_order.find(b"event: done") < in_order.find(b'{"data":')
+    assert closed.endswith(b"\n\n")
+
+
+# --- methods -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def paths() -> dict[str, set[str]]:
+    document = create_app(Settings()).openapi()
+    known = {path: {method.upper() for method in of} for path, of in document["paths"].items()}
+    return known | {"/": {"GET"}, "/metrics": {"GET"}, "/openapi.json": {"GET"}, "/docs": {"GET"}}
+
+
+def test_head_is_what_get_would_begin_with(service, paths):
+    with httpx.Client(base_url=service, timeout=10) as client:
+        for path, methods in paths.items():
+            path = path.replace("{stream}", "0" * 32).replace("/data", "/data?count=1")
+            if "GET" not in methods:
+                assert client.head(path).status_code == 405, path
+                continue
+            for accept in ("application/json", "text/event-stream"):
+                head = client.head(path, headers={"accept": accept})
+                assert head.content == b""
+                if path == "/events" and accept != "application/json":
+                    assert head.headers["content-type"] == accept
+                    continue  # it has no end
+                if path == "/slow":
+                    continue  # it takes its time
+                got = client.get(path, headers={"accept": accept})
+                assert head.status_code == got.status_code, path
+                assert head.headers["content-type"] == got.headers["content-type"], path
+
+
+def test_head_starts_no_generator(service):
+    for _ in range(2):  # the second time on what the first has left
+        head, body = asked(service, b"HEAD" + ENDLESS[3:-2] + b"Connection: close\r\n\r\n")
+        assert head.startswith(b"http/1.1 200 ")
+        assert b"content-type: text/event-stream" in head
+        assert body == b""
+    assert open_streams(service) == 0
+
+
+def test_options_says_what_there_is(service, paths):
+    """No preflight is answered: other origins are nobody's business by default."""
+    asks = {"origin": "https://example.com", "access-control-request-method": "GET"}
+    with httpx.Client(base_url=service) as client:
+        for path, methods in paths.items():
+            answer = client.options(path.replace("{stream}", "0" * 32), headers=asks)
+            assert answer.status_code == 405, path
+            assert set(answer.headers["allow"].split(", ")) & methods, path
+            assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+# --- the size of a cursor ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/data?count=1", "/streams/" + "0" * 32])
+def test_a_cursor_that_is_none_of_ours_by_its_size_is_a_400(service, path):
+    accept = {"accept": "text/event-stream"}
+    long = httpx.get(service + path, headers=accept | {"last-event-id": "x" * 1025})
+    assert long.status_code == 400
+    assert "1024" in long.json()["detail"]
+    assert len(long.content) < 500
+    fits = httpx.get(service + path, headers=accept | {"last-event-id": "x" * 1024})
+    assert fits.status_code == (404 if "streams" in path else 200)

@@ -1,0 +1,85 @@
+"""An end of ours that meets one of the answer's own: what was made still arrives, once."""
+
+import asyncio
+import json
+
+import pytest
+from fastapi import FastAPI
+
+from dual_mode_streaming import BrokenTransfer, drain, dual_mode, install
+from dual_mode_streaming.owner import End
+from dual_mode_streaming.web.lifecycle import lifecycle_of
+
+from .asgi import Client
+
+
+def app_of(**options) -> FastAPI:
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    @dual_mode(**options)
+    async def source():
+        yield 1
+
+    return app
+
+
+async def blocked_at_the_end(app: FastAPI) -> Client:
+    client = Client(app)
+    client.pause()
+    client.task = asyncio.create_task(app(client.scope, client.receive, client.send))
+    await client.blocked.wait()
+    return client
+
+
+async def test_a_drain_lets_the_end_of_an_answer_go_out():
+    """The source is done; only the reader is not."""
+    app = app_of()
+    client = await blocked_at_the_end(app)
+    draining = asyncio.create_task(drain(app))
+    while not any(owner.end for owner in lifecycle_of(app).open_answers):
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    client.room.set()
+    await client.task
+    await draining
+    assert client.complete
+    assert [(event.event, json.loads(event.data)) for event in client.events] == [
+        (None, 1),
+        ("done", {"items": 1}),
+    ]
+
+
+async def test_a_drain_does_not_wait_for_a_reader_that_takes_nothing():
+    app = app_of(cleanup_timeout=0.05)
+    client = await blocked_at_the_end(app)
+    await drain(app)
+    with pytest.raises(BrokenTransfer):
+        await client.task
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_what_has_just_been_sent_is_not_sent_again(turns):
+    """The end comes when the connection takes bytes again, or so many turns of the loop later."""
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    @dual_mode
+    async def source():
+        yield 1
+        await asyncio.Event().wait()
+
+    client = await blocked_at_the_end(app)
+    (owner,) = lifecycle_of(app).open_answers
+    client.room.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    owner.stop(End.DRAINING)
+    await client.task
+    kinds = [message["type"] for message in client.messages]
+    assert kinds.count("http.response.start") == 1
+    assert client.body.count(b"data: 1\n") == 1
+    assert client.events[-1].event == "error"
