@@ -83,7 +83,7 @@ async def fuzz(target: str, *, seed: int, seconds: float, most: int | None = Non
             spent = time.monotonic() - began
             if spent > seconds or len(report.findings) >= 50:
                 return
-            if not report.before and spent > seconds / 10:
+            if not report.before and spent > seconds / 2:  # till then the allocator warms up
                 gc.collect()
                 report.before = process.memory_info().rss
             try:
