@@ -8,9 +8,9 @@ import socket
 import struct
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,7 +30,11 @@ try:
 except ImportError:  # there is no httptools for this platform
     _protocol = H11Protocol
 
-__all__ = ["Server", "StreamingProtocol", "serve"]
+__all__ = ["Server", "StreamingProtocol", "bound", "serve"]
+
+UNSENT_BYTES: Final = 128 * 1024
+"""So much that is not on its way yet the kernel takes for a connection. Left alone it takes some
+megabytes for a reader that stalls, which are old when it reads on."""
 
 
 class StreamingProtocol(_protocol):  # type: ignore[misc]
@@ -40,26 +44,28 @@ class StreamingProtocol(_protocol):  # type: ignore[misc]
     takes nothing. And a shutdown ends the answers that are open, which uvicorn's own waits for.
     """
 
+    # With more in it than its class has now the `__dict__` of each connection would be 1.5 kB.
+    __slots__ = ("_answered", "_app")
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        app: ASGIApp = self.app  # type: ignore[has-type]
-        self._scope: Scope = {}
+        self._app: ASGIApp = self.app  # type: ignore[has-type]
+        self._answered: Scope = {}
+        self.app = self._with_abort  # type: ignore[misc]
 
-        def abort() -> None:
-            # Without this the kernel would go on offering what it holds, for many minutes.
-            sock = transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.abort()
+    def _with_abort(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scope.setdefault("extensions", {})["dual_mode.abort"] = self._abort
+        self._answered = scope
+        return self._app(scope, receive, send)
 
-        async def with_abort(scope: Scope, receive: Receive, send: Send) -> None:
-            scope.setdefault("extensions", {})["dual_mode.abort"] = abort
-            self._scope = scope
-            await app(scope, receive, send)
-
-        self.app = with_abort
+    def _abort(self) -> None:
+        # Without this the kernel would go on offering what it holds, for many minutes.
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def shutdown(self) -> None:
-        exchange_of(self._scope).drain()
+        exchange_of(self._answered).drain()
         super().shutdown()
 
 
@@ -90,6 +96,18 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+def bound(config: uvicorn.Config) -> socket.socket:
+    """The socket of a server, listening: whoever learns its address may connect at once.
+
+    Exits the process with a message if the address cannot be bound.
+    """
+    listener = config.bind_socket()
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    listener.listen(config.backlog)
+    return listener
+
+
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT; prints its address once it is bound.
 
@@ -107,8 +125,7 @@ def serve(settings: Settings) -> None:
         log_config=configured(settings.log_level, settings.log_format),
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
     )
-    listener = config.bind_socket()
-    listener.listen(config.backlog)  # whoever reads the address below may connect at once
+    listener = bound(config)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"Serving on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     if several:
