@@ -26,6 +26,8 @@ __all__ = ["Delivery", "Frames"]
 FLUSH_BYTES: Final = 16 * 1024
 """So many bytes leave even if more items are ready."""
 
+_SENT: Final[Message] = {}  # a head that has left: the real one is a kilobyte or two
+
 
 class Frames(Protocol):
     """A wire format of a streamed answer: how its items, its end and its failure look."""
@@ -174,12 +176,14 @@ class Delivery:
                         if len(framed) > largest:
                             del buffer[-len(framed) :]
                             raise ItemTooLarge(len(framed), largest)
+                        item, framed = None, b""  # while a reader stalls, once is enough
                         making_way = True
                         await self._make_way(now)
                         making_way = False
                     if owner.end is not None:
                         await asyncio.sleep(0)  # where a cancellation still under way arrives
                         raise asyncio.CancelledError  # and if the source has swallowed it
+                    item, framed = None, b""  # nor keep them while the source waits
                 return
             except asyncio.CancelledError as cancelled:
                 if not making_way or owner.end is not None:
@@ -231,7 +235,7 @@ class Delivery:
     async def _commit(self) -> None:
         self._head = self._head or self._start()
         await self._transmit(self._head)
-        self._committed = True
+        self._committed, self._head = True, _SENT
         self._buffer[:0] = self._frames.opening(retry=self._options.retry, reset=self._reset)
 
     async def _transmit_buffer(self, *, more: bool = True) -> None:
