@@ -1,4 +1,4 @@
-"""The server that several storms share."""
+"""The server of a storm: a new one for each, or the memory would be that of the one before."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from ..conftest import Service
 from .stage import served
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def witness() -> Iterator[Service]:
     """The service with generators that are counted."""
     with served("witness") as running:

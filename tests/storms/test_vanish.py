@@ -7,6 +7,8 @@ import pytest
 from .stage import Client, files_for, load
 
 BUFFER = 4096
+TEMPERS = ("idle", "busy", "stalled")
+FULL = [pytest.mark.full, pytest.mark.timeout(120)]
 
 
 def until_full(client: Client) -> None:
@@ -16,10 +18,9 @@ def until_full(client: Client) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("temper", ["idle", "busy", "stalled"])
 @pytest.mark.parametrize(
-    ("many", "times"),
-    [(50, 2), pytest.param(1000, 5, marks=[pytest.mark.full, pytest.mark.timeout(120)])],
+    ("many", "times", "temper"),
+    [(50, 2, "stalled"), *(pytest.param(1000, 5, temper, marks=FULL) for temper in TEMPERS)],
 )
 def test_readers_that_vanish_leave_nothing(many, times, temper, witness):
     waits, memory = [], []
