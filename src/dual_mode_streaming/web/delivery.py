@@ -26,8 +26,6 @@ __all__ = ["Delivery", "Frames"]
 FLUSH_BYTES: Final = 16 * 1024
 """So many bytes leave even if more items are ready."""
 
-_SENT: Final[Message] = {}  # a head that has left: the real one is a kilobyte or two
-
 
 class Frames(Protocol):
     """A wire format of a streamed answer: how its items, its end and its failure look."""
@@ -170,20 +168,19 @@ class Delivery:
                         continue
                     if self._head is None:  # the first item: status and headers are final now
                         self._head = self._start()
+                    size, item, framed = len(framed), None, b""  # the next wait may be long
                     now = perf_counter()
                     unlooked = turns.items_until_look(now)
                     if now > turns.ends or len(buffer) >= FLUSH_BYTES:
-                        if len(framed) > largest:
-                            del buffer[-len(framed) :]
-                            raise ItemTooLarge(len(framed), largest)
-                        item, framed = None, b""  # while a reader stalls, once is enough
+                        if size > largest:
+                            del buffer[-size:]
+                            raise ItemTooLarge(size, largest)
                         making_way = True
                         await self._make_way(now)
                         making_way = False
                     if owner.end is not None:
                         await asyncio.sleep(0)  # where a cancellation still under way arrives
                         raise asyncio.CancelledError  # and if the source has swallowed it
-                    item, framed = None, b""  # nor keep them while the source waits
                 return
             except asyncio.CancelledError as cancelled:
                 if not making_way or owner.end is not None:
@@ -214,9 +211,8 @@ class Delivery:
             self._owner.watch()
             committed = self._committed or self._buffer  # or about to be
             self._arm(self._options.heartbeat if committed else self._options.grace)
-        if not self._buffer or self._sending or self._reader_has_gone:
-            return None
-        return self._flush()
+        nothing = not self._buffer or self._sending or self._reader_has_gone
+        return None if nothing else self._flush()
 
     async def _flush(self, *, more: bool = True) -> None:
         """Send what is buffered, the head of the response before it if it has not left yet."""
@@ -235,7 +231,7 @@ class Delivery:
     async def _commit(self) -> None:
         self._head = self._head or self._start()
         await self._transmit(self._head)
-        self._committed, self._head = True, _SENT
+        self._committed = True
         self._buffer[:0] = self._frames.opening(retry=self._options.retry, reset=self._reset)
 
     async def _transmit_buffer(self, *, more: bool = True) -> None:
