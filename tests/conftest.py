@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,9 +36,12 @@ class Service:
 
 
 @contextlib.contextmanager
-def run_service(*flags: str, **variables: str) -> Iterator[Service]:
+def run_service(
+    *flags: str, program: Sequence[str] = (DUAL_MODE, "serve", "--port", "0"), **variables: str
+) -> Iterator[Service]:
+    """The service, or a program that says where it serves in the same way."""
     process = subprocess.Popen(
-        [DUAL_MODE, "serve", "--port", "0", *flags],
+        [*program, *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

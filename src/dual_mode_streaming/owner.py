@@ -159,11 +159,11 @@ class Owner:
             logger.debug("receive failed; taken for a disconnect", exc_info=True)
         self.stop(End.DISCONNECTED)
 
-    async def _until_ended(self) -> None:
-        task = self._task
-        if task is not None and not task.done() and not self._abandoned:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+    def _until_ended(self) -> asyncio.Future[None]:
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        if self._task is None or self._task.done() or self._abandoned:
+            waiter.set_result(None)
+        return waiter
 
     def _wake(self, _task: object = None) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -201,6 +201,7 @@ def drive(
                     if not cancelled or waiting is None or not waiting.cancel():
                         waiting = work.throw(error)
                         continue
+                first = None  # the wait may be long: keep nothing of what is done
             try:
                 value = yield waiting
             except BaseException as error:  # everything belongs to the work

@@ -183,7 +183,8 @@ class EventFrames:
         self._codec = codec
         self._run = run
         self._error_event = error_event
-        self._reserved = RESERVED_EVENTS | {error_event}
+        own = {error_event} - RESERVED_EVENTS
+        self._reserved = RESERVED_EVENTS | own if own else RESERVED_EVENTS
         self._template = b"id: " + run.encode() + b".%d\ndata: %b\n\n"
         self._exact = codec.exact
         self._json = codec.json_of_feed if feed else codec.to_json

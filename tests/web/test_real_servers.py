@@ -7,6 +7,7 @@ import json
 import statistics
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -64,7 +65,7 @@ async def endless() -> AsyncIterator[int]:
         closed.write_text("closed")
 """
 
-VANISH = Path(__file__).with_name("vanish.py")
+LOAD = Path(__file__).parent.parent / "storms" / "load.py"
 
 
 @pytest.fixture(params=COMMANDS)
@@ -153,12 +154,12 @@ async def median_cleanup(kind: str, many: int) -> float:
     before = asyncio.all_tasks()
     async with serving(app, http=StreamingProtocol) as url:
         readers = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(VANISH), url.rpartition(":")[2], str(many)),
+            *(sys.executable, str(LOAD), url.rpartition(":")[2], "/", str(many), "4096"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(50):
-            assert await readers.stdout.readline() == b"ready\n"
+            assert json.loads(await readers.stdout.readline()) == {"open": many}
             assert crowd.open == many
             if kind == "stalled":
                 made = 0
@@ -166,7 +167,7 @@ async def median_cleanup(kind: str, many: int) -> float:
                     made = crowd.made
                     for _ in range(100):
                         await asyncio.sleep(0)
-            left = json.loads((await readers.communicate(b"\n"))[0])
+            left = json.loads((await readers.communicate(b"vanish\n"))[0])["moments"]
             while crowd.open:
                 await asyncio.sleep(0.001)
     left_over = asyncio.all_tasks() - before
@@ -187,6 +188,28 @@ async def test_a_reader_that_never_reads_is_let_go_and_its_connection_closed(kin
                     await asyncio.sleep(0.001)
             with pytest.raises(ConnectionResetError):  # what it has not read is thrown away
                 await client.rest()
+
+
+async def test_an_item_that_has_left_is_not_kept_while_the_next_is_waited_for():
+    class Large(dict):
+        pass
+
+    made = []
+
+    def large() -> Large:
+        item = Large(index=1)
+        made.append(weakref.ref(item))
+        return item
+
+    async def source():
+        yield large()
+        await asyncio.Event().wait()
+
+    app = FastAPI()
+    app.get("/")(dual_mode(source))
+    async with serving(app) as url, RawClient.get(url + "/") as client:
+        await client.until(b"data: ")
+        assert made[0]() is None
 
 
 async def test_a_busy_stream_does_not_freeze_the_server():

@@ -58,16 +58,29 @@ class Streaming(asyncio.Protocol):
     or that it sends before it has read the answer to the one before.
     """
 
-    limits = HttpLimits()
-    """Those of a configuration that has none."""
+    # With more in it than its class has now the `__dict__` of each connection would be 1.5 kB.
+    __slots__ = (
+        "_ahead",
+        "_asked",
+        "_by_httptools",
+        "_current",
+        "_deadline",
+        "_heard",
+        "_in_head",
+        "_lingers",
+        "_lost",
+        "_overhead",
+        "_refused",
+        "_scope",
+    )
 
+    limits = HttpLimits()  # those of a configuration that has none
     app: ASGIApp
     config: uvicorn.Config
     headers: list[tuple[bytes, bytes]]
     pipeline: Sized
     url: bytes
-    cycle: Any
-    """uvicorn's state of the newest request; None before the first."""
+    cycle: Any  # uvicorn's state of the newest request; None before the first
     flow: Any
     loop: asyncio.AbstractEventLoop
     server_state: ServerState
@@ -75,7 +88,7 @@ class Streaming(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.limits = getattr(self.config, "limits", self.limits)
+        self.limits = getattr(self.config, "limits", self.limits)  # type: ignore[misc]
         self._asked = self.app
         self.app = self._ask
         self._scope: Scope = {}

@@ -4,10 +4,12 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Final
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -19,7 +21,11 @@ from dual_mode_streaming.server.metrics import SHARED
 from dual_mode_streaming.server.protocol import StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 
-__all__ = ["Server", "StreamingProtocol", "serve"]
+__all__ = ["Server", "StreamingProtocol", "bound", "serve"]
+
+UNSENT_BYTES: Final = 128 * 1024
+"""So much that is not on its way yet the kernel takes for a connection. Left alone it takes some
+megabytes for a reader that stalls, which are old when it reads on."""
 
 
 class Server(uvicorn.Server):
@@ -49,6 +55,18 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+def bound(config: uvicorn.Config) -> socket.socket:
+    """The socket of a server, listening: whoever learns its address may connect at once.
+
+    Exits the process with a message if the address cannot be bound.
+    """
+    listener = config.bind_socket()
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    listener.listen(config.backlog)
+    return listener
+
+
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT; prints its address once it is bound.
 
@@ -73,8 +91,7 @@ def serve(settings: Settings) -> None:
         log_config=configured(settings.log_level, settings.log_format),
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
     )
-    listener = config.bind_socket()
-    listener.listen(config.backlog)  # whoever reads the address below may connect at once
+    listener = bound(config)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"Serving on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     if several:

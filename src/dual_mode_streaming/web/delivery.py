@@ -168,12 +168,13 @@ class Delivery:
                         continue
                     if self._head is None:  # the first item: status and headers are final now
                         self._head = self._start()
+                    size, item, framed = len(framed), None, b""  # the next wait may be long
                     now = perf_counter()
                     unlooked = turns.items_until_look(now)
                     if now > turns.ends or len(buffer) >= FLUSH_BYTES:
-                        if len(framed) > largest:
-                            del buffer[-len(framed) :]
-                            raise ItemTooLarge(len(framed), largest)
+                        if size > largest:
+                            del buffer[-size:]
+                            raise ItemTooLarge(size, largest)
                         making_way = True
                         await self._make_way(now)
                         making_way = False
@@ -210,9 +211,8 @@ class Delivery:
             self._owner.watch()
             committed = self._committed or self._buffer  # or about to be
             self._arm(self._options.heartbeat if committed else self._options.grace)
-        if not self._buffer or self._sending or self._reader_has_gone:
-            return None
-        return self._flush()
+        nothing = not self._buffer or self._sending or self._reader_has_gone
+        return None if nothing else self._flush()
 
     async def _flush(self, *, more: bool = True) -> None:
         """Send what is buffered, the head of the response before it if it has not left yet."""
