@@ -82,7 +82,7 @@ async def test_an_event_source_comes_back_to_the_url_it_was_opened_with(http, st
     assert stage.starts == 1
 
 
-@pytest.mark.parametrize("shown", ["0" * 32 + ".1.3", "abc.7", "0123456789.end x", "x" * 5000])
+@pytest.mark.parametrize("shown", ["0" * 32 + ".1.3", "abc.7", "0123456789.end x", "x" * 1000])
 async def test_a_cursor_of_what_is_not_there_starts_afresh_and_says_so(http, stage, shown):
     reset, *events = await events_of(http, "/count", **{"last-event-id": shown})
     assert reset.event == "reset"

@@ -35,7 +35,11 @@ def token_routes(guard: Guard, signer: TokenSigner) -> APIRouter:
     @routes.post(
         "/tokens",
         summary="A token for an EventSource",
-        responses={401: {"description": "A key is needed"}, 429: {"description": "Too often"}},
+        responses={
+            400: {"description": "The body is no JSON"},
+            401: {"description": "A key is needed"},
+            429: {"description": "Too often"},
+        },
     )
     def make(request: Request, response: Response, wanted: TokenRequest) -> TokenResponse:
         response.headers["cache-control"] = "no-store"
