@@ -2,6 +2,8 @@
 
 import socket
 
+import pytest
+
 SMALLEST = """
 ([path]) => {
     window.seen = [];
@@ -47,6 +49,7 @@ def test_the_feed_is_unnamed_messages_with_ids(page, service):
     assert page.evaluate("source.readyState") == 1
 
 
+@pytest.mark.full
 def test_a_feed_outlives_its_server(page, start_service):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])

@@ -202,7 +202,7 @@ def test_the_keyboard_alone_is_enough(playground):
     expect(page.locator("#stream-state")).to_have_text("cancelled")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.full)])
 def test_it_fits_a_phone_in_light_and_dark(browser, place, scheme):
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     page = context.new_page()

@@ -59,6 +59,7 @@ def test_no_items_are_a_whole_answer(service):
     assert "event: done" in httpx.get(f"{service}/data?count=0&stream=true").text
 
 
+@pytest.mark.full
 async def test_a_billion_items_stream_in_little_memory(start_service):
     import psutil
 
@@ -126,8 +127,15 @@ def test_health_docs_and_page(service):
     assert httpx.get(f"{service}/openapi.json").json()["openapi"] == "3.2.0"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("workers", "number"),
+    [
+        ("1", signal.SIGINT),
+        ("2", signal.SIGTERM),
+        pytest.param("1", signal.SIGTERM, marks=pytest.mark.full),
+        pytest.param("2", signal.SIGINT, marks=pytest.mark.full),
+    ],
+)
 async def test_a_shutdown_ends_open_streams(start_service, number, workers, tmp_path):
     store = f"sqlite:{tmp_path}/streams.db"
     running = start_service("--log-level", "warning", "--workers", workers, "--store", store)
@@ -147,6 +155,7 @@ async def test_a_shutdown_ends_open_streams(start_service, number, workers, tmp_
             assert all(event.event is None for event in [event async for event in feed_events])
 
 
+@pytest.mark.full
 def test_several_workers_keep_the_flags(start_service, tmp_path):
     flags = ["--workers", "2", "--stream-limit", "0.2", "--store", f"sqlite:{tmp_path}/x.db"]
     running = start_service("--log-level", "warning", *flags)
@@ -179,12 +188,17 @@ async def test_two_services_in_one_process_know_nothing_of_each_other():
     ("flags", "variables", "message"),
     [
         (["--port", "x"], {}, "--port=x: should be a valid integer"),
-        (["--port", "70000"], {}, "--port=70000: should be less than or equal to 65535"),
-        (["--heartbeat", "0"], {}, "--heartbeat=0: should be greater than 0"),
-        (["--store", "x://y"], {}, "--store=x://y: should be"),
-        ([], {"DUAL_MODE_GRACE": "nan"}, "DUAL_MODE_GRACE=nan: should be a finite number"),
-        ([], {"DUAL_MODE_LOG_LEVEL": "loud"}, "DUAL_MODE_LOG_LEVEL=loud: should be 'critical'"),
         ([], {"DUAL_MODE_PROT": "1"}, "DUAL_MODE_PROT: there is no such setting, but DUAL_MODE_"),
+        *(
+            pytest.param(*wrong, marks=pytest.mark.full)
+            for wrong in (
+                (["--port", "70000"], {}, "--port=70000: should be less than or equal to 65535"),
+                (["--heartbeat", "0"], {}, "--heartbeat=0: should be greater than 0"),
+                (["--store", "x://y"], {}, "--store=x://y: should be"),
+                ([], {"DUAL_MODE_GRACE": "nan"}, "DUAL_MODE_GRACE=nan: should be a finite"),
+                ([], {"DUAL_MODE_LOG_LEVEL": "loud"}, "DUAL_MODE_LOG_LEVEL=loud: should be 'cri"),
+            )
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line_before_anything_starts(flags, variables, message):
@@ -234,7 +248,8 @@ def test_the_command_line_is_quick_and_says_what_it_can():
     assert version.strip() == "0.1.0"
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.full)])
+@pytest.mark.full  # 20 s and more; tests/fuzz bends requests to every route in a moment
+@pytest.mark.parametrize("examples", [60])
 @pytest.mark.timeout(600)
 def test_schemathesis_finds_no_violation(start_service, examples):
     quick = {"DUAL_MODE_LLM_FIRST": "0", "DUAL_MODE_LLM_RATE": "0"}

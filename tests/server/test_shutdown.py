@@ -108,6 +108,7 @@ def test_a_batch_that_is_not_done_is_a_503(start_service):
         assert asking.recv(65536).startswith(b"HTTP/1.1 503 ")
 
 
+@pytest.mark.full
 def test_a_reader_that_takes_nothing_does_not_hold_up_the_end(start_service):
     running = start_service("--log-level", "warning")
     with closing(stalled_reader(running.url)) as reader:
