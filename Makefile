@@ -57,13 +57,14 @@ solution-%: $(STAMP)  ## what is different between yours and the solution
 reset-%: $(STAMP)  ## begin it anew; what you had is kept beside it
 	@$(BIN)/python -m exercises.checks reset $*
 
-test: $(STAMP) $(UI)  ## all tests but the long ones, under five minutes
+test: $(STAMP) $(UI)  ## all tests but the long ones, on two cores, under five minutes
 	@scripts/system-packages
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-full: $(STAMP) $(UI)  ## all tests, the long ones too, under thirty minutes
 	@scripts/system-packages
-	$(BIN)/pytest -m "full or not full"
+	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -m full
 
 lint: $(STAMP)  ## ruff, mypy, hadolint, and known vulnerabilities of what is pinned
 	$(BIN)/ruff check .
