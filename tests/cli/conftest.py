@@ -118,6 +118,16 @@ class Terminal:
         before, _, self.seen = self.seen.partition(text)
         return before
 
+    def leave(self) -> int:
+        """Ctrl-C at a prompt, and the exit code. A signal that comes between readline's prompt and
+        its wait is heard at the next key only: who waits in vain presses again."""
+        for _ in range(20):
+            self.type("\x03")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
+                break
+        return self.left()
+
     def left(self) -> int:
         """The exit code, once it has left."""
         with contextlib.suppress(OSError):  # EIO: nobody writes there any more

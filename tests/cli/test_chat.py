@@ -122,8 +122,7 @@ def test_a_stopped_answer_is_part_of_the_conversation(scripted):
         terminal.type("Really?\n")
         terminal.until("Yes.\n")
         terminal.until("> ")
-        terminal.type("\x03")
-        assert terminal.left() == 130
+        assert terminal.leave() == 130
     said = [(each["role"], each["content"]) for each in recording.bodies[1]["messages"]]
     first = [("system", "Be brief."), ("user", "Why?")]
     assert said == [*first, ("assistant", "It is so"), ("user", "Really?")]

@@ -139,6 +139,8 @@ class ServerInThread:
             target=lambda: asyncio.run(self.server.serve([self.listener]))
         )
         self.thread.start()
+        # Two that start at once would share Python's warning filters, which FastAPI changes then.
+        assert httpx.get(f"{self.url}/healthz", timeout=30).status_code == 200
 
     def stop(self) -> None:
         self.server.should_exit = True
