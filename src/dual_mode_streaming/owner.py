@@ -55,6 +55,7 @@ class Owner:
 
     __slots__ = (
         "_abandoned",
+        "_loop",
         "_task",
         "_timeout",
         "_timer",
@@ -86,7 +87,8 @@ class Owner:
         # A new task has no part in the anyio scopes around the request: none of them can interrupt
         # the generator's cleanup. Its context is a copy of the request's.
         self._work = work
-        self._task = task = asyncio.create_task(work)
+        self._loop = loop = asyncio.get_running_loop()
+        self._task = task = loop.create_task(work)
         task.add_done_callback(self._wake)
         if self.end is not None:
             self._cancel(task)
@@ -106,7 +108,7 @@ class Owner:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            if self._watch is not None:
+            if self._watch is not None and not self._watch.done():
                 self._watch.cancel()
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait({self._watch}, timeout=1)
@@ -134,10 +136,10 @@ class Owner:
             self._cancel(task)
 
     def _cancel(self, task: asyncio.Task[None]) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._timeout, self._insist, task)
+        self._timer = self._loop.call_later(self._timeout, self._insist, task)
         if inspect.getcoroutinestate(self._work) == inspect.CORO_CREATED:
-            loop.call_soon(task.cancel)  # before its first step it would not even tell of the end
+            # Before its first step it would not even tell of the end.
+            self._loop.call_soon(task.cancel)
         else:
             task.cancel()
 
@@ -145,7 +147,7 @@ class Owner:
         logger.warning(
             "a generator's cleanup lasts longer than %g s: cancelled again", self._timeout
         )
-        self._timer = asyncio.get_running_loop().call_later(self._timeout, self._abandon)
+        self._timer = self._loop.call_later(self._timeout, self._abandon)
         task.cancel()
 
     def _abandon(self) -> None:
@@ -160,7 +162,7 @@ class Owner:
         self.stop(End.DISCONNECTED)
 
     def _until_ended(self) -> asyncio.Future[None]:
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        self._waiter = waiter = self._loop.create_future()
         if self._task is None or self._task.done() or self._abandoned:
             waiter.set_result(None)
         return waiter

@@ -50,7 +50,7 @@ async def test_annotations_that_are_strings_are_resolved():
     assert (await get(app, query="n=-1")).status == 422
     operation = app.openapi()["paths"]["/"]["get"]
     assert operation["description"] == "Documented."
-    assert {parameter["name"] for parameter in operation["parameters"]} == {"n", "stream"}
+    assert {parameter["name"] for parameter in operation["parameters"]} == {"n"}
 
 
 async def test_names_that_are_local_where_the_function_is_made():
@@ -100,7 +100,7 @@ def test_what_fastapi_unwraps_is_no_generator():
     assert not inspect.isasyncgenfunction(inspect.unwrap(endpoint))
     assert endpoint.__name__ == "annotated"
     names = list(inspect.signature(endpoint).parameters)
-    assert names == ["request", "response", "who", "n", "dual_mode_stream"]
+    assert names == ["request", "response", "who", "n"]
 
 
 async def generator() -> AsyncGenerator[Item, None]:

@@ -25,9 +25,10 @@ class Deadlines:
         "_whole_timer",
     )
 
-    def __init__(self, options: Options, owner: Owner) -> None:
+    def __init__(self, options: Options, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self._options = options
         self._owner = owner
+        self._loop = loop
         self._last_item = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -35,7 +36,6 @@ class Deadlines:
 
     def start(self) -> None:
         """Begin to count."""
-        self._loop = asyncio.get_running_loop()
         if (duration := self._options.duration()) is not None:
             self._whole_timer = self._loop.call_later(duration, self._owner.stop, End.TOO_LONG)
         if self._options.idle_timeout is not None:

@@ -59,6 +59,7 @@ class Delivery:
         "_head",
         "_items_sent",
         "_last_sent",
+        "_loop",
         "_observed",
         "_options",
         "_owner",
@@ -101,8 +102,9 @@ class Delivery:
         self._sending = False
         self._last_sent = 0.0
         self._items_sent = 0
+        self._loop = asyncio.get_running_loop()  # kept: to ask for it is a system call (3.11)
         self._turns = Turns()
-        self._deadlines = Deadlines(options, owner)
+        self._deadlines = Deadlines(options, owner, self._loop)
         self._timer: asyncio.TimerHandle | None = None  # grace first, then heartbeats
         self._beat: asyncio.Task[None] | None = None
 
@@ -139,7 +141,6 @@ class Delivery:
         try:
             try:
                 if self._options.grace == 0:
-                    self._head = self._start()
                     await self._flush()
                 await self._pump()
             finally:
@@ -265,7 +266,7 @@ class Delivery:
             self._owner.stop(End.DISCONNECTED)
         finally:
             waited = self._deadlines.room()
-        self._last_sent = asyncio.get_running_loop().time()
+        self._last_sent = self._loop.time()
         return waited
 
     async def _conclude(self, error: BaseException | None) -> None:
@@ -313,18 +314,18 @@ class Delivery:
 
     def _arm(self, delay: float | None) -> None:
         if delay is not None:
-            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+            self._timer = self._loop.call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
         """The grace is over, or it is time to look whether the stream is idle."""
         interval = self._options.heartbeat
-        idle = asyncio.get_running_loop().time() - self._last_sent
+        idle = self._loop.time() - self._last_sent
         due = interval is not None and idle >= interval * 0.999
         if self._committed and not due:
             self._arm(None if interval is None else interval - idle)
             return
         if not self._sending and self._beat is None:
-            self._beat = asyncio.create_task(self._send_beat())
+            self._beat = self._loop.create_task(self._send_beat())
             self._beat.add_done_callback(self._beat_done)
         self._arm(interval)
 

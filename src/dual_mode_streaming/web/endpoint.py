@@ -1,19 +1,20 @@
 """`dual_mode`: an async generator function becomes a FastAPI path operation with both modes.
 
 FastAPI sees a plain coroutine function whose signature has the generator's parameters, and hidden
-ones for what we need ourselves: the request, the injected response, the stream flag. It must not
-see the generator: it unwraps `__wrapped__` and then answers an empty JSONL (0.165).
+ones for what we need ourselves: the request and the injected response. The stream flag is no such
+parameter: FastAPI would take as long over it as we over the rest of a short answer's negotiation.
+It must not see the generator: it unwraps `__wrapped__` and then answers an empty JSONL (0.165).
 """
 
 import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Generic, TypeVar, Unpack, get_args, get_origin, overload
+from typing import Any, Final, Generic, TypeVar, Unpack, get_args, get_origin, overload
 
-from fastapi import Query
+from fastapi.exceptions import RequestValidationError
 from fastapi.params import Header
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,6 +33,8 @@ __all__ = ["BatchOf", "dual_mode"]
 Generator = Callable[..., Any]
 Endpoint = Callable[..., Any]
 T = TypeVar("T")
+
+_BOOL: Final = TypeAdapter(bool)
 
 _ITERATORS = (
     *("AsyncIterator", "AsyncGenerator", "AsyncIterable"),
@@ -127,11 +130,12 @@ def _endpoint(
             stream_flag=stream_flag,
             options=options,
         )
+    own_flag = stream_flag in signature.parameters
     known = DualModeEndpoint(
         function=function,
         codec=ItemCodec(item_type, event_types=EVENT_TYPES),
         batch_type=batch_type,
-        stream_flag=stream_flag,
+        query_flag=None if own_flag else stream_flag,
         options=options,
         recorded=recorded,
     )
@@ -142,9 +146,6 @@ def _endpoint(
         parameters.pop("resume_from", None)
     request_name = parameter_of(parameters, Request) or _hide(parameters, "request", Request)
     response_name = parameter_of(parameters, Response) or _hide(parameters, "response", Response)
-    flag_name = stream_flag
-    if stream_flag is not None and stream_flag not in parameters:
-        flag_name = _hide(parameters, "stream", _flag_type(stream_flag), default=None)
     if handles_last_event_id is None:
         handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
 
@@ -159,13 +160,9 @@ def _endpoint(
 
     async def endpoint(**values: Any) -> Response:
         request, response = values[request_name], values[response_name]
-        stream = None if flag_name is None else values.get(flag_name)
-        if not isinstance(stream, bool):  # a parameter of the function's own, by that name
-            stream = None
         for name in hidden:
             del values[name]
-        if stream is None and stream_flag is not None:
-            stream = _flag_in_a_body(stream_flag, values)
+        stream = None if stream_flag is None else _flag(stream_flag, own_flag, request, values)
         route = request.scope.get("route")
         if recorded is not None:
             return await recorded.answer(request, values, stream=stream, sets=response)
@@ -198,13 +195,30 @@ def _endpoint(
     return endpoint
 
 
-def _flag_in_a_body(name: str, values: Mapping[str, Any]) -> bool | None:
-    """The flag, where the model of a body has a field of that name."""
+def _flag(name: str, own: bool, request: Request, values: Mapping[str, Any]) -> bool | None:
+    """The flag: the function's own parameter, or what the query says, or a field of a body's model.
+
+    Raises RequestValidationError as FastAPI does for a bool.
+    """
+    flag = values[name] if own else _flag_in_query(name, request)
+    if isinstance(flag, bool):
+        return flag
     for value in values.values():
         if isinstance(value, BaseModel) and name in type(value).model_fields:
             flag = getattr(value, name)
             return flag if isinstance(flag, bool) else None
     return None
+
+
+def _flag_in_query(name: str, request: Request) -> bool | None:
+    value = request.query_params.get(name)
+    if value is None:
+        return None
+    try:
+        return _BOOL.validate_python(value)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        raise RequestValidationError([{**wrong, "loc": ("query", name)}]) from None
 
 
 def _item_type(returns: Any) -> Any:
@@ -224,29 +238,13 @@ def _batch_type(item_type: Any, fold: Fold | None, caller: Mapping[str, Any]) ->
     return BatchOf[data_type]  # type: ignore[valid-type]
 
 
-def _hide(
-    parameters: dict[str, inspect.Parameter],
-    name: str,
-    annotation: Any,
-    default: Any = inspect.Parameter.empty,
-) -> str:
+def _hide(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) -> str:
     """Add a parameter of our own, under a name that the function does not use."""
     name = f"dual_mode_{name}"
     parameters[name] = inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation
     )
     return name
-
-
-def _flag_type(name: str) -> Any:
-    return Annotated[
-        bool | None,
-        Query(
-            alias=name,
-            description="True for a stream of events, false for one JSON document; "
-            "without it the Accept header decides.",
-        ),
-    ]
 
 
 def _is_last_event_id(parameter: inspect.Parameter) -> bool:

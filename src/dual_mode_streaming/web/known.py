@@ -15,12 +15,12 @@ _ATTRIBUTE = "__dual_mode__"
 
 @dataclass(frozen=True, slots=True)
 class DualModeEndpoint:
-    """What is known of one."""
+    """What is known of one; `query_flag` is the stream flag that FastAPI does not know of."""
 
     function: Callable[..., Any]
     codec: ItemCodec
     batch_type: Any
-    stream_flag: str | None
+    query_flag: str | None
     options: OptionOverrides
     recorded: RecordedEndpoint | None = None
 

@@ -167,8 +167,9 @@ class Exchange:
             self._lifecycle.open_answers.discard(owner)
         self._owner = None
         self.leave()
-        if self._observed is not None:
-            self._observed.close(owner, self.status, failure)
+        observed, self._observed = self._observed, None  # it holds the scope, which holds us
+        if observed is not None:
+            observed.close(owner, self.status, failure)
 
     def drain(self) -> None:
         """End the answer, or refuse it if it has not begun: the server is shutting down.

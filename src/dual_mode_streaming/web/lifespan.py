@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 from starlette.applications import Starlette
 
 from dual_mode_streaming.web.lifecycle import Lifecycle
@@ -26,7 +27,8 @@ def live_with(
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(lifecycle.admission.aclose)
                 stack.push_async_callback(recordings.aclose)
-                await recordings.open()
+                with anyio.CancelScope():  # the first loads the backend, which takes 100 ms: now,
+                    await recordings.open()  # and not when the first reader leaves
                 if drain_delay is not None:
                     stack.enter_context(draining_on_signals(lifecycle, drain_delay))
                 yield state

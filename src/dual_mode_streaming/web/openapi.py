@@ -9,6 +9,10 @@ from http import HTTPStatus
 from typing import Any, Final, Unpack
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import (
+    validation_error_definition,
+    validation_error_response_definition,
+)
 from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter
 
@@ -143,6 +147,8 @@ def _describe(
     frames.append(_event(DONE_SCHEMA, "done"))
     frames.append(_event({"$ref": f"{_REF}Problem"}, error_event))
     responses = operation["responses"]
+    if known.query_flag is not None:
+        _describe_flag(operation, known.query_flag, schemas)
     if known.recorded is not None:
         frames += [_event(schema, name) for name, schema in ENDS.items()]
         frames.append(_event(RESET, "reset"))
@@ -161,6 +167,24 @@ def _describe(
     responses[status]["headers"] = {
         "Vary": {"description": "Includes Accept.", "schema": {"type": "string"}}
     } | responses[status].get("headers", {})
+
+
+def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]) -> None:
+    """Add the query parameter that decides before Accept does, and that it may be wrong."""
+    schemas.setdefault("ValidationError", validation_error_definition)
+    schemas.setdefault("HTTPValidationError", validation_error_response_definition)
+    flag = {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": "True for a stream of events, false for one JSON document; "
+        "without it the Accept header decides.",
+        "schema": {"type": "boolean"},
+    }
+    operation["parameters"] = [*operation.get("parameters", ()), flag]
+    invalid = {"schema": {"$ref": f"{_REF}HTTPValidationError"}}
+    wrong = {"description": "Validation Error", "content": {"application/json": invalid}}
+    operation["responses"].setdefault("422", wrong)
 
 
 def _describe_recorded(operation: dict[str, Any], status: str, method: str) -> None:

@@ -5,7 +5,7 @@ import functools
 import math
 import random
 from collections.abc import Mapping
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, Final, TypedDict, get_type_hints
 
 from dual_mode_streaming.sse import ServerSentEvent
 
@@ -112,6 +112,8 @@ class Options:
 
         Raises TypeError for a name that is no option and ValueError for a value out of range.
         """
+        if not any(overrides):
+            return _DEFAULTS
         return _options(tuple(item for override in overrides for item in override.items()))
 
 
@@ -129,3 +131,6 @@ def _check(name: str, value: Any, *, minimum: float, exclusive: bool = False) ->
     if not number or math.isnan(value) or value < minimum or (exclusive and value == minimum):
         bound = f"above {minimum}" if exclusive else f"at least {minimum}"
         raise ValueError(f"{name} must be a number {bound}, not {value!r}")
+
+
+_DEFAULTS: Final = Options()

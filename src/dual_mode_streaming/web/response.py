@@ -92,7 +92,8 @@ class DualModeResponse(Response):
         handles_last_event_id: bool = False,
         **options: Unpack[OptionOverrides],
     ) -> None:
-        Options.of(options)  # a bad one is told where it is given
+        if options:
+            Options.of(options)  # a bad one is told where it is given
         self.status_code = status_code
         self.background = background
         self.raw_headers = []
@@ -117,11 +118,10 @@ class DualModeResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         exchange.negotiated = True
-        headers = Headers(scope=scope)
-        last_event_id = headers.get("last-event-id", "")
+        accept, last_event_id = _asked(scope)
         answer: Response | None = None
         try:
-            form = self._negotiated or self._negotiate(scope, headers)
+            form = self._negotiated or self._negotiate(scope, accept)
         except NotAcceptable as error:
             answer = self.refuse(problem_of(error))
         except ValueError as error:
@@ -169,12 +169,12 @@ class DualModeResponse(Response):
         """What is answered instead; for a subclass that tells problems in a format of its own."""
         return problem_response(problem)
 
-    def _negotiate(self, scope: Scope, headers: Headers) -> Negotiated:
+    def _negotiate(self, scope: Scope, accept: str) -> Negotiated:
         stream = self._stream
         if stream is None and self._stream_flag is not None and scope["query_string"]:
             flag = QueryParams(scope["query_string"]).get(self._stream_flag)
             stream = None if flag is None else parse_flag(flag)
-        return negotiate(headers.getlist("accept"), stream)
+        return negotiate(accept, stream)
 
     async def _answer_batch(
         self,
@@ -284,6 +284,17 @@ class DualModeResponse(Response):
 
     def _head(self, form: Negotiated) -> MutableHeaders:
         return head_of(form.media_type, self, self._sets)
+
+
+def _asked(scope: Scope) -> tuple[str, str]:
+    """The Accept headers, as one, and the first Last-Event-ID."""
+    accept, last_event_id = b"", b""
+    for name, value in scope["headers"]:
+        if name == b"accept":
+            accept = b"%b,%b" % (accept, value) if accept else value
+        elif name == b"last-event-id":
+            last_event_id = last_event_id or value
+    return accept.decode("latin-1"), last_event_id.decode("latin-1")
 
 
 _ANY: Final = ItemCodec(event_types=EVENT_TYPES)

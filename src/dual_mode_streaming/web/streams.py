@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from dual_mode_streaming.errors import NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
@@ -55,9 +57,17 @@ def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"description": _REFUSALS[code], "content": _PROBLEM} for code in codes}
 
 
+class _Router(APIRouter):
+    """Looks at its routes for their own paths only: every request of the app comes past it."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette's routes do."""
+        return super().matches(scope) if "/streams/" in scope["path"] else (Match.NONE, {})
+
+
 def stream_routes(recordings: AppRecordings) -> APIRouter:
     """The routes of an app's recorded streams."""
-    routes = APIRouter(tags=["Recorded streams"])
+    routes = _Router(tags=["Recorded streams"])
 
     async def found(
         request: Request, stream: str, *, or_expired: bool = False
