@@ -74,7 +74,7 @@ class Batch:
         self._result = result
         self._owner = owner
         self._options = options
-        self._turns = Turns()
+        self._turns = Turns(of_batch=True)
         self._turns_taken = 0
         self._makes_way = False
         self._seconds = min(options.batch_seconds, options.duration() or options.batch_seconds)

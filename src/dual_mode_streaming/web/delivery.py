@@ -23,7 +23,7 @@ from dual_mode_streaming.web.problems import problem_of, refusal_of
 
 __all__ = ["Delivery", "Frames"]
 
-FLUSH_BYTES: Final = 16 * 1024
+FLUSH_BYTES: Final = 32 * 1024
 """So many bytes leave even if more items are ready."""
 
 
