@@ -22,6 +22,10 @@ import sys
 import time
 from typing import Any
 
+AT_ONCE = 100
+"""So many come together, and the next when they are served: else all stand in one queue, and how
+long it is says more of the load than of the server."""
+
 A_HOST_HAS = 20_000
 """So many connections leave one address; beyond, the next of 127.0.0.x is taken."""
 
@@ -45,6 +49,14 @@ def opened(port: int, path: str, many: int, buffer: int | None) -> list[socket.s
         reader.connect(("127.0.0.1", port))
         reader.sendall(request)
         readers.append(reader)
+        if len(readers) % AT_ONCE == 0:
+            await_first(readers[-AT_ONCE:])
+    await_first(readers[len(readers) // AT_ONCE * AT_ONCE :])
+    return readers
+
+
+def await_first(readers: list[socket.socket]) -> None:
+    """Wait until each has its first event."""
     for reader in readers:
         received = b""
         while b"data: " not in received:
@@ -53,7 +65,6 @@ def opened(port: int, path: str, many: int, buffer: int | None) -> list[socket.s
                 raise SystemExit(f"no stream, but {received!r}")
             received += chunk
         reader.setblocking(False)
-    return readers
 
 
 def vanish(readers: list[socket.socket]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from ..conftest import ROOT, Service, run_service
 LOAD = Path(__file__).with_name("load.py")
 OTHER_FILES = 200
 
+KILOBYTES = 36
+"""The bound for a stream of the service. FastAPI and uvicorn take 24 of them for any answer."""
+
 ANY_NUMBER = {"DUAL_MODE_STREAMS": "100000", "DUAL_MODE_CLIENT_STREAMS": "100000"}
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from dual_mode_streaming.server.chat import chat_routes
 from dual_mode_streaming.server.feed import Sample, host_feed
 from dual_mode_streaming.server.head import answer_head
 from dual_mode_streaming.server.logs import REQUEST_ID
+from dual_mode_streaming.server.memory import collect_seldom, giving_back
 from dual_mode_streaming.server.metrics import Metrics
 from dual_mode_streaming.server.page import page_routes
 from dual_mode_streaming.server.refusals import refuse_briefly
@@ -42,17 +42,6 @@ class Health(BaseModel):
     status: str
 
 
-def _collect_seldom() -> None:
-    """Let garbage collections hold up the open streams less often.
-
-    What has been loaded stays, so none need look at it again. An open stream is some 300 objects
-    that live for long and are freed without the collector: it need not look for them every 700.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20, 20)
-
-
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The service, by the given settings or those of the environment.
 
@@ -64,8 +53,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        _collect_seldom()
-        async with metrics.refreshing():
+        collect_seldom()
+        async with metrics.refreshing(), giving_back(lifecycle_of(app).open_answers):
             yield
         await client.aclose()
         await guard.aclose()
