@@ -29,19 +29,21 @@ each would cost a tenth of all. One that turns slow is noticed so many items lat
 class Turns:
     """The turns of one source; `ends` is when this one is over, on the clock of `perf_counter`."""
 
-    __slots__ = ("_length", "_longest", "_looked", "_quick_items", "ends")
+    __slots__ = ("_length", "_longest", "_looked", "_quick_items", "_step", "ends")
 
     def __init__(self, *, of_batch: bool = False) -> None:
         self._length = self._longest = BATCH_TURN_SECONDS if of_batch else TURN_SECONDS
+        self._step = 1
         self._quick_items = BATCH_QUICK_ITEMS if of_batch else QUICK_ITEMS
         self._looked = now = perf_counter()
         self.begin(now)
 
     def items_until_look(self, now: float) -> int:
         """How many items may come until the clock is read again; `now` it has been."""
-        quick = now - self._looked < QUICK_SECONDS * self._quick_items
+        quick = now - self._looked < QUICK_SECONDS * self._step
         self._looked = now
-        return self._quick_items if quick else 1
+        self._step = self._quick_items if quick else 1
+        return self._step
 
     def begin(self, now: float) -> None:
         """A new turn begins, because others have run."""

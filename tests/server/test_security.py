@@ -1,6 +1,7 @@
 """What SECURITY.md says, tried: nobody reads another's, nothing a client sends gets anywhere."""
 
 import asyncio
+import contextlib
 import itertools
 
 import httpx
@@ -134,3 +135,51 @@ async def test_a_body_that_is_too_large_is_refused_and_not_read():
             assert read < 10
             declared = await http.post(path, content=b"x" * 1001)
             assert declared.status_code == 413, path
+
+
+async def test_keys_that_are_made_up_take_no_more_places():
+    """They would be one each, for who has none: what counts is the address."""
+    settings = Settings(client_streams=2, api_keys="mine", llm_rate=0, llm_first=0)
+    transport = StreamingTransport(create_app(settings))
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://test") as http,
+        contextlib.AsyncExitStack() as open_streams,
+    ):
+        url = "/data?count=2&interval=3600"
+        for number in range(4):
+            made_up = {"Authorization": f"Bearer {number}", "x-api-key": f"other {number}"}
+            answer = await open_streams.enter_async_context(
+                http.stream("GET", url, headers=STREAM | made_up)
+            )
+            assert answer.status_code == (200 if number < 2 else 429)
+        mine = http.stream("GET", url, headers=STREAM | MINE)
+        assert (await open_streams.enter_async_context(mine)).status_code == 200
+
+
+async def test_the_owner_is_the_key_that_was_checked(http):
+    both = {"Authorization": "Bearer", "x-api-key": "mine"}
+    path = (await http.post("/chat", json=HELLO, headers=both)).headers["location"]
+    for who in (NONE, OTHER, {"x-api-key": "withdrawn"}):
+        assert (await http.get(path, headers=STREAM | who)).status_code == 404
+    for who in (MINE, both):
+        assert (await http.get(path, headers=STREAM | who)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["m\nINFO: forged", "m\u2028", "x" * 201, "a b", "\u001b[31m"])
+async def test_a_model_s_name_that_a_log_should_not_have_is_refused(http, caplog, name):
+    caplog.set_level("INFO")
+    for path, status in (("/chat", 422), ("/v1/chat/completions", 400), ("/v1/messages", 400)):
+        body = {"model": name, "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+        answer = await http.post(path, json=body, headers=MINE)
+        assert answer.status_code == status, answer.text
+    assert not [record for record in caplog.records if name in record.getMessage()]
+
+
+async def test_what_a_store_says_of_itself_is_for_the_log(caplog):
+    app = create_app(Settings(store="redis://user:hidden@127.0.0.1:1/0"))
+    async with httpx.AsyncClient(transport=StreamingTransport(app), base_url="http://test") as http:
+        answer = await http.get("/streams/" + "0" * 32)
+    assert answer.status_code == 503
+    assert "127.0.0.1" not in answer.text
+    assert "127.0.0.1:1" in caplog.text
+    assert "hidden" not in answer.text + caplog.text

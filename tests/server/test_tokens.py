@@ -57,6 +57,7 @@ async def test_a_token_is_of_no_use_for_anything_else():
         for method, path in [
             ("GET", another),
             ("POST", f"{mine}/cancel"),
+            ("DELETE", mine),
             ("DELETE", another),
         ]:
             answer = await http.request(method, path, params=token, headers=STREAM)

@@ -59,7 +59,7 @@ async def test_a_reader_that_waits_makes_send_wait():
         nonlocal made
         while True:
             made += 1
-            yield "x" * 20_000
+            yield "x" * 40_000
 
     async with client_of(app_of(source)) as client:
         async with client.stream("GET", "/") as response:

@@ -109,7 +109,23 @@ def cost(source, n, mode=ResponseMode.STREAM, *, instructions=False):
 def long_turns(monkeypatch):
     """The clock has no say: turns do not end, however slowly a traced program runs."""
     monkeypatch.setattr(turns, "TURN_SECONDS", 1e9)
+    monkeypatch.setattr(turns, "BATCH_TURN_SECONDS", 1e9)
     monkeypatch.setattr(turns, "QUICK_SECONDS", 1e9)
+
+
+@pytest.mark.parametrize("of_batch", [False, True])
+def test_a_slow_source_is_looked_at_for_each_item(of_batch):
+    """Else a batch of items of 0.15 ms would hold the loop for 32 of them, again and again."""
+    taken = turns.Turns(of_batch=of_batch)
+    now = taken.ends
+    taken.items_until_look(now)
+    for _ in range(3):
+        now += 0.00015
+        assert taken.items_until_look(now) == 1
+    now += 0.000001
+    many = taken.items_until_look(now)
+    assert many == (32 if of_batch else 8)
+    assert taken.items_until_look(now + many * 0.00015) == 1
 
 
 def test_a_busy_source_leaves_in_large_sends(long_turns):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Query
 from openapi_spec_validator import OpenAPIV32SpecValidator, validate
 from pydantic import BaseModel, Field
 
@@ -170,6 +170,48 @@ def test_the_flag_and_the_errors_are_documented():
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
         }
     assert "204" in operation["responses"]
+
+
+async def test_without_other_parameters_a_wrong_flag_is_documented_and_refused():
+    app = app_of(items)
+    document = app.openapi()
+    validate(document, cls=OpenAPIV32SpecValidator)
+    described = document["paths"]["/"]["get"]["responses"]["422"]["content"]["application/json"]
+    assert described["schema"]["$ref"].endswith("/HTTPValidationError")
+    answer = await get(app, query="stream=maybe")
+    assert answer.status == 422
+    (told,) = json.loads(answer.body)["detail"]
+    assert (told["type"], told["loc"], told["input"]) == (
+        "bool_parsing",
+        ["query", "stream"],
+        "maybe",
+    )
+
+
+def test_the_flag_is_there_once_whoever_else_has_it():
+    def quota(stream: bool | None = None) -> None:
+        pass
+
+    async def live(live: Annotated[bool, Query(alias="stream")] = False) -> AsyncIterator[Item]:
+        yield Item(index=1)
+
+    app = FastAPI()
+    install(app)
+    problems = {"4XX": {"description": "A problem"}}
+    app.get("/quota", dependencies=[Depends(quota)])(dual_mode(items))
+    app.get("/live")(dual_mode(live))
+    app.get("/twice", responses=problems)(dual_mode(items))
+    app.get("/twice", operation_id="again")(dual_mode(items))
+    document = app.openapi()
+    validate(document, cls=OpenAPIV32SpecValidator)
+    for path in ("/quota", "/live", "/twice"):
+        (flag,) = document["paths"][path]["get"]["parameters"]
+        assert (flag["in"], flag["name"]) == ("query", "stream")
+
+    alone = FastAPI()
+    install(alone)
+    alone.get("/", responses=problems)(dual_mode(items))
+    assert "422" not in alone.openapi()["paths"]["/"]["get"]["responses"]
 
 
 def test_the_error_events_other_name_is_documented():

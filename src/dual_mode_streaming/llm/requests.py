@@ -75,7 +75,7 @@ class ChatRequest(_Strict):
         BeforeValidator(_as_messages, json_schema_input_type=tuple[ChatMessage, ...] | str),
         Field(json_schema_extra={"minItems": 1}),
     ]
-    model: str = ""
+    model: Annotated[str, Field(max_length=200, pattern=r"^[!-~]*$")] = ""
     max_tokens: int | None = Field(None, ge=1, strict=True)
     stop: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()

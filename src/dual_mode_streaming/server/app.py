@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         limits=settings.store_limits(),
         owner=guard.owner,
         observers=[metrics.answers],
-        admission=settings.admission(),
+        admission=settings.admission(guard.client),
         drain_delay=settings.drain_delay,
         **settings.response_options(),
     )

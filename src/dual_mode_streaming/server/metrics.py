@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from fastapi import APIRouter, Response
 from prometheus_client import CollectorRegistry, Counter
@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from dual_mode_streaming.llm import Spent
+from dual_mode_streaming.llm.events import FinishReason
 from dual_mode_streaming.observability.prometheus import PrometheusObserver
 
 __all__ = ["SHARED", "Metrics"]
@@ -24,8 +25,9 @@ to be set before prometheus_client is imported."""
 
 _REFRESH: Final = 5.0
 
-_UNKNOWN = frozenset({"not_found", "invalid_request", "authentication", "permission"})
-"""With these outcomes a model's name may be anything a client made up, and is not kept."""
+_KNOWN: Final = frozenset(get_args(FinishReason))
+"""With another outcome, and no output, a model's name may be anything that a client made up, and is
+not kept."""
 
 
 class Metrics:
@@ -49,7 +51,8 @@ class Metrics:
 
     def spent(self, spent: Spent) -> None:
         """Count one call of a model."""
-        model = "" if spent.outcome in _UNKNOWN else spent.model
+        answered = spent.outcome in _KNOWN or spent.usage.output_tokens
+        model = spent.model if answered else ""
         self._calls.labels(spent.provider, model, spent.outcome).inc()
         for direction in ("input", "output"):
             tokens = getattr(spent.usage, f"{direction}_tokens")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.llm.faces.guard import Guard
@@ -106,10 +106,16 @@ class Settings(BaseSettings):
             total_bytes=self.recordings_bytes,
         )
 
-    def admission(self) -> Admission:
-        """How many answers may be open: in each process, or in all if the store is a Redis."""
+    def admission(self, client: Callable[[HTTPConnection], str]) -> Admission:
+        """How many answers may be open: in each process, or in all if the store is a Redis.
+
+        `client` is Admission's.
+        """
         return Admission(
-            streams=self.streams, client_streams=self.client_streams, places=self._places()
+            streams=self.streams,
+            client_streams=self.client_streams,
+            client=client,
+            places=self._places(),
         )
 
     @property

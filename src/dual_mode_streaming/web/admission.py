@@ -17,15 +17,11 @@ _ALL: Final = "all"
 
 
 def client_of(request: HTTPConnection) -> str:
-    """Who asks: the holder of the key it shows, else its address.
+    """Who asks: the address. Keys that nobody has checked anyone can make up, one for each request.
 
     Behind a proxy the address is that of the proxy, unless the server is told to trust what that
     says of it (uvicorn: `--forwarded-allow-ips`).
     """
-    headers = request.headers
-    key = headers.get("authorization") or headers.get("x-api-key")
-    if key:
-        return f"key {key}"
     return request.client.host if request.client else "unknown"
 
 
@@ -44,7 +40,7 @@ class Admission:
     Args:
         streams: in all; None for any number. Beyond: 503 with Retry-After.
         client_streams: to one client; None for any number. Beyond: 429 with Retry-After.
-        client: tells who asks.
+        client: tells who asks; an app that has checked who that is may count by that.
         places: who counts; this process alone by default, so that each worker has its own limits.
             `RedisPlaces` counts for all.
 

@@ -158,6 +158,7 @@ class Delivery:
         """Pull items at the speed of `async for`, and make way when a bound is reached."""
         source, buffer, frame = self._source, self._buffer, self._frames.item
         owner, turns, largest = self._owner, self._turns, self._options.event_bytes
+        enough = min(FLUSH_BYTES, largest)
         making_way, unlooked = False, 1  # so many items until we look at more than their bytes
         while True:
             try:
@@ -165,14 +166,14 @@ class Delivery:
                     framed = frame(item)
                     buffer += framed
                     unlooked -= 1
-                    if unlooked and len(buffer) < FLUSH_BYTES and owner.end is None:
+                    if unlooked and len(buffer) < enough and owner.end is None:
                         continue
                     if self._head is None:  # the first item: status and headers are final now
                         self._head = self._start()
                     size, item, framed = len(framed), None, b""  # the next wait may be long
                     now = perf_counter()
                     unlooked = turns.items_until_look(now)
-                    if now > turns.ends or len(buffer) >= FLUSH_BYTES:
+                    if now > turns.ends or len(buffer) >= enough:
                         if size > largest:
                             del buffer[-size:]
                             raise ItemTooLarge(size, largest)
@@ -258,8 +259,7 @@ class Delivery:
             self._observed.sent(self._items_sent, size)
 
     async def _transmit(self, message: Message) -> bool:
-        """Send. Out: whether it waited; then the watch for the disconnect is to go first, once the
-        caller has noted what was sent, since it may end us."""
+        """Send. Out: whether it waited; then note what was sent, and let the watch go first."""
         try:
             await drive(self._send(message), self._deadlines.full)
         except OSError:  # some servers say so when the client has gone (ASGI 2.4)

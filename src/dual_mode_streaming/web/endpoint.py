@@ -198,7 +198,7 @@ def _endpoint(
 def _flag(name: str, own: bool, request: Request, values: Mapping[str, Any]) -> bool | None:
     """The flag: the function's own parameter, or what the query says, or a field of a body's model.
 
-    Raises RequestValidationError as FastAPI does for a bool.
+    Raises RequestValidationError as FastAPI does for a bool, of it alone, once all else was right.
     """
     flag = values[name] if own else _flag_in_query(name, request)
     if isinstance(flag, bool):

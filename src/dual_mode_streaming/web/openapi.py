@@ -171,8 +171,6 @@ def _describe(
 
 def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]) -> None:
     """Add the query parameter that decides before Accept does, and that it may be wrong."""
-    schemas.setdefault("ValidationError", validation_error_definition)
-    schemas.setdefault("HTTPValidationError", validation_error_response_definition)
     flag = {
         "name": name,
         "in": "query",
@@ -181,10 +179,16 @@ def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]
         "without it the Accept header decides.",
         "schema": {"type": "boolean"},
     }
-    operation["parameters"] = [*operation.get("parameters", ()), flag]
-    invalid = {"schema": {"$ref": f"{_REF}HTTPValidationError"}}
-    wrong = {"description": "Validation Error", "content": {"application/json": invalid}}
-    operation["responses"].setdefault("422", wrong)
+    there = operation.setdefault("parameters", [])
+    if any((each.get("in"), each.get("name")) == ("query", name) for each in there):
+        return  # a dependency has it, or the function under another name
+    there.append(flag)
+    if operation["responses"].keys().isdisjoint({"422", "4XX", "default"}):  # as FastAPI has it
+        schemas.setdefault("ValidationError", validation_error_definition)
+        schemas.setdefault("HTTPValidationError", validation_error_response_definition)
+        invalid = {"schema": {"$ref": f"{_REF}HTTPValidationError"}}
+        wrong = {"description": "Validation Error", "content": {"application/json": invalid}}
+        operation["responses"]["422"] = wrong
 
 
 def _describe_recorded(operation: dict[str, Any], status: str, method: str) -> None:

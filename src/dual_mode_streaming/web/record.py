@@ -13,9 +13,10 @@ from starlette.responses import JSONResponse, Response
 
 from dual_mode_streaming.errors import NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
+from dual_mode_streaming.owner import logger
 from dual_mode_streaming.recordings import Cursor, Operation, Recordings, Start
 from dual_mode_streaming.rendering import ItemCodec
-from dual_mode_streaming.stores.base import Info, Store, StoreError
+from dual_mode_streaming.stores.base import Info, Store, StoreError, StoreFull
 from dual_mode_streaming.streams import stream_content
 from dual_mode_streaming.web.batch import Fold
 from dual_mode_streaming.web.fingerprint import digest, fingerprint
@@ -47,6 +48,7 @@ __all__ = [
     "last_event_id",
     "operation_name",
     "refuse",
+    "store_failed",
 ]
 
 _CURSOR: Final = "last_event_id"
@@ -175,7 +177,7 @@ class RecordedEndpoint:
             try:
                 info = await hub.find(cursor.stream, owner)
             except StoreError as error:
-                return refuse(503, str(error), retry_after=1)
+                return store_failed(error)
             if info is not None and not info.expired:
                 if (info.new.operation, info.new.fingerprint) != (known.operation.name, asked):
                     return refuse(400, "the cursor is that of another request's stream")
@@ -193,7 +195,7 @@ class RecordedEndpoint:
         try:
             info = await hub.start(start, lambda: self._function(**values, **self._begins))
         except StoreError as error:
-            return refuse(503, str(error), retry_after=1)
+            return store_failed(error)
         if info.new.fingerprint != asked:
             return refuse(422, "this Idempotency-Key was used with another request")
         headers = _headers(request, location(request, info.new.stream))
@@ -256,9 +258,15 @@ def last_event_id(request: Request) -> str:
 def refuse(status: int, detail: str, *, retry_after: int | None = None) -> Response:
     """A problem as a response."""
     response = problem_response(problem(status, detail[:ECHOED]))
-    if retry_after is not None:
-        response.headers["retry-after"] = str(retry_after)
+    response.headers.update({} if retry_after is None else {"retry-after": str(retry_after)})
     return response
+
+
+def store_failed(error: StoreError) -> Response:
+    """A failure of the store as a response; what it says of addresses is for the log."""
+    logger.error("the store failed: %s", error)
+    told = str(error) if isinstance(error, StoreFull) else "the store does not answer; come again"
+    return refuse(503, told, retry_after=1)
 
 
 def _headers(request: Request, where: str) -> dict[str, str]:

@@ -287,7 +287,7 @@ class DualModeResponse(Response):
 
 
 def _asked(scope: Scope) -> tuple[str, str]:
-    """The Accept headers, as one, and the first Last-Event-ID."""
+    """The Accept headers, as one, and the first Last-Event-ID that is not empty."""
     accept, last_event_id = b"", b""
     for name, value in scope["headers"]:
         if name == b"accept":

@@ -23,7 +23,7 @@ from dual_mode_streaming.web.body import until_disconnect
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.openapi_recorded import STATE
 from dual_mode_streaming.web.problems import MEDIA_TYPE, problem_of, problem_response
-from dual_mode_streaming.web.record import attach, last_event_id, refuse
+from dual_mode_streaming.web.record import attach, last_event_id, refuse, store_failed
 from dual_mode_streaming.web.recorded import state_of
 from dual_mode_streaming.web.recordings import AppRecordings
 
@@ -76,7 +76,7 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         try:
             here = await recordings.find(stream, recordings.owner_of(request))
         except StoreError as error:
-            return refuse(503, str(error), retry_after=1)
+            return store_failed(error)
         if here is None:
             return refuse(404, "there is no such stream")
         if here[1].expired and not or_expired:
@@ -142,7 +142,7 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         try:
             info = await _until_ended(request, hub, info, wait)
         except StoreError as error:
-            return refuse(503, str(error), retry_after=1)
+            return store_failed(error)
         tag = f'"{info.new.stream}.{info.generation}.{info.head}"'
         if info.state == "running":
             headers = {"retry-after": "1", "cache-control": "no-cache"}
@@ -176,7 +176,7 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
                 await hub.cancel(stream)
             info = await _until_ended(request, hub, info, _CANCEL_WAIT)
         except StoreError as error:
-            return refuse(503, str(error), retry_after=1)
+            return store_failed(error)
         return JSONResponse(state_of(info), 202 if info.state == "running" else 200)
 
     @routes.delete(
@@ -193,7 +193,7 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         try:
             await here[0].delete(stream)
         except StoreError as error:
-            return refuse(503, str(error), retry_after=1)
+            return store_failed(error)
         return Response(status_code=204)
 
     return routes

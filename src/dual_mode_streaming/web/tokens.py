@@ -90,6 +90,8 @@ class TokenSigner:
         token = request.query_params.get(ACCESS_TOKEN)
         if token is None:
             return None
+        if request.scope.get("method") not in ("GET", "HEAD"):
+            raise _refusal("an access token is for reading")
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
         grant = self.read(token, path)
         end_at(request, grant.expires)

@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from dual_mode_streaming.llm.faces.dialect import Refusal
 from dual_mode_streaming.stores.places import LocalPlaces, Places
 from dual_mode_streaming.stores.rates import LocalRates, Rates
-from dual_mode_streaming.web.recordings import key_digest
+from dual_mode_streaming.web.admission import client_of
 
 __all__ = ["Guard"]
 
 _ANYBODY: Final = "anybody"
+
+_NOBODY: Final = "nobody"
+"""The owner that no stream has: where keys are needed, who shows none there is finds nothing."""
 
 
 class Guard:
@@ -92,7 +95,15 @@ class Guard:
         subject = None if self._subject_of is None else self._subject_of(request)
         if subject is not None:
             return subject
-        return key_digest(request) if self._digests else ""
+        if not self._digests:
+            return ""
+        digest = self._known(request)
+        return _NOBODY if digest is None else digest.hex()[:32]
+
+    def client(self, request: HTTPConnection) -> str:
+        """Who asks, for a limit: the holder of a key there is, else the address."""
+        digest = self._known(request)
+        return client_of(request) if digest is None else f"key {digest.hex()}"
 
     def _who(self, request: Request) -> str:
         """The key's digest, which may be told; in the same time whether there is such a key or not.
@@ -101,16 +112,20 @@ class Guard:
         """
         if not self._digests:
             return _ANYBODY
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else ""
-        given = given or request.headers.get("x-api-key", "").strip()
-        digest = _digest(given)
-        known = [hmac.compare_digest(digest, one) for one in self._digests]
-        if not any(known):
+        digest = self._known(request)
+        if digest is None:
             refusal = Refusal(401, "a valid key is needed: Authorization: Bearer …, or x-api-key")
             refusal.headers = {"www-authenticate": "Bearer"}
             raise refusal
         return digest.hex()
+
+    def _known(self, request: HTTPConnection) -> bytes | None:
+        """The digest of the key that is shown, if there is such a key."""
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else ""
+        digest = _digest(given or request.headers.get("x-api-key", "").strip())
+        known = [hmac.compare_digest(digest, one) for one in self._digests]
+        return digest if any(known) else None
 
 
 def _digest(key: str) -> bytes:

@@ -37,8 +37,7 @@ def as_provider_errors(sdk: ModuleType) -> Iterator[None]:
     except (sdk.APITimeoutError, httpx2.TimeoutException) as error:
         raise ProviderError("no answer in time", "timeout") from error
     except (sdk.APIConnectionError, httpx2.TransportError) as error:
-        reason = error.__cause__ or error
-        raise ProviderError(f"the connection failed: {reason}", "connection") from error
+        raise ProviderError("the connection failed", "connection") from error
     except sdk.APIError as error:
         raise _of_answer(error) from error
 
@@ -56,6 +55,8 @@ def _of_answer(error: Any) -> ProviderError:
         )
         return ProviderError(message, kind)
     headers = {} if response is None else response.headers
+    if status in (401, 403):  # the key is ours, and its message may show some of it
+        message = f"the provider has refused this service's key ({status})"
     return ProviderError(
         message, error_type_of(status), status=status, retry_after=_retry_after(headers)
     )
