@@ -24,7 +24,7 @@ import report
 import scenarios
 import uvloop
 from scenarios import Figures, Plan
-from where import where
+from where import add_the_rest, where
 
 PEERS = ["starlette_fstring", "litestar_sse", "ssestarlette", "fastapi_native"]
 ALL = ["raw_ready", "raw_encode", "raw_chunks", *PEERS, "ours", "ours_metrics"]
@@ -64,6 +64,7 @@ def programme(plan: Plan, quick: bool) -> dict[str, Callable[[], Awaitable[Figur
 
 async def over_http(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {}
+    parts = {} if options.only else await where()
     for name, run in programme(plan, options.quick).items():
         if options.only and options.only not in name:
             continue
@@ -73,9 +74,10 @@ async def over_http(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
                 exponent = goals.slope(figures[name][figure])
                 figures[name][f"{what}, exponent"] = {goals.OURS: [exponent]}
         report.print_scenario(name, figures[name])
-    if "busy" in figures and "paced" in figures:
-        whole = (figures[name]["CPU µs an event"][goals.OURS] for name in ("busy", "paced"))
-        figures["where"] = await where(*map(statistics.median, whole))
+    if parts:
+        whole = (min(figures[name]["CPU µs an event"][goals.OURS]) for name in ("busy", "paced"))
+        add_the_rest(parts, *whole)
+        figures["where"] = parts
     return figures
 
 
