@@ -45,7 +45,7 @@ def test_readers_that_vanish_leave_nothing(many, times, temper, witness):
                 for name in ("open", "generators", "tasks", "sockets", "files"):
                     assert after[name] <= before[name], (name, before, after)
         # What CPython keeps for objects of the next crowd it may keep, but not the buffers.
-        given_back = before["rss"] + 1000 * KILOBYTES * many
+        given_back = before["rss"] + 1500 * KILOBYTES * many
         until = time.monotonic() + 10
         while many >= 1000 and (last := client.witness()["rss"]) > given_back:
             assert time.monotonic() < until, (before["rss"], memory, last)
