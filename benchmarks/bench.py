@@ -1,6 +1,6 @@
 """Ours beside its peers: over HTTP, and the operators; the goals, and whether they are met.
 
-    python benchmarks/bench.py [--quick] [--rounds 4] [--only busy] [--write] [--json FILE]
+    python benchmarks/bench.py [--quick] [--rounds 3] [--only busy] [--write] [--json FILE]
 
 Each contender (contenders/) is a server in a process of its own: one uvicorn worker with uvloop and
 httptools. The load comes from this process. Contenders take turns within a round; a ratio is made
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--from", type=Path, dest="earlier", help="take the figures of this file")
     options = parser.parse_args()
 
-    plan = Plan(options.rounds or (2 if options.quick else 4), 0.4 if options.quick else 1.0)
+    plan = Plan(options.rounds or (2 if options.quick else 3), 0.4 if options.quick else 1.0)
     if options.earlier:
         saved = json.loads(options.earlier.read_text("utf-8"))
         figures, told = saved["figures"], saved["about"]
