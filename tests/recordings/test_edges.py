@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from dual_mode_streaming import ServerSentEvent, drain, dual_mode, install
-from dual_mode_streaming.stores import MemoryStore
+from dual_mode_streaming.stores import MemoryStore, StoreError, StoreFull
 from dual_mode_streaming.testing import StreamingTransport, read_events
 from dual_mode_streaming.web.fingerprint import fingerprint
 from dual_mode_streaming.web.record import Record
@@ -38,6 +38,20 @@ def app_with(path, function, *, method="get", record=True, installed=None, **opt
     install(app, **(installed or {}))
     getattr(app, method)(path, **options)(dual_mode(record=record)(function))
     return app
+
+
+class Broken(MemoryStore):
+    """A store of which every question fails."""
+
+    def __init__(self, said):
+        super().__init__()
+        self.error = StoreError(said)
+
+    async def create(self, *args, **options):
+        raise self.error
+
+    async def info(self, *args, **options):
+        raise self.error
 
 
 async def numbers(upto: int = 3) -> AsyncIterator[int]:
@@ -377,3 +391,32 @@ async def test_at_a_shutdown_what_can_be_resumed_is_left_to_others(stores, kind)
 def test_what_hides_a_stream_from_others_is_said_once():
     with pytest.raises(RuntimeError, match="once is enough"):
         install(Stage().app)
+
+
+async def test_what_a_store_says_of_itself_is_for_the_log(caplog):
+    store = Broken("redis://user:secret@10.1.2.3:6379 refuses")
+    app = app_with("/", numbers, installed={"store": store})
+
+    async def asks() -> AsyncIterator[int]:
+        await store.info("0" * 32)
+        yield 1
+
+    app.get("/asks")(dual_mode(asks))
+    cursor = "0" * 32 + ".1.1"
+    async with running(app) as http:
+        url = f"/streams/{'0' * 32}"
+        for answer in (
+            await http.get("/"),
+            await http.get("/", headers={"last-event-id": cursor}),
+            await http.get(url),
+            await http.post(f"{url}/cancel"),
+            await http.delete(url),
+        ):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["detail"] == "the store does not answer; come again"
+        assert caplog.text.count("10.1.2.3") == 5
+        streamed = await http.get("/asks", params={"stream": True})
+        assert "secret" not in streamed.text
+        store.error = StoreFull("the store has 3 streams")
+        full = await http.get("/")
+        assert (full.status_code, full.json()["detail"]) == (503, "the store has 3 streams")

@@ -8,8 +8,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dual_mode_streaming.errors import BatchLimitExceeded, ItemTooLarge, NotAcceptable
-from dual_mode_streaming.owner import End
+from dual_mode_streaming.owner import End, logger
 from dual_mode_streaming.sse import dumps
+from dual_mode_streaming.stores.base import StoreError, StoreFull
 
 __all__ = [
     "ECHOED",
@@ -19,6 +20,8 @@ __all__ = [
     "problem_of",
     "problem_response",
     "refusal_of",
+    "refuse",
+    "store_failed",
     "vary_by_accept",
 ]
 
@@ -62,6 +65,10 @@ def problem_of(error: BaseException) -> dict[str, Any]:
         return problem(504 if error.bound == "seconds" else 413, str(error), bound=error.bound)
     if isinstance(error, ItemTooLarge):
         return problem(500, str(error), bound="event_bytes")
+    if isinstance(error, StoreFull):
+        return problem(503, str(error))
+    if isinstance(error, StoreError):  # its text may name addresses
+        return problem(503, "the store does not answer; come again")
     return problem(500, "The answer could not be completed.")
 
 
@@ -77,6 +84,22 @@ def problem_response(body: dict[str, Any]) -> Response:
     """The problem as a response of its own, with its status and `Vary: Accept`."""
     response = Response(dumps(body), status_code=body["status"], media_type=MEDIA_TYPE)
     vary_by_accept(response.headers)
+    return response
+
+
+def refuse(status: int, detail: str, *, retry_after: int | None = None) -> Response:
+    """A problem as a response, with a pause in seconds before the client comes again, if any."""
+    response = problem_response(problem(status, detail[:ECHOED]))
+    if retry_after is not None:
+        response.headers["retry-after"] = str(retry_after)
+    return response
+
+
+def store_failed(error: StoreError) -> Response:
+    """A failure of the store as a response; what the store says goes to the log."""
+    logger.error("the store failed: %s", error)
+    response = problem_response(problem_of(error))
+    response.headers["retry-after"] = "1"
     return response
 
 

@@ -13,10 +13,9 @@ from starlette.responses import JSONResponse, Response
 
 from dual_mode_streaming.errors import NotAcceptable
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate
-from dual_mode_streaming.owner import logger
 from dual_mode_streaming.recordings import Cursor, Operation, Recordings, Start
 from dual_mode_streaming.rendering import ItemCodec
-from dual_mode_streaming.stores.base import Info, Store, StoreError, StoreFull
+from dual_mode_streaming.stores.base import Info, Store, StoreError
 from dual_mode_streaming.streams import stream_content
 from dual_mode_streaming.web.batch import Fold
 from dual_mode_streaming.web.fingerprint import digest, fingerprint
@@ -24,9 +23,10 @@ from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.options import OptionOverrides, Options
 from dual_mode_streaming.web.problems import (
     ECHOED,
-    problem,
     problem_of,
     problem_response,
+    refuse,
+    store_failed,
     vary_by_accept,
 )
 from dual_mode_streaming.web.recorded import (
@@ -47,8 +47,6 @@ __all__ = [
     "home_of",
     "last_event_id",
     "operation_name",
-    "refuse",
-    "store_failed",
 ]
 
 _CURSOR: Final = "last_event_id"
@@ -253,20 +251,6 @@ def attach(
 def last_event_id(request: Request) -> str:
     """The cursor that a request shows: in its header, or in the query of who cannot set one."""
     return request.headers.get("last-event-id") or request.query_params.get(_CURSOR, "")
-
-
-def refuse(status: int, detail: str, *, retry_after: int | None = None) -> Response:
-    """A problem as a response."""
-    response = problem_response(problem(status, detail[:ECHOED]))
-    response.headers.update({} if retry_after is None else {"retry-after": str(retry_after)})
-    return response
-
-
-def store_failed(error: StoreError) -> Response:
-    """A failure of the store as a response; what it says of addresses is for the log."""
-    logger.error("the store failed: %s", error)
-    told = str(error) if isinstance(error, StoreFull) else "the store does not answer; come again"
-    return refuse(503, told, retry_after=1)
 
 
 def _headers(request: Request, where: str) -> dict[str, str]:

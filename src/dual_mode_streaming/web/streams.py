@@ -22,8 +22,14 @@ from dual_mode_streaming.stores.base import Info, StoreError
 from dual_mode_streaming.web.body import until_disconnect
 from dual_mode_streaming.web.lifecycle import exchange_of
 from dual_mode_streaming.web.openapi_recorded import STATE
-from dual_mode_streaming.web.problems import MEDIA_TYPE, problem_of, problem_response
-from dual_mode_streaming.web.record import attach, last_event_id, refuse, store_failed
+from dual_mode_streaming.web.problems import (
+    MEDIA_TYPE,
+    problem_of,
+    problem_response,
+    refuse,
+    store_failed,
+)
+from dual_mode_streaming.web.record import attach, last_event_id
 from dual_mode_streaming.web.recorded import state_of
 from dual_mode_streaming.web.recordings import AppRecordings
 
