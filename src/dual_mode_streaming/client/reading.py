@@ -1,5 +1,6 @@
 """What both clients' streams tell of themselves."""
 
+import traceback
 from typing import Generic, TypeVar
 
 import httpx
@@ -75,7 +76,20 @@ class Reading(Generic[T]):
             return
         if error is None:
             self._session.on_cut()
-        elif isinstance(error, httpx.HTTPError) and is_cut(error):
+            return
+        _clear_frames(error)
+        if isinstance(error, httpx.HTTPError) and is_cut(error):
             self._session.on_cut(error, sent=was_sent(error))
         else:
             self._session.on_mistake(error)
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Break the reference cycle that an error of httpx is in (seen on CPython 3.13).
+
+    httpx maps errors in a context manager: the frame of its `__exit__` holds what it maps, whose
+    traceback leads back to that frame, and to its callers, so to ours and to the user's.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__
