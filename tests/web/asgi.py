@@ -1,11 +1,13 @@
 """A client made of nothing but ASGI messages: every await of a response is in the test's hands."""
 
 import asyncio
+import functools
 from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from dual_mode_streaming import EventDecoder, ServerSentEvent
+from dual_mode_streaming.testing import run_with_virtual_clock
 
 
 class Client:
@@ -133,3 +135,14 @@ async def get(app: Any, path: str = "/", *, patience: float = 10.0, **kwargs: An
     client = Client(app, path, **kwargs)
     client.patience = patience
     return await client.run()
+
+
+def on_virtual_clock(test):
+    """The test's own loop, in which hours pass at once."""
+
+    @functools.wraps(test)
+    def run() -> None:
+        run_with_virtual_clock(test())
+
+    del run.__wrapped__  # or pytest would take it for a coroutine function
+    return run

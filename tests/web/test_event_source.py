@@ -1,7 +1,6 @@
 """What a plain EventSource sees: an end that ends, a cut that says so, heartbeats when idle."""
 
 import asyncio
-import functools
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -10,9 +9,8 @@ import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
 
 from dual_mode_streaming import dual_mode
-from dual_mode_streaming.testing import run_with_virtual_clock
 
-from .asgi import Client, get
+from .asgi import Client, get, on_virtual_clock
 
 
 def app_of(function, **options) -> FastAPI:
@@ -106,17 +104,6 @@ async def test_retry_is_told_per_endpoint():
 
 
 # --- heartbeats, on a virtual clock --------------------------------------------------------------
-
-
-def on_virtual_clock(test):
-    """The test's own loop, in which hours pass at once."""
-
-    @functools.wraps(test)
-    def run() -> None:
-        run_with_virtual_clock(test())
-
-    del run.__wrapped__  # or pytest would take it for a coroutine function
-    return run
 
 
 async def idle_for_a_minute() -> AsyncIterator[int]:

@@ -17,16 +17,23 @@ __all__ = ["SharedReceive", "share", "until_disconnect"]
 
 _HELD_BYTES: Final = 256 * 1024
 
+_PATIENCE: Final = 30.0
+"""So many seconds a generator has to begin to read a body that is larger than that."""
+
 
 class SharedReceive:
     """Hands every message of the body to the generator, and notices the disconnect meanwhile.
 
     The instance is the `receive` to give to the generator's Request. While nobody reads the body
     the watch holds at most about 256 kB of it and then waits, so that the server's own flow control
-    stops the upload.
+    stops the upload. It cannot see a disconnect meanwhile, which comes after the body: so a body
+    that nobody has begun to read in time is let go, and to read it then is a RuntimeError.
     """
 
-    __slots__ = ("_at_end", "_gone", "_held", "_held_bytes", "_lock", "_room", "_source")
+    __slots__ = (
+        *("_at_end", "_gone", "_held", "_held_bytes", "_let_go", "_lock", "_room", "_source"),
+        "_wanted",
+    )
 
     def __init__(self, source: Receive) -> None:
         self._source = source
@@ -37,9 +44,16 @@ class SharedReceive:
         self._lock = asyncio.Lock()  # one reader of the source at a time
         self._room: asyncio.Event | None = None  # to be waited for while too much is held
         self._gone = False
+        self._wanted = False  # the generator has begun to read
+        self._let_go = False  # what was held, and what is still to come
 
     async def __call__(self) -> Message:
         """The next message, for the generator."""
+        self._wanted = True
+        if self._let_go:
+            raise RuntimeError(
+                f"the request's body was not read within {_PATIENCE:g} s, and is gone"
+            )
         while not self._held:
             if self._at_end:
                 self._at_end = False
@@ -62,7 +76,7 @@ class SharedReceive:
         """Return when the client has gone."""
         while not self._gone:
             if self._room is not None:
-                await self._room.wait()
+                await self._until_room(self._room)
             async with self._lock:
                 if self._gone:  # the generator saw it while we waited for the lock
                     return  # type: ignore[unreachable]
@@ -70,6 +84,8 @@ class SharedReceive:
                 if message["type"] == "http.disconnect":
                     self._gone = True
                     return
+                if self._let_go:
+                    continue
                 if not message.get("body") and not message.get("more_body"):
                     self._at_end = True
                     continue
@@ -79,6 +95,19 @@ class SharedReceive:
                 self._held_bytes += len(message.get("body", b""))
                 if self._held_bytes > _HELD_BYTES:
                     self._room = asyncio.Event()
+
+    async def _until_room(self, room: asyncio.Event) -> None:
+        if not self._wanted:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await room.wait()
+                return
+            except TimeoutError:
+                self._let_go = not self._wanted
+        if self._let_go:
+            self._held = self._room = None
+        else:
+            await room.wait()
 
 
 def share(request: Request, receive: Receive) -> Receive:
