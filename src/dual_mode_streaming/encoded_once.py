@@ -6,8 +6,8 @@ from typing import Any, Final
 __all__ = ["EncodedOnce"]
 
 _BYTES: Final = 1024 * 1024
-_EACH: Final = 1024
-"""So many bytes are kept, and so many an item and its place are taken for."""
+_EACH: Final = 4096
+"""So many bytes are kept, and so many an item itself is taken for; so no more than 256 items."""
 
 
 class EncodedOnce:

@@ -8,6 +8,8 @@ import tomllib
 
 import pytest
 
+from dual_mode_streaming.server.settings import Settings
+
 from .repository import ROOT
 
 # How many each page has. Those of architecture.md are quotations, not programs; those of
@@ -19,13 +21,13 @@ PAGES = {
     "comparison": 2,
     "concepts": 4,
     "deployment": 1,
-    "llm": 2,
+    "llm": 3,
     "mistakes": 6,
-    "operations": 3,
+    "operations": 4,
     "patterns": 8,
     "protocol": 2,
     "streams": 3,
-    "testing": 3,
+    "testing": 4,
 }
 ELSEWHERE = {"streamlit": 2}  # tests/ui runs the first, where Streamlit is
 ALL = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
@@ -89,3 +91,8 @@ def test_the_site_has_every_page():
     listed = re.findall(r"[\w/-]+\.md", str(config["project"]["nav"]))
     examples = {page for page in site["PAGES"].values() if re.match(r"examples/\d", page)}
     assert sorted(listed) == sorted(set(site["PAGES"].values()) - examples)
+
+
+def test_each_setting_is_told_of():
+    named = set(re.findall(r"`([A-Z][A-Z_]+)`", text_of("operations")))
+    assert {name.upper() for name in Settings.model_fields} <= named

@@ -3,6 +3,7 @@ speaks their wire format: our own faces, with a scripted model behind them. No k
 
 import asyncio
 import json
+import sys
 
 import httpx
 import pytest
@@ -222,6 +223,15 @@ async def test_the_settings_choose_and_the_models_name_decides():
         provider_by_settings(LLMSettings(provider="anthropic"), {})
     await router.aclose()
     await chosen.aclose()
+
+
+async def test_a_key_without_its_sdk_is_only_missed_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    monkeypatch.delitem(sys.modules, "dual_mode_streaming.llm.providers.openai")
+    keys = {"OPENAI_API_KEY": "o"}
+    assert provider_by_settings(LLMSettings(), keys).of("gpt-5.4").name == "simulator"
+    with pytest.raises(ValueError, match="openai SDK is needed"):
+        provider_by_settings(LLMSettings(provider="openai"), keys)
 
 
 async def test_a_service_behind_a_face_that_is_not_there_is_told_in_the_dialect():

@@ -47,3 +47,8 @@ def test_settings_survive_the_way_to_a_worker(monkeypatch):
     for name, value in settings.as_environment().items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings
+
+
+def test_the_chats_own_variables_are_none_of_the_services(monkeypatch):
+    monkeypatch.setenv("DUAL_MODE_UI_KEY", "k")
+    assert load().port == 8000

@@ -99,6 +99,12 @@ async def test_an_answer_ends_with_its_credentials():
     assert (await get(app, "/feed")).complete
 
 
+def test_what_would_end_no_answer_says_so():
+    request = Request({"type": "http", "headers": []})
+    with pytest.raises(RuntimeError, match="call install"):
+        end_at(request, time.time())
+
+
 async def test_the_readers_of_a_feed_are_told_to_come_again_each_at_a_time_of_its_own():
     app = app_of(waits, feed=True)
     clients = [Client(app) for _ in range(8)]

@@ -1,5 +1,6 @@
 """Which provider answers: by the settings, and by the name of the model."""
 
+import importlib.util
 import os
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
@@ -24,8 +25,8 @@ class LLMSettings(BaseModel):
 
     `provider` answers where the model's name does not say who, with `model` where there is no name;
     `base_url` is where it is, if not at its usual place. The keys are `ANTHROPIC_API_KEY` and
-    `OPENAI_API_KEY`; models named claude-* and gpt-* go there if there is a key. `script`, `first`,
-    `rate` and `jitter` are the simulator's.
+    `OPENAI_API_KEY`; models named claude-* and gpt-* go there if there is a key, and the provider's
+    SDK. `script`, `first`, `rate` and `jitter` are the simulator's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,16 +108,19 @@ def provider_by_settings(
     """The provider that the settings name, and those whose models can be named.
 
     The settings are those of the environment if None; the keys are taken from there. ValueError if
-    a script is wrong, or if the provider that is named has no key.
+    a script is wrong, or if the provider that is named has no key, or no SDK.
     """
     settings = settings or LLMSettings.load(environment)
     made: dict[str, Provider] = {}
     for name, make in (("anthropic", _anthropic), ("openai", _openai)):
         variable = f"{name.upper()}_API_KEY"
-        if key := environment.get(variable):
-            made[name] = make(key, settings if settings.provider == name else LLMSettings())
-        elif settings.provider == name:
-            raise ValueError(f"{variable} is not set, and the provider is {name}")
+        key = environment.get(variable)
+        if settings.provider == name:
+            if not key:
+                raise ValueError(f"{variable} is not set, and the provider is {name}")
+            made[name] = make(key, settings)
+        elif key and importlib.util.find_spec(name):  # its SDK is an extra
+            made[name] = make(key, LLMSettings())
     pace = Pace(first=settings.first, rate=settings.rate, jitter=settings.jitter)
     script = Script() if settings.script is None else Script.load(settings.script)
     made["simulator"] = Simulator(pace, script)

@@ -23,6 +23,7 @@ from dual_mode_streaming.web.tokens import TokenSigner
 __all__ = ["Settings", "SettingsError", "load"]
 
 _PREFIX = "DUAL_MODE_"
+_OF_THE_CHAT = "DUAL_MODE_UI_"  # the Streamlit app's, which may stand in the same environment
 
 
 class SettingsError(ValueError):
@@ -180,6 +181,8 @@ def load(**flags: Any) -> Settings:
     """
     known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
     for name in os.environ:
+        if name.upper().startswith(_OF_THE_CHAT):
+            continue
         if name.upper().startswith(_PREFIX) and name.upper() not in known:
             raise SettingsError(f"{name}: there is no such setting, but {', '.join(sorted(known))}")
     given = {name: value for name, value in flags.items() if value is not None}

@@ -263,6 +263,8 @@ def end_at(request: HTTPConnection, when: float) -> None:
 
     To be called by a dependency that checks them; the earliest of several counts. A stream that is
     open then ends with an error of status 401, and without an end id, so that its reader comes
-    again.
+    again. Raises RuntimeError in an app without `install`, where nothing would end it.
     """
+    if _KEY not in request.scope:
+        raise RuntimeError("this app cannot end an answer: call install(app) first")
     exchange_of(request.scope).end_at(when)

@@ -85,7 +85,8 @@ class TokenSigner:
     def subject_of(self, request: HTTPConnection) -> str | None:
         """Whom a request's `access_token` was given to; None if it shows none.
 
-        The answer ends when the token does. Raises as `read`.
+        The answer ends when the token does. Raises as `read`, and RuntimeError in an app without
+        `install`.
         """
         token = request.query_params.get(ACCESS_TOKEN)
         if token is None:
