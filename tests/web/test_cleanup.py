@@ -352,6 +352,33 @@ async def test_scopes_and_timeouts_inside_the_generator_work():
     ]
 
 
+@pytest.mark.parametrize("rest", ["items", "its end", "a cancellation"])
+async def test_a_source_goes_on_after_a_timeout_across_its_yields(rest):
+    async def source():
+        try:
+            async with asyncio.timeout(0.02):
+                while True:
+                    yield "x" * 1000
+        except TimeoutError:
+            if rest == "its end":
+                return
+        yield "after it"
+        if rest == "a cancellation":
+            raise asyncio.CancelledError
+        yield "and more"
+
+    client = Client(app_of(source))
+    client.pause()
+    async with client.running():
+        await client.blocked.wait()
+        await asyncio.sleep(0.05)  # the timeout is real time, and so must be the wait for it
+        client.room.set()
+    data, last = [json.loads(event.data) for event in client.events], client.events[-1]
+    assert last.event == ("error" if rest == "a cancellation" else "done")
+    assert (data[-3:-1] == ["after it", "and more"]) == (rest == "items")
+    assert ("after it" in data) == (rest != "its end")
+
+
 @pytest.mark.parametrize("scope", [asyncio.timeout, anyio.fail_after])
 async def test_a_timeout_across_yields_fires_while_the_reader_is_slow(scope):
     """It is the source's own, though it hits our send: it surfaces as its TimeoutError."""

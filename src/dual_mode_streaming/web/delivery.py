@@ -187,9 +187,8 @@ class Delivery:
             except asyncio.CancelledError as cancelled:
                 if not making_way or owner.end is not None:
                     raise
-                # A timeout in the source that spans its yields fired while it waited for us: it is
-                # the source's, which turns it into its TimeoutError, or goes on.
-                try:
+                making_way = False
+                try:  # a timeout of the source, across its yields, fired in our wait: it is told
                     buffer += frame(await throw_into(source, cancelled))
                 except StopAsyncIteration:
                     return
