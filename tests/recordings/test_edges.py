@@ -40,6 +40,9 @@ def app_with(path, function, *, method="get", record=True, installed=None, **opt
     return app
 
 
+LATER = {"prefer": "respond-async"}
+
+
 class Broken(MemoryStore):
     """A store of which every question fails."""
 
@@ -391,6 +394,27 @@ async def test_at_a_shutdown_what_can_be_resumed_is_left_to_others(stores, kind)
 def test_what_hides_a_stream_from_others_is_said_once():
     with pytest.raises(RuntimeError, match="once is enough"):
         install(Stage().app)
+
+
+async def test_a_store_that_fails_in_the_midst_is_a_503(stores):
+    """After it has said that the stream is there."""
+    store = stores.open()
+    app = app_with("/", numbers, installed={"store": store})
+    async with running(app) as http:
+        url = (await http.get("/")).headers["location"]
+        running_one = (await http.get("/", params={"upto": 10**6}, headers=LATER)).headers[
+            "location"
+        ]
+
+        async def fails(*args):
+            raise StoreError("gone")
+
+        store.cancel = store.delete = fails
+        for answer in (await http.post(f"{running_one}/cancel"), await http.delete(url)):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        del store.cancel, store.delete
+        assert (await http.delete(url)).status_code == 204
+        assert (await http.delete(running_one)).status_code == 204
 
 
 async def test_what_a_store_says_of_itself_is_for_the_log(caplog):

@@ -1,7 +1,7 @@
 """What is answered for recorded streams: docs/protocol.md, line by line."""
 
 import asyncio
-import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -160,10 +160,11 @@ async def test_a_deleted_stream_is_not_there(http, stage):
     async with http.stream("GET", "/count?gate_at=1", headers=EVENTS) as response:
         url = response.headers["location"]
         events = read_events(response)
-        await anext(events)
+        first = await anext(events)
         assert (await http.delete(url)).status_code == 204
-        rest = [event async for event in events]
-    assert [event.event for event in rest] in (["error"], [])
+        (gone,) = [event async for event in events]
+    assert (gone.event, json.loads(gone.data)["status"]) == ("error", 410)
+    assert gone.id == first.id, "it has none of its own"
     await asyncio.wait_for(stage.closed.wait(), 5)
     for response in (await http.get(url), await http.delete(url), await http.post(f"{url}/cancel")):
         assert response.status_code == 404
@@ -268,19 +269,22 @@ async def test_an_expired_stream_is_410_and_then_404(stores):
 
 
 @on_every_store
-async def test_at_the_apps_end_streams_end_as_interrupted_and_nothing_is_left(stage):
+async def test_at_the_apps_end_streams_end_as_interrupted_and_nothing_is_left(stores):
+    stage = Stage(store=stores.open("kept"))
     stage.gate.clear()
     transport = StreamingTransport(stage.app)
     before = asyncio.all_tasks()
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         async with stage.app.router.lifespan_context(stage.app):
             async with http.stream("GET", "/count?gate_at=1", headers=EVENTS) as response:
-                events = read_events(response)
-                await anext(events)
-                with contextlib.suppress(BaseException):
-                    await events.aclose()
+                await anext(read_events(response))
+                stream = response.headers["location"].rpartition("/")[2]
     assert stage.closed.is_set()
     assert asyncio.all_tasks() == before
+    if stores.kind != "memory":
+        kept = stores.open("kept")
+        assert (await kept.info(stream)).state == "interrupted"
+        await kept.aclose()
 
 
 def test_without_install_a_recorded_endpoint_says_what_is_missing():

@@ -341,6 +341,7 @@ async def test_what_cannot_be_decoded_fails_and_skips_nothing():
     for task in (reader, other):
         with pytest.raises((ValueError, StoreError)):
             await task
+    assert seen[:2] == [9, 10]
     assert seen == list(range(9, 9 + len(seen)))
     await stage.hub.aclose()
 

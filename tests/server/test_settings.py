@@ -43,10 +43,20 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(monkeypatch
 
 
 def test_settings_survive_the_way_to_a_worker(monkeypatch):
-    settings = load(port="0", stream_limit="1.5", heartbeat="2", log_level="warning")
+    settings = load(
+        port="0",
+        stream_limit="1.5",
+        heartbeat="2",
+        log_level="warning",
+        key_streams="2",
+        api_keys="a,b",
+        token_secret="a secret of the workers",
+    )
     for name, value in settings.as_environment().items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings
+    assert Settings().api_keys.get_secret_value() == "a,b"
+    assert Settings().token_secret.get_secret_value() == "a secret of the workers"
 
 
 def test_the_chats_own_variables_are_none_of_the_services(monkeypatch):

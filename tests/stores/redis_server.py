@@ -38,6 +38,7 @@ class RedisServer:
         deadline = time.monotonic() + 10
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 raise AssertionError((self.folder / "log").read_text())
             time.sleep(0.01)
 

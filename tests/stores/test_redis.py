@@ -32,7 +32,9 @@ PREFIX = "test"
 
 class TestRedisStore(StoreConformance):
     @pytest.fixture(autouse=True)
-    def _own_prefix(self, redis_server: RedisServer) -> None:
+    def _own_prefix(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        patient = 3600.0  # or the look that the bell takes by itself would ring for it
+        monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", patient)
         self.url = redis_server.url
         self.prefix = secrets.token_hex(4)
 
@@ -101,7 +103,8 @@ async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server, monke
                 await asyncio.wait_for(rings.get(), 2)
 
 
-async def test_a_thousand_listeners_share_one_connection(redis_server):
+async def test_a_thousand_listeners_share_one_connection(redis_server, monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 3600.0)
     async with store_of(redis_server) as store, AsyncExitStack() as stack:
         stream, others = await store.create(a_new()), [secrets.token_hex(16) for _ in range(500)]
         rung: set[int] = set()
@@ -139,7 +142,10 @@ async def test_the_channel_of_no_listener_is_left(redis_server, monkeypatch):
                 await until(is_left)
 
 
-async def test_one_listener_that_fails_does_not_silence_the_others(redis_server, caplog):
+async def test_one_listener_that_fails_does_not_silence_the_others(
+    redis_server, caplog, monkeypatch
+):
+    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 3600.0)
     async with store_of(redis_server) as store:
         stream = await store.create(a_new())
         news = asyncio.Event()

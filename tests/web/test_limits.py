@@ -13,7 +13,7 @@ from dual_mode_streaming import drain, dual_mode, end_at, install
 from dual_mode_streaming.web.admission import Admission
 from dual_mode_streaming.web.options import Options
 
-from .asgi import Client, get
+from .asgi import Client, get, on_virtual_clock
 
 STREAM, LINES, BATCH = "text/event-stream", "application/jsonl", "application/json"
 
@@ -39,13 +39,14 @@ async def test_a_stream_without_items_is_ended():
     assert ".end" not in answer.body.decode(), "its reader may come again"
 
 
+@on_virtual_clock
 async def test_items_keep_a_stream_alive():
     async def source() -> AsyncIterator[int]:
         for number in range(4):
-            await asyncio.sleep(0.04)
+            await asyncio.sleep(40)
             yield number
 
-    answer = await get(app_of(source, idle_timeout=0.12))
+    answer = await get(app_of(source, idle_timeout=120), patience=1000)
     assert answer.events[-1].event == "done"
 
 
@@ -84,7 +85,7 @@ async def test_an_item_that_is_too_large_is_an_error(accept, before):
 async def test_an_answer_ends_with_its_credentials():
     def checked(request: Request) -> None:
         end_at(request, time.time() + 3600)
-        end_at(request, time.time() + 0.05)
+        end_at(request, time.time() + 0.5)
 
     app = FastAPI(dependencies=[Depends(checked)])
     install(app)
