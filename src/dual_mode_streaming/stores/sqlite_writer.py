@@ -5,6 +5,7 @@ two do at the same instant. They take turns by a lock on a file beside the datab
 which is tried every millisecond: SQLite itself would wait longer and longer.
 """
 
+import contextlib
 import os
 import queue
 import sqlite3
@@ -226,7 +227,8 @@ class Writer(threading.Thread):
         except (OSError, sqlite3.Error, StoreError):
             pass  # then later
         finally:
-            run(f"pragma busy_timeout = {self._patience * 1000:.0f}")
+            with contextlib.suppress(sqlite3.Error):  # what is broken the next group will find
+                run(f"pragma busy_timeout = {self._patience * 1000:.0f}")
 
     def _let_go(self) -> None:
         connection, self._connection, self._tables = self._connection, None, None
