@@ -1,6 +1,7 @@
 """What tests share: the service as a process of its own, and a loud word on what is missing."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -81,6 +82,16 @@ def start_service() -> Iterator[Callable[..., Service]]:
     """Starts a service of one's own, with flags and variables."""
     with contextlib.ExitStack() as stack:
         yield lambda *flags, **variables: stack.enter_context(run_service(*flags, **variables))
+
+
+@pytest.fixture(autouse=True)
+def garbage_collected_as_before() -> Iterator[None]:
+    """The service collects seldom, and freezes what is there: only while a test runs it."""
+    before = gc.get_threshold()
+    yield
+    if gc.get_threshold() != before:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def not_available(what: str, *, ci_has_it: bool = True) -> NoReturn:

@@ -26,7 +26,7 @@ class Answer:
     """One answer: its head, its chunks, and then `then`.
 
     "end": the transfer ends in good order. "cut": without its final chunk. "hang": nothing more
-    comes until the client has gone.
+    comes until the client has gone; "silent": nor does its head.
     """
 
     chunks: Sequence[bytes] = ()
@@ -90,6 +90,8 @@ class Server:
         headers = answer.headers if answer.media is None else {"content-type": answer.media}
         headers = headers | answer.headers
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        if answer.then == "silent":
+            return await self._hang(receive)
         await send({"type": "http.response.start", "status": answer.status, "headers": raw})
         for chunk in answer.chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -100,12 +102,14 @@ class Server:
             last = frame("{}", "cancelled", "e.1.9")
             await send({"type": "http.response.body", "body": last, "more_body": True})
         elif answer.then == "hang":
-            self.hanging.set()
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            self.gone.set()
-            return
+            return await self._hang(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _hang(self, receive: Any) -> None:
+        self.hanging.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.gone.set()
 
 
 class Switch:

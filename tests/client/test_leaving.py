@@ -15,6 +15,7 @@ from dual_mode_streaming.client import (
     Reconnect,
 )
 
+from .conftest import AsyncFace
 from .scripted import DONE, Answer, frame, items, page
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -190,6 +191,18 @@ async def test_cancel_from_elsewhere_wakes_the_reader(server, face):
         await soon(server.hanging)
         assert await face.cancel() is None
     assert face.stream.outcome == "closed"
+
+
+async def test_cancel_before_the_head_of_the_answer_has_come(server):
+    """A thread that waits for it can not be woken, as `EventStream.close` says."""
+    server.then(Answer(then="silent"))
+    face = AsyncFace()
+    async with face.reading(server.url):
+        await soon(server.hanging)
+        assert await face.cancel() is None
+        await soon(server.gone)
+    assert face.stream.outcome == "closed"
+    assert len(server.asked) == 1
 
 
 async def test_a_stream_that_is_closed_before_it_began_is_empty(server, face):

@@ -160,11 +160,9 @@ async def test_a_rate_limit_is_waited_for(provider, stream):
 async def test_leaving_closes_the_upstream_connection(provider, stage):
     events = LLMClient(provider).chat_completion("slowly")
     assert (await anext(events)).text_delta.content == "one"
-    start = asyncio.get_running_loop().time()
     await events.aclose()
     await asyncio.wait_for(stage.ended.wait(), 5)
-    assert asyncio.get_running_loop().time() - start < 0.5
-    assert stage.ends[0].outcome == "abandoned"
+    assert stage.ends[0].outcome == "abandoned", "and not at its end"
 
 
 async def test_an_upstream_that_breaks_off_is_no_end():

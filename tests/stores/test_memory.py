@@ -12,10 +12,14 @@ class TestMemoryStore(StoreConformance):
 
 
 async def seconds(times, call, *args):
-    begin = time.perf_counter()
-    for _ in range(times):
-        await call(*args)
-    return time.perf_counter() - begin
+    """The least of a few times, since something else may run in any of them."""
+    tries = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        for _ in range(times):
+            await call(*args)
+        tries.append(time.perf_counter() - begin)
+    return min(tries)
 
 
 async def test_a_long_stream_is_read_at_its_end_as_fast_as_a_short_one():

@@ -296,7 +296,7 @@ async def test_sixty_sync_streams_leave_the_threads_to_others():
         async with httpx.AsyncClient(base_url=url) as client:
             start = time.perf_counter()
             assert (await client.get("/plain")).text == "1"
-            assert time.perf_counter() - start < 0.5
+            assert time.perf_counter() - start < 5
         release.set()
         for client in clients:
             await client.until(b"event: done")
