@@ -449,6 +449,37 @@ async def test_a_server_whose_send_raises_has_lost_its_client():
     assert witness.log[-1] == "closed"
 
 
+@pytest.mark.parametrize("grace", [0, 0.01])
+async def test_a_heartbeat_or_head_that_cannot_be_sent_ends_the_stream(grace, caplog):
+    """By a middleware of the app's, say, that fails."""
+    witness = Witness()
+    client = Client(app_of(silent(witness), grace=grace, heartbeat=0.01))
+
+    async def send(message: dict[str, Any]) -> None:
+        failing = not client.messages if grace else len(client.messages) == 2
+        client.messages.append(message)
+        if failing:
+            raise ValueError("on purpose")
+
+    client.send = send
+    await client.run()
+    assert witness.log == ["cancelled", "closed"]
+    assert "head or heartbeat of a stream could not be sent" in caplog.text
+    assert "on purpose" in caplog.text
+
+
+async def test_a_server_whose_receive_raises_has_lost_its_client():
+    witness = Witness()
+    client = Client(app_of(idle(witness)))
+
+    async def receive() -> dict[str, Any]:
+        raise RuntimeError("gone")
+
+    client.receive = receive
+    await client.run()
+    assert witness.log == ["cancelled", "closed"]
+
+
 @pytest.mark.parametrize("accept", MODES)
 async def test_under_a_base_http_middleware(accept):
     witness = Witness()
