@@ -56,6 +56,7 @@ class Owner:
     __slots__ = (
         "_abandoned",
         "_loop",
+        "_over",
         "_task",
         "_timeout",
         "_timer",
@@ -77,6 +78,7 @@ class Owner:
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._abandoned = False
+        self._over = False
 
     async def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` to its end.
@@ -114,12 +116,17 @@ class Owner:
                     await asyncio.wait({self._watch}, timeout=1)
             raises = not cancelled and (self.end is None or self.end.reader_is_there)
             self._report(task, raises)
+            self._task = None  # its exception holds frames, and those hold us
+            self._over = True
         if self.end is None or self.end.reader_is_there:
             if not task.done():
                 raise BrokenTransfer("the generator did not end, and its answer neither")
             if self.end is not None and task.cancelled():
                 raise BrokenTransfer("the answer was ended before it was whole")
-            task.result()
+            try:
+                task.result()
+            finally:
+                del task  # and they hold this one
 
     def watch(self) -> None:
         """Begin to watch for the client's disconnect, if that is not being done already."""
@@ -129,7 +136,7 @@ class Owner:
     def stop(self, end: End) -> None:
         """End the work because of `end`, or as soon as it runs; only the first reason counts."""
         task = self._task
-        if self.end is not None or (task is not None and task.done()):
+        if self.end is not None or self._over or (task is not None and task.done()):
             return
         self.end = end
         if task is not None:

@@ -53,7 +53,9 @@ def test_where_items_are_dropped_the_producer_goes_on(service, policy):
 def test_a_reader_that_is_cut_off_is_told(service):
     asked = {"produce": 1000, "drain": 10, "size": 5, "policy": "disconnect"}
     *_, last = watched(service, **asked)
-    assert last["status"] == 500
+    assert (last["status"], last["detail"]) == (503, "the reader was too slow, and is cut off")
+    batch = httpx.get(f"{service}/slow", params=asked)
+    assert (batch.status_code, batch.json()["detail"]) == (503, last["detail"])
 
 
 def test_it_ends_when_its_time_is_over(service):

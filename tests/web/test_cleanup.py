@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -532,6 +533,45 @@ async def test_a_sync_generator_keeps_its_context():
 
     answer = await get(app_of(source))
     assert json.loads(answer.events[1].data) == "kept"
+
+
+# --- garbage -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accept", MODES)
+@pytest.mark.parametrize("life", ["whole", "left", "fails"])
+async def test_an_answer_leaves_nothing_for_the_garbage_collector(life, accept):
+    """What hangs on a cycle, a large chunk say, would stay for nobody knows how long."""
+
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        if life == "fails":
+            raise HTTPException(418)
+        if life == "left":
+            await asyncio.Event().wait()
+
+    async def asked() -> None:
+        client = Client(app, accept=accept)
+        task = asyncio.create_task(client.app(client.scope, client.receive, client.send))
+        if life == "left":
+            for _ in range(10):
+                await asyncio.sleep(0)
+            client.leave()
+        await asyncio.wait({task})
+        task.exception()
+
+    app = app_of(source, grace=0)
+    for _ in range(3):  # what is made once
+        await asked()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            await asked()
+        await asyncio.sleep(0)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 # --- bodies --------------------------------------------------------------------------------------

@@ -97,9 +97,7 @@ class Delivery:
         self._observed = observed
         self._buffer = bytearray()
         self._head: Message | None = None  # final from the first item on
-        self._committed = False
-        self._waited = False
-        self._sending = False
+        self._committed = self._waited = self._sending = False
         self._last_sent = 0.0
         self._items_sent = 0
         self._loop = asyncio.get_running_loop()  # kept: to ask for it is a system call (3.11)
@@ -152,7 +150,13 @@ class Delivery:
                 error.__cause__ = cancelled
         except Exception as exception:
             error = exception
-        await self._conclude(error)
+        try:
+            before_the_commit = self._head is None and self._owner.end is None
+            if self._reader_has_gone or (before_the_commit and error is not None):
+                raise error or asyncio.CancelledError  # it is not for us to tell
+            await self._conclude(error)
+        finally:
+            del error  # its traceback holds this frame, and would keep all that hangs on it
 
     async def _pump(self) -> None:
         """Pull items at the speed of `async for`, and make way when a bound is reached."""
@@ -271,16 +275,11 @@ class Delivery:
     async def _conclude(self, error: BaseException | None) -> None:
         """Send the end: of a whole answer, of a failed one, or of one that we cut."""
         end = self._owner.end
-        if self._reader_has_gone:
-            raise error or asyncio.CancelledError
         if end is not None:  # also of a source that took its CancelledError for a reason to return
             ending = self._cut_short(end)
         elif error is None:
             ending = self._frames.done()
-        elif self._head is None:
-            raise error
         else:
-            self.failure = error
             meant = isinstance(error, (HTTPException, BrokenTransfer))  # and no accident
             logger.error(
                 "a stream failed after %d items%s",
@@ -293,6 +292,7 @@ class Delivery:
         if ending is None:
             await self._flush()
             raise BrokenTransfer("the stream failed after its start") from error
+        self.failure = error if end is None else None
         self._buffer += ending
         try:
             await self._flush(more=False)

@@ -162,6 +162,7 @@ class DualModeResponse(Response):
             raise
         finally:
             exchange.close(owner, failure)
+            failure = None  # its traceback may hold this frame
         if self.background is not None:
             await self.background()
 
@@ -234,11 +235,7 @@ class DualModeResponse(Response):
                 head["content-encoding"] = "identity"  # or GZipMiddleware holds the lines back
             if self._sets is not None:
                 final = list(self._sets.raw_headers)
-            return {
-                "type": "http.response.start",
-                "status": self._status(),
-                "headers": head.raw,
-            }
+            return {"type": "http.response.start", "status": self._status(), "headers": head.raw}
 
         delivery = Delivery(
             self.content,
@@ -257,11 +254,12 @@ class DualModeResponse(Response):
             logger.warning(
                 "%s: headers were set after the stream had begun, and are lost", scope["path"]
             )
-        if delivery.failure is not None:
-            await tell_dependencies(scope, delivery.failure)
+        failure, delivery.failure = delivery.failure, None  # its frames hold the delivery
+        if failure is not None:
+            await tell_dependencies(scope, failure)
         if owner.end is End.STALLED:
             await abort(scope)
-        return delivery.failure
+        return failure
 
     async def _own(self, owner: Owner, work: Any) -> None:
         """Run the answer in its owner's task; every error says that Accept had a say."""
