@@ -31,7 +31,14 @@ class SharedReceive:
     """
 
     __slots__ = (
-        *("_at_end", "_gone", "_held", "_held_bytes", "_let_go", "_lock", "_room", "_source"),
+        "_at_end",
+        "_gone",
+        "_held",
+        "_held_bytes",
+        "_let_go",
+        "_lock",
+        "_room",
+        "_source",
         "_wanted",
     )
 

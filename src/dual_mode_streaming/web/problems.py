@@ -98,9 +98,8 @@ def refuse(status: int, detail: str, *, retry_after: int | None = None) -> Respo
 def store_failed(error: StoreError) -> Response:
     """A failure of the store as a response; what the store says goes to the log."""
     logger.error("the store failed: %s", error)
-    response = problem_response(problem_of(error))
-    response.headers["retry-after"] = "1"
-    return response
+    told = problem_of(error)
+    return refuse(told["status"], told["detail"], retry_after=1)
 
 
 def vary_by_accept(headers: MutableHeaders) -> None:
