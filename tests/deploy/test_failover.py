@@ -31,7 +31,7 @@ def test_the_readers_of_a_killed_worker_go_on_at_the_other(
 ):
     """The chat is made by one worker; two read it, and nginx gives each worker one of them."""
     flags = ("--store", redis_server.url, "--log-level", "error")
-    pace = {"DUAL_MODE_LLM_RATE": "15", "DUAL_MODE_LLM_JITTER": "0"}
+    pace = {"DUAL_MODE_LLM_RATE": "6", "DUAL_MODE_LLM_JITTER": "0"}  # so that it is not over then
     with ThreadPoolExecutor() as threads:
         maker, other = threads.map(lambda _: start_service(*flags, **pace), range(2))
     nginx = nginx_before(*(httpx.URL(worker.url).port for worker in (maker, other)))

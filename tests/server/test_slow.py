@@ -55,7 +55,8 @@ def test_a_reader_that_is_cut_off_is_told(service):
     *_, last = watched(service, **asked)
     assert (last["status"], last["detail"]) == (503, "the reader was too slow, and is cut off")
     batch = httpx.get(f"{service}/slow", params=asked)
-    assert (batch.status_code, batch.json()["detail"]) == (503, last["detail"])
+    assert (batch.status_code, batch.json()) == (503, last)
+    assert batch.headers["content-type"] == "application/problem+json"
 
 
 def test_it_ends_when_its_time_is_over(service):

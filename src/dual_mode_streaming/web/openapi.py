@@ -65,7 +65,7 @@ RESET_SCHEMA: Final = {
 _ERRORS: Final = {
     406: "Nothing that the Accept header names is available.",
     413: "The batch answer would have too many items or bytes; ask for a stream.",
-    503: "The server is shutting down.",
+    503: "The server is shutting down, or a buffer of the source was full.",
     504: "The batch answer would take too long; ask for a stream.",
 }
 

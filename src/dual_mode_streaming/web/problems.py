@@ -7,7 +7,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from dual_mode_streaming.errors import BatchLimitExceeded, ItemTooLarge, NotAcceptable
+from dual_mode_streaming.errors import (
+    BatchLimitExceeded,
+    ItemTooLarge,
+    NotAcceptable,
+    StreamOverflow,
+)
 from dual_mode_streaming.owner import End, logger
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.stores.base import StoreError, StoreFull
@@ -65,7 +70,7 @@ def problem_of(error: BaseException) -> dict[str, Any]:
         return problem(504 if error.bound == "seconds" else 413, str(error), bound=error.bound)
     if isinstance(error, ItemTooLarge):
         return problem(500, str(error), bound="event_bytes")
-    if isinstance(error, StoreFull):
+    if isinstance(error, (StoreFull, StreamOverflow)):
         return problem(503, str(error))
     if isinstance(error, StoreError):  # its text may name addresses
         return problem(503, "the store does not answer; come again")

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from dual_mode_streaming.errors import BatchLimitExceeded, NotAcceptable
+from dual_mode_streaming.errors import BatchLimitExceeded, NotAcceptable, StreamOverflow
 from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.owner import End, Owner, close_source, logger
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
@@ -193,7 +193,7 @@ class DualModeResponse(Response):
         )
         try:
             await self._own(owner, batch.run())
-        except BatchLimitExceeded as error:
+        except (BatchLimitExceeded, StreamOverflow) as error:
             await self.refuse(problem_of(error))(scope, receive, send)
             return error
         answer = NOBODY
