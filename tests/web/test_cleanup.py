@@ -566,10 +566,13 @@ async def test_an_answer_leaves_nothing_for_the_garbage_collector(life, accept):
     gc.collect()
     gc.disable()
     try:
-        for _ in range(5):
-            await asked()
-        await asyncio.sleep(0)
-        assert gc.collect() == 0
+        left = []
+        while len(left) < 4:
+            for _ in range(5):
+                await asked()
+            await asyncio.sleep(0)
+            left.append(gc.collect())
+        assert min(left) == 0, left  # other tests may leave something, too, but not each time
     finally:
         gc.enable()
 
