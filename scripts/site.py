@@ -34,10 +34,10 @@ PICTURES = {
 
 MODULES = {
     "dual_mode_streaming": "What an endpoint needs.",
-    "dual_mode_streaming.web.options": "Every setting of a response, with its default.",
-    "dual_mode_streaming.web.record": "How an endpoint is recorded.",
-    "dual_mode_streaming.web.observing": "Told to observers: [metrics](operations.md#metrics).",
-    "dual_mode_streaming.web.tokens": "Tokens in URLs: [the page](operations.md#who-may-read).",
+    "dual_mode_streaming.web._options": "Every setting of a response, with its default.",
+    "dual_mode_streaming.web.recorded._endpoint": "How an endpoint is recorded.",
+    "dual_mode_streaming.web._observing": "Told to observers: [metrics](operations.md#metrics).",
+    "dual_mode_streaming.web._tokens": "Tokens in URLs: [the page](operations.md#who-may-read).",
     "dual_mode_streaming.observability.prometheus": "Metrics.",
     "dual_mode_streaming.observability.opentelemetry": "Traces.",
     "dual_mode_streaming.web.wsgi": "Views of Flask and Django: [the page](elsewhere.md#flask).",
@@ -46,17 +46,17 @@ MODULES = {
     "dual_mode_streaming.bridges.streamlit": "A chat in Streamlit: [the page](streamlit.md).",
     "dual_mode_streaming.client": "Reads streams: [the page](client.md).",
     "dual_mode_streaming.llm": "Language models: [the page](llm.md).",
-    "dual_mode_streaming.llm.faces.guard": "Who may ask the models, and how often.",
-    "dual_mode_streaming.llm.faces.routes": "OpenAI's and Anthropic's wire formats in your app.",
+    "dual_mode_streaming.limits._keys": "Who may ask the models, and how often.",
+    "dual_mode_streaming.llm._routes": "OpenAI's and Anthropic's wire formats in your app.",
     "dual_mode_streaming.stores": "Where recorded streams live: [the protocol](protocol.md).",
-    "dual_mode_streaming.stores.redis_places": "Places that workers count together.",
-    "dual_mode_streaming.stores.redis_rates": "Rates that workers count together.",
+    "dual_mode_streaming.limits._redis_concurrency": "Places that workers count together.",
+    "dual_mode_streaming.limits._redis_rates": "Rates that workers count together.",
     "dual_mode_streaming.testing": "For tests of yours: [the page](testing.md).",
 }
 OF_INNER = {  # of modules that also have what is not for users
-    "dual_mode_streaming.web.observing": ["Answer", "Observer"],
-    "dual_mode_streaming.web.options": ["Options"],
-    "dual_mode_streaming.web.record": ["Record"],
+    "dual_mode_streaming.web._observing": ["Answer", "Observer"],
+    "dual_mode_streaming.web._options": ["Options"],
+    "dual_mode_streaming.web.recorded._endpoint": ["Record"],
 }
 
 

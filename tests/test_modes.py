@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_mode_streaming import NotAcceptable, ResponseMode, detect_mode
-from dual_mode_streaming.modes import negotiate
+from dual_mode_streaming.negotiation import negotiate
 
 BATCH, STREAM, LINES = ResponseMode.BATCH, ResponseMode.STREAM, ResponseMode.LINES
 

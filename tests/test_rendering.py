@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from dual_mode_streaming import EventDecoder, ServerSentEvent
-from dual_mode_streaming.aliases import may_have_aliases
+from dual_mode_streaming._aliases import may_have_aliases
 from dual_mode_streaming.rendering import EventFrames, ItemCodec, LineFrames
 
 

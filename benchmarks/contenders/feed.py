@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from dual_mode_streaming import dual_mode, install
-from dual_mode_streaming.server.feed import Sample
+from dual_mode_streaming.server.routes._feed import Sample
 from dual_mode_streaming.streams import Broadcast, Overflow
 
 CAST: list[Broadcast[Sample]] = []

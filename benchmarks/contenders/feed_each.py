@@ -1,6 +1,6 @@
 """The same feed, its items not frozen: each reader's are encoded for it alone."""
 
-from dual_mode_streaming.server.feed import Sample
+from dual_mode_streaming.server.routes._feed import Sample
 
 from .feed import app_of
 

@@ -22,17 +22,19 @@ if TYPE_CHECKING:
         EventTooLarge,
         ItemTooLarge,
         NotAcceptable,
+        Problem,
     )
-    from dual_mode_streaming.modes import ResponseMode, detect_mode
+    from dual_mode_streaming.limits._admission import Admission
+    from dual_mode_streaming.negotiation import ResponseMode, detect_mode
     from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
-    from dual_mode_streaming.web.admission import Admission
-    from dual_mode_streaming.web.batch import first
-    from dual_mode_streaming.web.endpoint import dual_mode
-    from dual_mode_streaming.web.lifecycle import drain, end_at
-    from dual_mode_streaming.web.observing import Observer
-    from dual_mode_streaming.web.openapi import install
-    from dual_mode_streaming.web.response import DualModeResponse
-    from dual_mode_streaming.web.tokens import TokenSigner
+    from dual_mode_streaming.web._batch_sink import first
+    from dual_mode_streaming.web._endpoint import dual_mode
+    from dual_mode_streaming.web._observing import Observer
+    from dual_mode_streaming.web._openapi import install
+    from dual_mode_streaming.web._request_state import drain, end_at
+    from dual_mode_streaming.web._response import DualModeResponse
+    from dual_mode_streaming.web._tokens import TokenSigner
+    from dual_mode_streaming.web.recorded._endpoint import Record
 
 __all__ = [
     "Admission",
@@ -45,6 +47,8 @@ __all__ = [
     "ItemTooLarge",
     "NotAcceptable",
     "Observer",
+    "Problem",
+    "Record",
     "ResponseMode",
     "ServerSentEvent",
     "TokenSigner",
@@ -57,25 +61,27 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Admission": "web.admission",
+    "Admission": "limits._admission",
     "BatchLimitExceeded": "errors",
     "BrokenTransfer": "errors",
     "DualModeError": "errors",
-    "DualModeResponse": "web.response",
+    "DualModeResponse": "web._response",
     "EventDecoder": "sse",
     "EventTooLarge": "errors",
     "ItemTooLarge": "errors",
     "NotAcceptable": "errors",
-    "Observer": "web.observing",
-    "ResponseMode": "modes",
+    "Observer": "web._observing",
+    "Problem": "errors",
+    "Record": "web.recorded._endpoint",
+    "ResponseMode": "negotiation",
     "ServerSentEvent": "sse",
-    "TokenSigner": "web.tokens",
-    "detect_mode": "modes",
-    "drain": "web.lifecycle",
-    "dual_mode": "web.endpoint",
-    "end_at": "web.lifecycle",
-    "first": "web.batch",
-    "install": "web.openapi",
+    "TokenSigner": "web._tokens",
+    "detect_mode": "negotiation",
+    "drain": "web._request_state",
+    "dual_mode": "web._endpoint",
+    "end_at": "web._request_state",
+    "first": "web._batch_sink",
+    "install": "web._openapi",
 }
 
 

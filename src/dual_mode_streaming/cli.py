@@ -8,13 +8,13 @@ try:
 except ImportError:
     sys.exit("dual-mode needs the cli extra: pip install 'dual-mode-streaming[cli]'")
 
-from dual_mode_streaming.commands.bench import bench
-from dual_mode_streaming.commands.chat import chat
-from dual_mode_streaming.commands.doctor import doctor
-from dual_mode_streaming.commands.get import get
-from dual_mode_streaming.commands.serve import serve
-from dual_mode_streaming.commands.stream import stream
-from dual_mode_streaming.ui.command import ui
+from dual_mode_streaming.commands._bench import bench
+from dual_mode_streaming.commands._chat import chat
+from dual_mode_streaming.commands._doctor import doctor
+from dual_mode_streaming.commands._get import get
+from dual_mode_streaming.commands._serve import serve
+from dual_mode_streaming.commands._stream import stream
+from dual_mode_streaming.ui._command import ui
 
 __all__ = ["app", "main"]
 

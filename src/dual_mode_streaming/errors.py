@@ -23,12 +23,17 @@ The first question about an error is whose it is:
     └── StreamError          a stage of a pipeline could not go on
         ├── StreamOverflow       a bound was reached, and its policy was to fail
         └── SourceCancelled      a source was cancelled from within, or its producer was
+    HTTPException            (Starlette's)
+    └── Problem              a request is refused: the one way to say so, as an RFC 9457 problem
 
 Misuse by the caller of this package is a plain ValueError or TypeError where it happens.
 """
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
+
+from starlette.exceptions import HTTPException
 
 __all__ = [
     "AnswerError",
@@ -40,6 +45,7 @@ __all__ = [
     "ItemTooLarge",
     "NotAcceptable",
     "PeerError",
+    "Problem",
     "RequestRefused",
     "ServingError",
     "SourceCancelled",
@@ -50,11 +56,70 @@ __all__ = [
     "StreamTruncated",
     "UnexpectedContent",
     "UnreadableAnswer",
+    "phrase_of",
 ]
 
 
 class DualModeError(Exception):
     """The root of this package's exceptions."""
+
+
+class Problem(HTTPException):
+    """A request is refused, or its answer cannot be completed: an RFC 9457 problem.
+
+    Raise it anywhere. It is rendered in one place, as `application/problem+json`; a wire format of
+    somebody else renders it in its own way.
+
+    Args:
+        status: the HTTP status code.
+        detail: what is wrong, where, and what would be right. It is sent to the client.
+        headers: extra headers of the response.
+        retry_after: the time in seconds after which the client may try again; sent as
+            `Retry-After`.
+        param: the name of the field that is wrong, if it is one.
+        code: a short name of the error, for wire formats that have one.
+        members: extension members of the problem (RFC 9457, section 3.2).
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+        param: str | None = None,
+        code: str | None = None,
+        **members: Any,
+    ) -> None:
+        sent = dict(headers or {})
+        if retry_after is not None:
+            sent["retry-after"] = f"{max(0.0, retry_after):g}"
+        super().__init__(status, phrase_of(status) if detail is None else detail, sent or None)
+        self.param = param
+        self.code = code
+        self.members = members
+        self._detail = detail
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The problem as a JSON object; its title is the phrase of the status."""
+        status = self.status_code
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": phrase_of(status),
+            "status": status,
+        }
+        said = {"detail": self._detail, "param": self.param, "code": self.code}
+        return body | {name: value for name, value in said.items() if value} | self.members
+
+
+def phrase_of(status: int) -> str:
+    """The reason phrase of a status code (RFC 9110, section 15); "Error" for an unknown one."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 class PeerError(DualModeError):

@@ -14,10 +14,10 @@ from typing import Any, Final, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json
 
-from dual_mode_streaming.aliases import may_have_aliases
-from dual_mode_streaming.encoded_once import EncodedOnce
+from dual_mode_streaming._aliases import may_have_aliases
+from dual_mode_streaming._encoded_once import EncodedOnce
+from dual_mode_streaming._tags import RESERVED_EVENTS, Tags
 from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
-from dual_mode_streaming.tags import RESERVED_EVENTS, Tags
 
 __all__ = [
     "EventFrames",

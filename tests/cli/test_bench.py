@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from dual_mode_streaming.commands.figures import Figures, Spread
+from dual_mode_streaming.commands._statistics import Figures, Spread
 
 from .conftest import Terminal, started
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dual_mode_streaming.commands.arrivals import verdict
+from dual_mode_streaming.commands._proxy_check import verdict
 
 from .conftest import PLAIN
 
@@ -78,7 +78,7 @@ def test_what_is_installed_and_set(run):
     ],
 )
 def test_what_is_misconfigured_is_told(monkeypatch, capsys, variables, what, said):
-    from dual_mode_streaming.commands.doctor import doctor
+    from dual_mode_streaming.commands._doctor import doctor
 
     for name in set(os.environ) - set(PLAIN) | {"ANTHROPIC_API_KEY"}:
         monkeypatch.delenv(name, raising=False)

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from dual_mode_streaming.client import AsyncDualModeClient, DualModeClient, Event, Reconnect
-from dual_mode_streaming.client.options import own_client
+from dual_mode_streaming.client._options import own_client
 from dual_mode_streaming.testing import serving
 
 from .scripted import Server, Switch

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_mode_streaming.client.calls import Call, Head, is_cut, resource_of, retry_after
-from dual_mode_streaming.client.events import Event, Newest, reader
-from dual_mode_streaming.client.policy import DUAL_MODE, Reconnect
-from dual_mode_streaming.client.session import Session
+from dual_mode_streaming.client._calls import Call, Head, is_cut, resource_of, retry_after
+from dual_mode_streaming.client._events import Event, Newest, reader
+from dual_mode_streaming.client._policy import DUAL_MODE, Reconnect
+from dual_mode_streaming.client._session import Session
 from dual_mode_streaming.errors import StreamTruncated
 
 from .scripted import DONE, items

@@ -9,17 +9,17 @@ from random import Random
 from starlette.exceptions import HTTPException
 
 from dual_mode_streaming import EventDecoder, ServerSentEvent
-from dual_mode_streaming.errors import EventTooLarge, NotAcceptable
-from dual_mode_streaming.llm.faces.anthropic_messages import AnthropicMessages
-from dual_mode_streaming.llm.faces.dialect import Refusal, understood
-from dual_mode_streaming.llm.faces.openai_chat import OpenAIChat
-from dual_mode_streaming.llm.faces.openai_responses import OpenAIResponses
-from dual_mode_streaming.modes import Negotiated, ResponseMode, negotiate, parse_flag
+from dual_mode_streaming.errors import EventTooLarge, NotAcceptable, Problem
+from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
+from dual_mode_streaming.llm.wire._format import understood
+from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
+from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
+from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.recordings import Cursor
-from dual_mode_streaming.recordings.records import Record
+from dual_mode_streaming.recordings._entries import Record
 from dual_mode_streaming.sse import dumps
-from dual_mode_streaming.web.response import END_ID
-from dual_mode_streaming.web.tokens import TokenSigner
+from dual_mode_streaming.web._response import END_ID
+from dual_mode_streaming.web._tokens import TokenSigner
 
 from . import seeds
 from .making import any_json, any_text, bent, bent_json, cut
@@ -134,7 +134,7 @@ def faces(rng: Random) -> None:
     refused = None
     try:
         quickly(understood, face.asked, body)
-    except Refusal as refusal:
+    except Problem as refusal:
         refused = refusal
     if refused is not None:
         assert 400 <= refused.status_code < 500

@@ -14,12 +14,12 @@ from urllib.parse import unquote
 import httpx
 
 from dual_mode_streaming import BrokenTransfer, EventDecoder
+from dual_mode_streaming.server._config import HttpLimits
+from dual_mode_streaming.server._protocol import StreamingProtocol
 from dual_mode_streaming.server.app import create_app
-from dual_mode_streaming.server.limits import HttpLimits
-from dual_mode_streaming.server.protocol import StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import serving
-from dual_mode_streaming.web.lifecycle import lifecycle_of
+from dual_mode_streaming.web._request_state import lifecycle_of
 
 from . import seeds
 from .making import as_body, bent, bent_json, cut

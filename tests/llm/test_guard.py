@@ -9,8 +9,8 @@ import openai
 import pytest
 from starlette.requests import Request
 
-from dual_mode_streaming.llm.faces.dialect import Refusal
-from dual_mode_streaming.llm.faces.guard import Guard
+from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.limits._keys import Guard
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import StreamingTransport, serving
@@ -132,5 +132,5 @@ async def test_no_key_is_in_any_log_line(caplog):
 
 async def test_odd_keys_are_just_wrong():
     scope = {"type": "http", "headers": [(b"x-api-key", b"\xff\xfe\x00")]}
-    with pytest.raises(Refusal, match="valid key"):
+    with pytest.raises(Problem, match="valid key"):
         await Guard(["right"]).admit(Request(scope))

@@ -21,9 +21,9 @@ from dual_mode_streaming.llm import (
     collect,
     provider_by_settings,
 )
-from dual_mode_streaming.llm.faces.routes import llm_routes
-from dual_mode_streaming.llm.providers.anthropic import AnthropicProvider
-from dual_mode_streaming.llm.providers.openai import OpenAIProvider
+from dual_mode_streaming.llm._routes import llm_routes
+from dual_mode_streaming.llm.providers._anthropic import AnthropicProvider
+from dual_mode_streaming.llm.providers._openai import OpenAIProvider
 from dual_mode_streaming.server import app as server_app
 from dual_mode_streaming.testing import StreamingTransport, serving
 
@@ -225,7 +225,7 @@ async def test_the_settings_choose_and_the_models_name_decides():
 
 async def test_a_key_without_its_sdk_is_only_missed_where_it_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
-    monkeypatch.delitem(sys.modules, "dual_mode_streaming.llm.providers.openai")
+    monkeypatch.delitem(sys.modules, "dual_mode_streaming.llm.providers._openai")
     keys = {"OPENAI_API_KEY": "o"}
     assert provider_by_settings(LLMSettings(), keys).of("gpt-5.4").name == "simulator"
     with pytest.raises(ValueError, match="openai SDK is needed"):

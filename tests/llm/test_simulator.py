@@ -19,7 +19,7 @@ from dual_mode_streaming.llm import (
     Tool,
     collect,
 )
-from dual_mode_streaming.llm.tokens import count_text, tokens_of
+from dual_mode_streaming.llm.simulator._tokens import count_text, tokens_of
 from dual_mode_streaming.testing import run_with_virtual_clock
 
 WEATHER = Tool(

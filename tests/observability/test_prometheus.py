@@ -8,9 +8,9 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from dual_mode_streaming import dual_mode, install
+from dual_mode_streaming.limits._admission import Admission
 from dual_mode_streaming.observability.prometheus import PrometheusObserver
 from dual_mode_streaming.streams import Broadcast
-from dual_mode_streaming.web.admission import Admission
 from tests.web.asgi import Client, get
 
 STREAM = {"route": "/numbers/{upto}", "mode": "stream"}

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from dual_mode_streaming import ServerSentEvent, dual_mode, install
 from dual_mode_streaming.stores import Limits, MemoryStore, RedisStore, SQLiteStore
 from dual_mode_streaming.testing import StreamingTransport, collect_events
-from dual_mode_streaming.web.record import Record
+from dual_mode_streaming.web.recorded._endpoint import Record
 
 EVENTS = {"accept": "text/event-stream"}
 

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from dual_mode_streaming import ServerSentEvent, drain, dual_mode, install
 from dual_mode_streaming.stores import MemoryStore, StoreError, StoreFull
 from dual_mode_streaming.testing import StreamingTransport, read_events
-from dual_mode_streaming.web.fingerprint import fingerprint
-from dual_mode_streaming.web.record import Record
+from dual_mode_streaming.web._fingerprint import fingerprint
+from dual_mode_streaming.web.recorded._endpoint import Record
 
 from .stage import EVENTS, Item, Stage, events_of, on_every_store, running, told
 

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from dual_mode_streaming import dual_mode
 from dual_mode_streaming.testing import StreamingTransport, read_events
-from dual_mode_streaming.web.record import home_of
+from dual_mode_streaming.web.recorded._endpoint import home_of
 
 from .stage import EVENTS, Stage, events_of, on_every_store, running, told
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from dual_mode_streaming.owner import End
 from dual_mode_streaming.recordings import Cursor, Gone, Record
+from dual_mode_streaming.running.owner import End
 from dual_mode_streaming.stores import Limits, New, StoreError
 
 from .slow_stores import Stage, on_virtual_clock

@@ -7,8 +7,8 @@ import sqlite3
 import pytest
 
 from dual_mode_streaming.recordings import Lost, Operation, Record, Recordings, Start
-from dual_mode_streaming.recordings.records import Cursor
-from dual_mode_streaming.recordings.tail import Tail
+from dual_mode_streaming.recordings._entries import Cursor
+from dual_mode_streaming.recordings._tail import Tail
 from dual_mode_streaming.stores import Limits, New, SQLiteStore
 
 STREAM = "0123456789abcdef" * 2

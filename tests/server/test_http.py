@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dual_mode_streaming import BrokenTransfer, EventDecoder, dual_mode, install
+from dual_mode_streaming.server._config import HttpLimits
+from dual_mode_streaming.server._protocol import Streaming, StreamingProtocol
 from dual_mode_streaming.server.app import create_app
-from dual_mode_streaming.server.limits import HttpLimits
-from dual_mode_streaming.server.protocol import Streaming, StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import serving
 

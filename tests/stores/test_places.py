@@ -5,10 +5,10 @@ import uuid
 
 import pytest
 
-from dual_mode_streaming.stores.places import LocalPlaces
-from dual_mode_streaming.stores.rates import LocalRates
-from dual_mode_streaming.stores.redis_places import RedisPlaces
-from dual_mode_streaming.stores.redis_rates import RedisRates
+from dual_mode_streaming.limits._concurrency import LocalPlaces
+from dual_mode_streaming.limits._rates import LocalRates
+from dual_mode_streaming.limits._redis_concurrency import RedisPlaces
+from dual_mode_streaming.limits._redis_rates import RedisRates
 
 
 @pytest.fixture(params=["local", "redis"])

@@ -34,7 +34,7 @@ class TestRedisStore(StoreConformance):
     @pytest.fixture(autouse=True)
     def _own_prefix(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
         patient = 3600.0  # or the look that the bell takes by itself would ring for it
-        monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", patient)
+        monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", patient)
         self.url = redis_server.url
         self.prefix = secrets.token_hex(4)
 
@@ -94,7 +94,7 @@ async def test_who_listens_is_rung_after_the_subscribed_connection_was_killed(re
 
 
 async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 0.2)
+    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 0.2)
     async with store_of(redis_server) as store:
         stream = await store.create(a_new())
         rings: asyncio.Queue[None] = asyncio.Queue()
@@ -104,7 +104,7 @@ async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server, monke
 
 
 async def test_a_thousand_listeners_share_one_connection(redis_server, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 3600.0)
+    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 3600.0)
     async with store_of(redis_server) as store, AsyncExitStack() as stack:
         stream, others = await store.create(a_new()), [secrets.token_hex(16) for _ in range(500)]
         rung: set[int] = set()
@@ -128,7 +128,7 @@ async def test_a_thousand_listeners_share_one_connection(redis_server, monkeypat
 
 
 async def test_the_channel_of_no_listener_is_left(redis_server, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 0.2)
+    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 0.2)
     async with store_of(redis_server) as store:
         stream, kept = secrets.token_hex(16), secrets.token_hex(16)
 
@@ -145,7 +145,7 @@ async def test_the_channel_of_no_listener_is_left(redis_server, monkeypatch):
 async def test_one_listener_that_fails_does_not_silence_the_others(
     redis_server, caplog, monkeypatch
 ):
-    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 3600.0)
+    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 3600.0)
     async with store_of(redis_server) as store:
         stream = await store.create(a_new())
         news = asyncio.Event()
@@ -157,7 +157,7 @@ async def test_one_listener_that_fails_does_not_silence_the_others(
 
 
 async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores.redis._WATCHDOG", 0.1)
+    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 0.1)
     async with store_of(faulty_redis) as store:
         stream = await store.create(a_new())
         news = asyncio.Event()

@@ -442,16 +442,16 @@ class Failing:
 
 
 async def test_a_long_log_is_begun_anew_and_what_fails_there_stops_nobody(store, path, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores.sqlite_writer._LOG_PAUSE", 0.0)
+    monkeypatch.setattr("dual_mode_streaming.stores._sqlite_writer._LOG_PAUSE", 0.0)
     stream = await made(store)
     await store.append(stream, 1, 1, [b"x" * 100_000])
     log = Path(f"{path}-wal")
     assert log.stat().st_size > 100_000
-    monkeypatch.setattr("dual_mode_streaming.stores.sqlite_writer._LONGEST_LOG", 50_000)
+    monkeypatch.setattr("dual_mode_streaming.stores._sqlite_writer._LONGEST_LOG", 50_000)
     await store.append(stream, 1, 2, [b"y"])
     await store.append(stream, 1, 3, [b"z"])  # the answer to one comes before its checkpoint
     assert log.stat().st_size < 50_000
-    monkeypatch.setattr("dual_mode_streaming.stores.sqlite_writer._LONGEST_LOG", 1)
+    monkeypatch.setattr("dual_mode_streaming.stores._sqlite_writer._LONGEST_LOG", 1)
     failing = store._writer._connection = Failing(store._writer._connection)
     for sequence in range(4, 8):
         async with asyncio.timeout(5):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_mode_streaming.web.delivery import FLUSH_BYTES
+from dual_mode_streaming.web._stream_sink import FLUSH_BYTES
 
 from .served import LARGE
 from .stage import KILOBYTES, Client, Waits, files_for, load, rss, served

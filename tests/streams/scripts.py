@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import uvloop
 from hypothesis import strategies as st
 
-from dual_mode_streaming.testing.clock import VirtualClockLoop
+from dual_mode_streaming.testing._clock import VirtualClockLoop
 
 LOOPS = {"asyncio": VirtualClockLoop, "uvloop": uvloop.new_event_loop}
 NEVER = {"asyncio": 10_000, "uvloop": 10}  # seconds, of its clock, after which a run has hung

@@ -159,7 +159,7 @@ def test_seconds_that_make_no_sense_are_refused_at_once(operator, seconds):
 
 def test_the_clock_is_read_by_no_other_file():
     for path in Path(streams.__file__).parent.glob("*.py"):
-        if path.name != "timing.py":
+        if path.name != "_timing.py":
             text = path.read_text("utf-8")
             for word in ("call_later", "call_at", ".time()", "asyncio.sleep", "wait_for("):
                 assert word not in text.replace("`asyncio.sleep(0)`", ""), f"{path.name}: {word}"

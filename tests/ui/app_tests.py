@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from dual_mode_streaming.bridges import shared_loop
 from dual_mode_streaming.bridges.streamlit import LiveText
 from dual_mode_streaming.errors import SourceCancelled
-from dual_mode_streaming.ui import page
+from dual_mode_streaming.ui import _page as page
 
 PAGE = Path(page.__file__)
 

@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from dual_mode_streaming import BrokenTransfer, DualModeResponse, drain, dual_mode, install
-from dual_mode_streaming.owner import End, Owner
+from dual_mode_streaming.running.owner import End, Owner
 
 from .asgi import Client, get, on_virtual_clock
 

@@ -14,8 +14,9 @@ import pytest
 from pydantic import BaseModel
 
 import dual_mode_streaming
-from dual_mode_streaming import DualModeResponse, ResponseMode, turns
+from dual_mode_streaming import DualModeResponse, ResponseMode
 from dual_mode_streaming.rendering import ItemCodec
+from dual_mode_streaming.running import timeslice as turns
 
 PACKAGE = str(Path(dual_mode_streaming.__file__).parent)
 

@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode
-from dual_mode_streaming.web.known import endpoint_of
+from dual_mode_streaming.web._spec import endpoint_of
 
 from .asgi import get
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming import BrokenTransfer, drain, dual_mode, install
-from dual_mode_streaming.owner import End
-from dual_mode_streaming.web.lifecycle import lifecycle_of
+from dual_mode_streaming.running.owner import End
+from dual_mode_streaming.web._request_state import lifecycle_of
 
 from .asgi import Client
 

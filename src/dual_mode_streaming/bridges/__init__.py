@@ -1,7 +1,7 @@
 """Bridges between async streams and code that runs without an event loop, both ways."""
 
-from dual_mode_streaming.bridges.from_sync import from_sync
-from dual_mode_streaming.bridges.iterate_sync import collect_sync, iterate_sync
-from dual_mode_streaming.bridges.loop_thread import LoopThread, shared_loop
+from dual_mode_streaming.bridges._from_sync import from_sync
+from dual_mode_streaming.bridges._loop_thread import LoopThread, shared_loop
+from dual_mode_streaming.bridges._to_sync import collect_sync, iterate_sync
 
 __all__ = ["LoopThread", "collect_sync", "from_sync", "iterate_sync", "shared_loop"]

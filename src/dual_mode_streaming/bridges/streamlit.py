@@ -12,9 +12,9 @@ import time
 from collections.abc import AsyncIterable, Generator
 from typing import Any, Literal
 
-from dual_mode_streaming.bridges.loop_thread import LoopThread, shared_loop
+from dual_mode_streaming.bridges._loop_thread import LoopThread, shared_loop
 from dual_mode_streaming.errors import SourceCancelled
-from dual_mode_streaming.owner import Owner
+from dual_mode_streaming.running.owner import Owner
 
 __all__ = ["LiveText"]
 

@@ -13,11 +13,11 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("the clients need: pip install 'dual-mode-streaming[client]'") from error
 
-from dual_mode_streaming.client.async_client import AsyncDualModeClient, AsyncEventStream
-from dual_mode_streaming.client.events import Event
-from dual_mode_streaming.client.options import RequestOptions, StreamOptions
-from dual_mode_streaming.client.policy import DUAL_MODE, FOREIGN, WHATWG, Dialect, Reconnect
-from dual_mode_streaming.client.sync_client import DualModeClient, EventStream
+from dual_mode_streaming.client._async import AsyncDualModeClient, AsyncEventStream
+from dual_mode_streaming.client._events import Event
+from dual_mode_streaming.client._options import RequestOptions, StreamOptions
+from dual_mode_streaming.client._policy import DUAL_MODE, FOREIGN, WHATWG, Dialect, Reconnect
+from dual_mode_streaming.client._sync import DualModeClient, EventStream
 from dual_mode_streaming.errors import (
     AnswerError,
     ConnectionFailed,

@@ -5,9 +5,8 @@ async for event in LLMClient().chat_completion("Why do streams leak?"):
         print(event.text_delta.content, end="")
 """
 
-from dual_mode_streaming.llm.choice import LLMSettings, Router, provider_by_settings
-from dual_mode_streaming.llm.client import LLMClient, Spent
-from dual_mode_streaming.llm.events import (
+from dual_mode_streaming.llm._client import LLMClient, Spent
+from dual_mode_streaming.llm._events import (
     ErrorType,
     EventType,
     FinishReason,
@@ -21,11 +20,12 @@ from dual_mode_streaming.llm.events import (
     collect,
     fold,
 )
-from dual_mode_streaming.llm.pace import Pace
-from dual_mode_streaming.llm.provider import Provider, ProviderError
-from dual_mode_streaming.llm.requests import ChatMessage, ChatRequest, NamedTool, Tool, ToolChoice
-from dual_mode_streaming.llm.script import Failure, Reply, Script, ScriptedCall
-from dual_mode_streaming.llm.simulator import Simulator
+from dual_mode_streaming.llm._factory import LLMSettings, Router, provider_by_settings
+from dual_mode_streaming.llm._provider import Provider, ProviderError
+from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool, Tool, ToolChoice
+from dual_mode_streaming.llm.simulator._model import Simulator
+from dual_mode_streaming.llm.simulator._pace import Pace
+from dual_mode_streaming.llm.simulator._script import Failure, Reply, Script, ScriptedCall
 
 __all__ = [
     "ChatMessage",

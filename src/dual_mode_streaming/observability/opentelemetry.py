@@ -6,8 +6,8 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("this needs: pip install 'dual-mode-streaming[otel]'") from error
 
-from dual_mode_streaming.modes import ResponseMode
-from dual_mode_streaming.web.observing import Answer, Observer
+from dual_mode_streaming.negotiation import ResponseMode
+from dual_mode_streaming.web._observing import Answer, Observer
 
 __all__ = ["OpenTelemetryObserver"]
 

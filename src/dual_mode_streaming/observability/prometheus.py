@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
     raise ImportError("this needs: pip install 'dual-mode-streaming[metrics]'") from error
 from starlette.types import Scope
 
-from dual_mode_streaming.web.observing import Answer, Observer
+from dual_mode_streaming.web._observing import Answer, Observer
 
 __all__ = ["PrometheusObserver"]
 

@@ -11,20 +11,20 @@ from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, first, install
 from dual_mode_streaming.llm import LLMClient, provider_by_settings
-from dual_mode_streaming.llm.faces.routes import llm_routes
-from dual_mode_streaming.server.bodies import limit_bodies
-from dual_mode_streaming.server.chat import chat_routes
-from dual_mode_streaming.server.feed import Sample, host_feed
-from dual_mode_streaming.server.head import answer_head
-from dual_mode_streaming.server.logs import REQUEST_ID
-from dual_mode_streaming.server.memory import collect_seldom, giving_back
-from dual_mode_streaming.server.metrics import Metrics
-from dual_mode_streaming.server.page import page_routes
-from dual_mode_streaming.server.refusals import refuse_briefly
+from dual_mode_streaming.llm._routes import llm_routes
+from dual_mode_streaming.server._bodies import limit_bodies
+from dual_mode_streaming.server._head import answer_head
+from dual_mode_streaming.server._logs import REQUEST_ID
+from dual_mode_streaming.server._memory import collect_seldom, giving_back
+from dual_mode_streaming.server._metrics import Metrics
+from dual_mode_streaming.server._refusals import refuse_briefly
+from dual_mode_streaming.server.routes._chat import chat_routes
+from dual_mode_streaming.server.routes._feed import Sample, host_feed
+from dual_mode_streaming.server.routes._page import page_routes
+from dual_mode_streaming.server.routes._slow import slow_routes
+from dual_mode_streaming.server.routes._tokens import token_routes
 from dual_mode_streaming.server.settings import Settings, load
-from dual_mode_streaming.server.slow import slow_routes
-from dual_mode_streaming.server.tokens import token_routes
-from dual_mode_streaming.web.lifecycle import lifecycle_of
+from dual_mode_streaming.web._request_state import lifecycle_of
 
 __all__ = ["Health", "Item", "create_app"]
 

@@ -14,11 +14,11 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from dual_mode_streaming.server._config import Config, HttpLimits
+from dual_mode_streaming.server._logs import configured
+from dual_mode_streaming.server._metrics import SHARED
+from dual_mode_streaming.server._protocol import StreamingProtocol
 from dual_mode_streaming.server.app import create_app
-from dual_mode_streaming.server.limits import Config, HttpLimits
-from dual_mode_streaming.server.logs import configured
-from dual_mode_streaming.server.metrics import SHARED
-from dual_mode_streaming.server.protocol import StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 
 __all__ = ["Server", "StreamingProtocol", "bound", "serve"]

@@ -10,15 +10,15 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.requests import HTTPConnection, Request
 
+from dual_mode_streaming.limits._admission import Admission
+from dual_mode_streaming.limits._concurrency import LocalPlaces, Places
+from dual_mode_streaming.limits._keys import Guard
+from dual_mode_streaming.limits._rates import Rates
 from dual_mode_streaming.llm import LLMSettings
-from dual_mode_streaming.llm.faces.guard import Guard
 from dual_mode_streaming.stores import Limits
-from dual_mode_streaming.stores.choice import check_address
-from dual_mode_streaming.stores.places import LocalPlaces, Places
-from dual_mode_streaming.stores.rates import Rates
-from dual_mode_streaming.web.admission import Admission
-from dual_mode_streaming.web.options import OptionOverrides
-from dual_mode_streaming.web.tokens import TokenSigner
+from dual_mode_streaming.stores._factory import check_address
+from dual_mode_streaming.web._options import OptionOverrides
+from dual_mode_streaming.web._tokens import TokenSigner
 
 __all__ = ["Settings", "SettingsError", "load"]
 
@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     def _places(self) -> Places:
         if self._redis is None:
             return LocalPlaces()
-        from dual_mode_streaming.stores.redis_places import RedisPlaces
+        from dual_mode_streaming.limits._redis_concurrency import RedisPlaces
 
         return RedisPlaces(self._redis)
 
@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         redis = self._redis
         rates: Rates | None = None
         if redis is not None and self.key_requests_a_minute is not None:
-            from dual_mode_streaming.stores.redis_rates import RedisRates
+            from dual_mode_streaming.limits._redis_rates import RedisRates
 
             rates = RedisRates(redis, self.key_requests_a_minute)
         return Guard(

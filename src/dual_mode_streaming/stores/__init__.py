@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dual_mode_streaming.stores.base import (
+from dual_mode_streaming.stores._base import (
     Entry,
     Info,
     Limits,
@@ -14,12 +14,12 @@ from dual_mode_streaming.stores.base import (
     StoreFull,
     Verdict,
 )
-from dual_mode_streaming.stores.choice import open_store
-from dual_mode_streaming.stores.memory import MemoryStore
+from dual_mode_streaming.stores._factory import open_store
+from dual_mode_streaming.stores._memory import MemoryStore
 
 if TYPE_CHECKING:
-    from dual_mode_streaming.stores.redis import RedisStore
-    from dual_mode_streaming.stores.sqlite import SQLiteStore
+    from dual_mode_streaming.stores._redis import RedisStore
+    from dual_mode_streaming.stores._sqlite import SQLiteStore
 
 __all__ = [
     "Entry",
@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 _MODULES = {  # loaded on first use, with what they need
-    "RedisStore": "redis",
-    "SQLiteStore": "sqlite",
+    "RedisStore": "_redis",
+    "SQLiteStore": "_sqlite",
 }
 
 

@@ -9,12 +9,12 @@ each says its bound, what happens on an error and on an early exit, and who clos
 """
 
 from dual_mode_streaming.errors import SourceCancelled, StreamError, StreamOverflow
-from dual_mode_streaming.streams.broadcast import Broadcast
-from dual_mode_streaming.streams.buffers import BufferedStream, Overflow, buffer
-from dual_mode_streaming.streams.combine import concat, merge, split, zip
-from dual_mode_streaming.streams.processors import EachProcessor, Processor, each
-from dual_mode_streaming.streams.scope import Stream
-from dual_mode_streaming.streams.sources import (
+from dual_mode_streaming.streams._broadcast import Broadcast
+from dual_mode_streaming.streams._buffers import BufferedStream, Overflow, buffer
+from dual_mode_streaming.streams._combine import concat, merge, split, zip
+from dual_mode_streaming.streams._processors import EachProcessor, Processor, each
+from dual_mode_streaming.streams._scope import Stream
+from dual_mode_streaming.streams._sources import (
     END,
     Emitter,
     dequeue,
@@ -22,7 +22,7 @@ from dual_mode_streaming.streams.sources import (
     from_callback,
     stream_content,
 )
-from dual_mode_streaming.streams.timing import (
+from dual_mode_streaming.streams._timing import (
     batched,
     deadline,
     heartbeat,
@@ -30,7 +30,7 @@ from dual_mode_streaming.streams.timing import (
     pace,
     throttle,
 )
-from dual_mode_streaming.streams.transforms import (
+from dual_mode_streaming.streams._transforms import (
     enqueue,
     filter,
     gather_stream,

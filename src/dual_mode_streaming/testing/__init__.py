@@ -13,17 +13,17 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("these need: pip install 'dual-mode-streaming[client]'") from error
 
-from dual_mode_streaming.testing.clients import RawClient
-from dual_mode_streaming.testing.clock import VirtualClockLoop, run_with_virtual_clock
-from dual_mode_streaming.testing.events import (
+from dual_mode_streaming.testing._clients import RawClient
+from dual_mode_streaming.testing._clock import VirtualClockLoop, run_with_virtual_clock
+from dual_mode_streaming.testing._events import (
     assert_done,
     assert_error,
     collect_events,
     read_events,
 )
-from dual_mode_streaming.testing.server import serving
-from dual_mode_streaming.testing.stores import StoreConformance
-from dual_mode_streaming.testing.transport import StreamingTransport
+from dual_mode_streaming.testing._server import serving
+from dual_mode_streaming.testing._stores import StoreConformance
+from dual_mode_streaming.testing._transport import StreamingTransport
 
 __all__ = [
     "RawClient",

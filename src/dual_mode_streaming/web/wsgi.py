@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from dual_mode_streaming.bridges import LoopThread, iterate_sync
 from dual_mode_streaming.errors import BrokenTransfer
-from dual_mode_streaming.owner import logger
 from dual_mode_streaming.rendering import EventFrames, ItemCodec
+from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.streams import heartbeat as beats
-from dual_mode_streaming.streams.scope import Scope, Stream
-from dual_mode_streaming.web.heads import STREAM_HEADERS
-from dual_mode_streaming.web.interop import EVENT_TYPES
-from dual_mode_streaming.web.problems import problem_of
+from dual_mode_streaming.streams._scope import Scope, Stream
+from dual_mode_streaming.web._compat import EVENT_TYPES
+from dual_mode_streaming.web._headers import STREAM_HEADERS
+from dual_mode_streaming.web._problems import problem_of
 
 __all__ = ["HEADERS", "event_stream"]
 

@@ -1,0 +1,1 @@
+"""What a client may have: answers at a time, requests a minute, and by which key."""

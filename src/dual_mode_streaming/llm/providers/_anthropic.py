@@ -1,0 +1,248 @@
+"""Anthropic's models, by its SDK. Streams by `create(stream=True)`: the SDK's own helper parses a
+tool's whole arguments again at every delta."""
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+import anthropic
+
+from dual_mode_streaming.llm._events import (
+    EventType,
+    FinishReason,
+    Message,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from dual_mode_streaming.llm._provider import ProviderError
+from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool
+from dual_mode_streaming.llm.providers._failures import as_provider_errors
+
+__all__ = ["AnthropicProvider"]
+
+_REASONS: Final[dict[str, FinishReason]] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    "pause_turn": "pause",
+}
+_THINKING_TOKENS: Final = 1024  # the least that the API takes
+
+
+class AnthropicProvider:
+    """Answers of `api.anthropic.com`, or of what speaks its format at `base_url`.
+
+    Args:
+        api_key: the key; never taken from the disk, where the SDK would look by itself.
+        model: the model where a request names none.
+        max_tokens: the limit where a request has none; the API wants one.
+        connect_timeout: seconds to connect; the other limits are the client's.
+    """
+
+    name = "anthropic"
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        model: str | None = None,
+        base_url: str | None = None,
+        max_tokens: int = 4096,
+        connect_timeout: float = 5,
+    ) -> None:
+        self.default_model = model or "claude-sonnet-5-5"
+        self._max_tokens = max_tokens
+        timeout = anthropic.Timeout(None, connect=connect_timeout)
+        self._sdk = anthropic.AsyncAnthropic(
+            api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._sdk.close()
+
+    async def models(self) -> list[str]:
+        """The models that the API lists."""
+        with as_provider_errors(anthropic):
+            return [model.id async for model in self._sdk.models.list()]
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """As the API counts them."""
+        body = self._body(request)
+        wanted = ("model", "messages", "system", "tools", "tool_choice", "thinking")
+        asked = {name: body[name] for name in wanted if name in body}
+        with as_provider_errors(anthropic):
+            return (await self._sdk.messages.count_tokens(**asked)).input_tokens
+
+    def estimate_tokens(self, request: ChatRequest) -> int:
+        """Unknown: only the service can count them, and tells with the answer."""
+        return 0
+
+    async def complete(self, request: ChatRequest) -> StreamEvent:
+        """The whole answer."""
+        with as_provider_errors(anthropic):
+            answer = await self._sdk.messages.create(**self._body(request))
+        text, thinking, signature, calls = "", "", None, []
+        for block in answer.content:
+            if block.type == "text":
+                text += block.text
+            elif block.type == "thinking":
+                thinking += block.thinking
+                signature = block.signature or signature
+            elif block.type == "tool_use":
+                arguments = json.dumps(block.input, ensure_ascii=False)
+                calls.append(ToolCall(id=block.id, name=block.name, arguments=arguments))
+        message = Message(
+            content=text, thinking=thinking, signature=signature, tool_calls=tuple(calls)
+        )
+        usage = Usage(
+            input_tokens=answer.usage.input_tokens, output_tokens=answer.usage.output_tokens
+        )
+        return _complete(answer.stop_reason, answer.stop_sequence, usage, message)
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """The answer, delta by delta."""
+        reader = _Reader()
+        with as_provider_errors(anthropic):
+            stream = await self._sdk.messages.create(**self._body(request), stream=True)
+            async with stream:
+                async for event in stream:
+                    for made in reader.read(event):
+                        yield made
+        if not reader.stopped:
+            raise ProviderError("the answer broke off", "stream_truncated")
+        yield _complete(reader.reason, reader.stop_sequence, reader.usage)
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": request.model or self.default_model,
+            "max_tokens": request.max_tokens or self._max_tokens,
+            "messages": _messages(request.turns),
+        }
+        if request.system:
+            body["system"] = request.system
+        if request.stop:
+            body["stop_sequences"] = list(request.stop)
+        if request.tools:
+            body["tools"] = [
+                {"name": t.name, "description": t.description, "input_schema": t.parameters}
+                for t in request.tools
+            ]
+            body["tool_choice"] = _tool_choice(request)
+        if request.thinking:
+            budget = {"type": "enabled", "budget_tokens": _THINKING_TOKENS}
+            body["thinking"] = budget
+            body["max_tokens"] = max(body["max_tokens"], _THINKING_TOKENS + 1)
+        sampling = {"temperature": request.temperature, "top_p": request.top_p}
+        if extra := {name: value for name, value in sampling.items() if value is not None}:
+            body["extra_body"] = extra  # the SDK has no parameters for them any more
+        return body
+
+
+class _Reader:
+    """Reads the events of one answer, and keeps how it ends."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.reason: str | None = None
+        self.stop_sequence: str | None = None
+        self.usage = Usage()
+        self._calls: dict[int, int] = {}  # the numbers of tool calls, by those of content blocks
+
+    def read(self, event: Any) -> list[StreamEvent]:
+        """What an event of theirs is in ours."""
+        match event.type:
+            case "message_start":
+                self.usage = Usage(input_tokens=event.message.usage.input_tokens)
+            case "content_block_start" if event.content_block.type == "tool_use":
+                index = self._calls[event.index] = len(self._calls)
+                block = event.content_block
+                head = ToolCallDelta(index=index, id=block.id, name=block.name)
+                return [StreamEvent(type=EventType.TOOL_CALL_START, tool_call=head)]
+            case "content_block_delta":
+                return self._delta(event)
+            case "content_block_stop" if event.index in self._calls:
+                end = ToolCallDelta(index=self._calls[event.index])
+                return [StreamEvent(type=EventType.TOOL_CALL_END, tool_call=end)]
+            case "message_delta":
+                self.reason = event.delta.stop_reason
+                self.stop_sequence = event.delta.stop_sequence
+                self.usage = Usage(
+                    input_tokens=event.usage.input_tokens or self.usage.input_tokens,
+                    output_tokens=event.usage.output_tokens,
+                )
+            case "message_stop":
+                self.stopped = True
+        return []
+
+    def _delta(self, event: Any) -> list[StreamEvent]:
+        delta = event.delta
+        match delta.type:
+            case "text_delta":
+                text = TextDelta(content=delta.text)
+                return [StreamEvent(type=EventType.TEXT_DELTA, text_delta=text)]
+            case "thinking_delta":
+                thought = ThinkingDelta(content=delta.thinking)
+                return [StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=thought)]
+            case "signature_delta":
+                thought = ThinkingDelta(signature=delta.signature)
+                return [StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=thought)]
+            case "input_json_delta" if delta.partial_json:
+                index = self._calls[event.index]
+                part = ToolCallDelta(index=index, arguments=delta.partial_json)
+                return [StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)]
+        return []
+
+
+def _complete(
+    reason: str | None, stop_sequence: str | None, usage: Usage, message: Message | None = None
+) -> StreamEvent:
+    return StreamEvent(
+        type=EventType.MESSAGE_COMPLETE,
+        finish_reason=_REASONS.get(reason or "", "stop"),
+        stop_sequence=stop_sequence,
+        usage=usage,
+        message=message,
+    )
+
+
+def _tool_choice(request: ChatRequest) -> dict[str, Any]:
+    if isinstance(request.tool_choice, NamedTool):
+        choice: dict[str, Any] = {"type": "tool", "name": request.tool_choice.name}
+    else:
+        choice = {"type": {"required": "any"}.get(request.tool_choice, request.tool_choice)}
+    if not request.parallel_tool_calls and choice["type"] != "none":
+        choice["disable_parallel_tool_use"] = True
+    return choice
+
+
+def _messages(turns: tuple[ChatMessage, ...]) -> list[dict[str, Any]]:
+    """Our messages as theirs: tool results are a user's, and neighbours of one role are one."""
+    messages: list[dict[str, Any]] = []
+    for turn in turns:
+        role = "user" if turn.role == "tool" else turn.role
+        if messages and messages[-1]["role"] == role:
+            messages[-1]["content"] += _blocks(turn)
+        else:
+            messages.append({"role": role, "content": _blocks(turn)})
+    return messages
+
+
+def _blocks(turn: ChatMessage) -> list[dict[str, Any]]:
+    if turn.role == "tool":
+        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id}
+        return [{**result, "content": turn.content}]
+    blocks: list[dict[str, Any]] = []
+    if turn.content or not turn.tool_calls:
+        blocks.append({"type": "text", "text": turn.content})
+    for call in turn.tool_calls:
+        arguments = json.loads(call.arguments or "{}")
+        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments})
+    return blocks

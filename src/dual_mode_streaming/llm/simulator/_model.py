@@ -1,0 +1,239 @@
+"""A model that needs no key and no network: deterministic, paced, scripted; it fails on purpose.
+
+The same conversation (and seed) gives the same answer in every mode and on every face. Without a
+script it answers at some length; with one it says what the first matching reply has.
+"""
+
+import asyncio
+import functools
+import random
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, Final
+
+from dual_mode_streaming.llm._events import (
+    EventType,
+    FinishReason,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+    fold,
+)
+from dual_mode_streaming.llm._provider import CUT, ProviderError, error_type_of
+from dual_mode_streaming.llm._requests import ChatRequest, NamedTool
+from dual_mode_streaming.llm.simulator._pace import Metronome, Pace
+from dual_mode_streaming.llm.simulator._script import Failure, Reply, Script, ScriptedCall
+from dual_mode_streaming.llm.simulator._tokens import count_text, tokens_of
+
+__all__ = ["Simulator"]
+
+_WORDS: Final = (
+    "stream", "answer", "reader", "frame", "event", "token", "buffer", "signal", "moment", "order",
+    "pipeline", "network", "message", "server", "client", "response", "pattern", "bound", "source",
+    "rhythm", "channel", "window", "queue", "balance", "record", "segment",
+)  # fmt: skip
+_VERBS: Final = ("carries", "follows", "meets", "holds", "closes", "opens", "shapes", "marks")
+_LINKS: Final = ("and then", "while", "because", "so that", "before", "until", "whenever")
+
+
+class Simulator:
+    """A provider that makes its answers up, or takes them from a script.
+
+    Args:
+        pace: how fast it speaks; a reply of the script may have its own.
+        script: what it says, and how it fails; see `Script.load`.
+    """
+
+    name = "simulator"
+    default_model = "simulator"
+
+    def __init__(self, pace: Pace | None = None, script: Script | None = None) -> None:
+        self._pace = pace or Pace()
+        self._script = script or Script()
+
+    async def models(self) -> list[str]:
+        """Its own name, and those that the script gives it."""
+        return [self.default_model, *self._script.models]
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Of all messages and tools, by the simulator's own measure."""
+        return self.estimate_tokens(request)
+
+    def estimate_tokens(self, request: ChatRequest) -> int:
+        """The same: nobody needs to be asked."""
+        said = [m.content for m in request.messages]
+        said += [call.name + call.arguments for m in request.messages for call in m.tool_calls]
+        said += [f"{t.name} {t.description} {t.parameters}" for t in request.tools]
+        return sum(count_text(text) for text in said) + 3 * len(request.messages)
+
+    async def aclose(self) -> None:
+        """There is nothing to let go of."""
+
+    async def complete(self, request: ChatRequest) -> StreamEvent:
+        """The fold of the same stream, so that both modes take as long and say the same."""
+        return fold([event async for event in self.stream(request)])
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """The answer, a token an event."""
+        if request.model not in ("", *await self.models()):
+            raise ProviderError(f"there is no model {request.model!r}", "not_found", status=404)
+        dice = random.Random(request.digest())  # noqa: S311  (it is to be predictable)
+        reply = self._script.reply_to(request) or _made_up(request, dice)
+        failure = reply.failure if reply.failure and self._script.fails(reply) else None
+        if failure is not None and failure.status is not None:
+            raise ProviderError(
+                failure.message,
+                error_type_of(failure.status),
+                status=failure.status,
+                retry_after=failure.retry_after,
+            )
+        metronome = Metronome(reply.pace or self._pace, dice)
+        ended = _Ended()
+        for number, event in enumerate(_events(request, reply, dice, ended)):
+            if failure is not None and number == failure.after_tokens:
+                await _fail(failure)
+                failure = None  # it was a stall
+                metronome.resume()
+            await metronome.wait()
+            yield event
+        if failure is not None:
+            await _fail(failure)
+        usage = reply.usage or Usage(
+            input_tokens=await self.count_tokens(request), output_tokens=ended.tokens
+        )
+        yield StreamEvent(
+            type=EventType.MESSAGE_COMPLETE,
+            finish_reason=ended.reason,
+            stop_sequence=ended.stop_sequence,
+            usage=usage,
+        )
+
+
+class _Ended:
+    """How the deltas of an answer ended."""
+
+    reason: FinishReason = "stop"
+    stop_sequence: str | None = None
+    tokens = 0
+
+
+@functools.lru_cache(4096)
+def _text(token: str) -> StreamEvent:
+    """Events cannot be changed, and the same words come again and again."""
+    return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=token))
+
+
+async def _fail(failure: Failure) -> None:
+    if failure.stall is not None:
+        await asyncio.sleep(failure.stall)
+        return
+    if failure.cut:
+        raise ProviderError(failure.message, "stream_truncated", status=CUT)
+    raise ProviderError(failure.message, failure.error_type)
+
+
+def _events(
+    request: ChatRequest, reply: Reply, dice: random.Random, ended: _Ended
+) -> Iterator[StreamEvent]:
+    """The deltas of a reply, cut at the request's max_tokens and stop sequences."""
+    left = request.max_tokens
+    if request.thinking or reply.thinking:
+        for token in tokens_of(reply.thinking or "Let me see what is asked, and answer that."):
+            if left == 0:
+                ended.reason = "length"
+                return
+            left = None if left is None else left - 1
+            ended.tokens += 1
+            yield StreamEvent(
+                type=EventType.THINKING_DELTA, thinking_delta=ThinkingDelta(content=token)
+            )
+        yield StreamEvent(
+            type=EventType.THINKING_DELTA,
+            thinking_delta=ThinkingDelta(signature=request.digest().hex()[:32]),
+        )
+    text, ended.stop_sequence = _stopped(reply.text, request.stop)
+    for token in tokens_of(text):
+        if left == 0:
+            ended.reason, ended.stop_sequence = "length", None
+            return
+        left = None if left is None else left - 1
+        ended.tokens += 1
+        yield _text(token)
+    calls = () if ended.stop_sequence else reply.tool_calls
+    for index, call in enumerate(calls):
+        identity = f"call_{dice.getrandbits(96):024x}"
+        head = ToolCallDelta(index=index, id=identity, name=call.name)
+        yield StreamEvent(type=EventType.TOOL_CALL_START, tool_call=head)
+        for token in tokens_of(call.json_arguments()):
+            if left == 0:
+                ended.reason = "length"
+                return
+            left = None if left is None else left - 1
+            ended.tokens += 1
+            part = ToolCallDelta(index=index, arguments=token)
+            yield StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)
+        end = ToolCallDelta(index=index)
+        yield StreamEvent(type=EventType.TOOL_CALL_END, tool_call=end)
+    ended.reason = reply.finish_reason or ("tool_calls" if calls else "stop")
+
+
+def _stopped(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
+    """The text before the first stop sequence, and which that was."""
+    found = [(at, stop) for stop in stops if (at := text.find(stop)) >= 0]
+    if not found:
+        return text, None
+    at, stop = min(found)
+    return text[:at], stop
+
+
+def _made_up(request: ChatRequest, dice: random.Random) -> Reply:
+    """An answer of a few sentences, or a call of the first tool if the request demands a call."""
+    if request.tool_choice not in ("auto", "none"):
+        chosen = request.tools[0]
+        if isinstance(request.tool_choice, NamedTool):
+            chosen = next(t for t in request.tools if t.name == request.tool_choice.name)
+        call = ScriptedCall(name=chosen.name, arguments=_arguments(chosen.parameters))
+        return Reply(tool_calls=(call,))
+    asked = next((m.content for m in reversed(request.messages) if m.role in ("user", "tool")), "")
+    opening = f"You said: {' '.join(asked.split())[:200]}\n\n" if asked.strip() else ""
+    sentences = []
+    for _ in range(dice.randint(3, 6)):
+        one, two, three, four = dice.sample(_WORDS, 4)
+        link = dice.choice(_LINKS)
+        sentences.append(
+            f"The {one} {dice.choice(_VERBS)} the {two}, {link} the {three}"
+            f" {dice.choice(_VERBS)} the {four}."
+        )
+    return Reply(text=opening + " ".join(sentences))
+
+
+def _arguments(schema: dict[str, Any]) -> Any:
+    """The plainest value that fits a JSON Schema."""
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    if "default" in schema:
+        return schema["default"]
+    for several in ("anyOf", "oneOf", "allOf"):
+        if schema.get(several):
+            return _arguments(schema[several][0])
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    match kind:
+        case "object":
+            properties = schema.get("properties", {})
+            wanted = schema.get("required", list(properties))
+            return {name: _arguments(properties.get(name, {})) for name in wanted}
+        case "array":
+            return [_arguments(schema.get("items", {})) for _ in range(schema.get("minItems", 1))]
+        case "integer":
+            return int(schema.get("minimum", 1))
+        case "number":
+            return float(schema.get("minimum", 1))
+        case "boolean":
+            return True
+        case "null":
+            return None
+    return "x" * max(1, schema.get("minLength", 1)) if "minLength" in schema else "text"

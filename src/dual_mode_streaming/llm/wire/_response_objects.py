@@ -1,0 +1,272 @@
+"""What OpenAI's responses are made of: the response, its output items, and the events of both."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent, ToolCall, Usage
+from dual_mode_streaming.sse import dumps
+
+__all__ = ["ResponseFrames", "response_object"]
+
+_INCOMPLETE: Final[dict[FinishReason | None, str]] = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+"""The reasons for which a response is incomplete; with any other it is completed."""
+
+Kind = Literal["message", "reasoning", "function_call"]
+
+_IDS: Final[dict[Kind, str]] = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
+_GROWS: Final[dict[Kind, str]] = {
+    "message": "response.output_text",
+    "reasoning": "response.reasoning_text",
+    "function_call": "response.function_call_arguments",
+}
+"""The events by which an item grows: with .delta for a piece, and .done for the whole."""
+
+
+def response_object(
+    identity: str,
+    echo: Mapping[str, Any],
+    whole: StreamEvent | None = None,
+    output: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """A response, complete with what a MESSAGE_COMPLETE says, or in progress without one.
+
+    `echo` is what it repeats of the request; `output` are its items, those of the event's message
+    if None.
+    """
+    status = "in_progress"
+    incomplete = None
+    if whole is not None:
+        incomplete = _INCOMPLETE.get(whole.finish_reason)
+        status = "incomplete" if incomplete else "completed"
+        output = _items(identity, whole, status) if output is None else output
+    return {
+        "id": f"resp_{identity}",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": status,
+        "error": None,
+        "incomplete_details": {"reason": incomplete} if incomplete else None,
+        **echo,
+        "output": output or [],
+        "usage": _usage(whole.usage or Usage()) if whole else None,
+    }
+
+
+class ResponseFrames:
+    """Events by their names, numbered; what an item came to is told when it ends."""
+
+    heartbeat = b": ping\n"
+
+    def __init__(self, identity: str, echo: Mapping[str, Any]) -> None:
+        self.count = 0
+        self._identity = identity
+        self._echo = echo
+        self._number = 2  # of the next event; the opening, made after the first item, has 0 and 1
+        self._items: list[dict[str, Any]] = []  # those that have ended
+        self._kind: Kind | None = None  # of the item that grows
+        self._call: ToolCall | None = None
+        self._said: list[str] = []
+        self._signature: str | None = None
+        self._before_delta = b""
+
+    def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
+        """The response as it begins; this format knows neither retry nor reset."""
+        begun = response_object(self._identity, self._echo)
+        names = ("response.created", "response.in_progress")
+        return b"".join(_frame(name, n, response=begun) for n, name in enumerate(names))
+
+    def item(self, item: StreamEvent) -> bytes:
+        """The frames of an event, the start and the end of output items among them."""
+        self.count += 1
+        call = item.tool_call
+        match item.type:
+            case EventType.TEXT_DELTA if item.text_delta is not None:
+                return self._grow("message", item.text_delta.content)
+            case EventType.THINKING_DELTA if item.thinking_delta is not None:
+                frames = self._grow("reasoning", item.thinking_delta.content)
+                self._signature = item.thinking_delta.signature
+                return frames
+            case EventType.TOOL_CALL_START if call is not None:
+                made = ToolCall(id=call.id or "", name=call.name or "", arguments="")
+                return self._end() + self._begin("function_call", made)
+            case EventType.TOOL_CALL_DELTA if call is not None:
+                return self._grow("function_call", call.arguments or "")
+            case EventType.MESSAGE_COMPLETE:
+                return self._complete(item)
+        return b""
+
+    def done(self) -> bytes:
+        """Nothing more: the complete response was the end."""
+        return b""
+
+    def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
+        """The end of an answer that failed: the response as failed, then the error by itself.
+
+        The error is told flat, as it is documented, and as an object: openai-python raises that.
+        """
+        message = problem.get("detail") or problem.get("title") or "error"
+        limited = problem["status"] == 429
+        error = {
+            "code": "rate_limit_exceeded" if limited else "server_error",
+            "message": message,
+            "param": None,
+        }
+        failed = response_object(self._identity, self._echo, output=self._items)
+        failed |= {"status": "failed", "error": error}
+        typed = {"type": "requests" if limited else "server_error", **error}
+        return self._frame("response.failed", response=failed) + self._frame(
+            "error", **error, error=typed
+        )
+
+    def _complete(self, event: StreamEvent) -> bytes:
+        frames = b""
+        if self._kind is None:  # not a word: an empty message
+            frames = self._begin("message")
+        incomplete = event.finish_reason in _INCOMPLETE
+        frames += self._end("incomplete" if incomplete else "completed")
+        whole = response_object(self._identity, self._echo, event, self._items)
+        return frames + self._frame(f"response.{whole['status']}", response=whole)
+
+    def _grow(self, kind: Kind, text: str) -> bytes:
+        """A piece of an item, which it begins, after the end of the one before, if it is new."""
+        if not text:
+            return b""
+        begun = b"" if kind == self._kind else self._end() + self._begin(kind)
+        self._said.append(text)
+        delta = b'%b,"sequence_number":%d,"delta":%b}\n\n' % (
+            self._before_delta,
+            self._number,
+            dumps(text),
+        )
+        self._number += 1
+        return begun + delta
+
+    def _begin(self, kind: Kind, call: ToolCall | None = None) -> bytes:
+        self._kind, self._call, self._said = kind, call, []
+        index = len(self._items)
+        item = _item(self._identity, index, kind, None, "in_progress", call=call)
+        frames = self._frame("response.output_item.added", output_index=index, item=item)
+        if kind != "function_call":
+            part = self._frame("response.content_part.added", **self._where(), part=_part(kind, ""))
+            frames += part
+        # What does not change from delta to delta is encoded once.
+        logprobs: dict[str, Any] = {"logprobs": []} if kind == "message" else {}
+        name = f"{_GROWS[kind]}.delta"
+        fixed = dumps({"type": name, **self._where(), **logprobs})[:-1]
+        self._before_delta = b"event: %b\ndata: %b" % (name.encode(), fixed)
+        return frames
+
+    def _end(self, status: str = "completed") -> bytes:
+        """The end of the item that grows, if one does, with all that was said in it."""
+        kind, where, text = self._kind, self._where(), "".join(self._said)
+        if kind is None:
+            return b""
+        if kind == "function_call":
+            frames = self._frame(f"{_GROWS[kind]}.done", **where, arguments=text)
+        else:
+            logprobs: dict[str, Any] = {"logprobs": []} if kind == "message" else {}
+            frames = self._frame(f"{_GROWS[kind]}.done", **where, text=text, **logprobs)
+            part = _part(kind, text)
+            frames += self._frame("response.content_part.done", **where, part=part)
+        whole = _item(
+            self._identity,
+            len(self._items),
+            kind,
+            text,
+            status,
+            call=self._call,
+            signature=self._signature,
+        )
+        frames += self._frame(
+            "response.output_item.done", output_index=len(self._items), item=whole
+        )
+        self._items.append(whole)
+        self._kind = self._signature = None
+        return frames
+
+    def _where(self) -> dict[str, Any]:
+        """Which item, and which part of it, an event is about."""
+        if self._kind is None:
+            return {}
+        index = len(self._items)
+        where = {"item_id": _item_id(self._identity, index, self._kind), "output_index": index}
+        return where if self._kind == "function_call" else {**where, "content_index": 0}
+
+    def _frame(self, name: str, **data: Any) -> bytes:
+        self._number += 1
+        return _frame(name, self._number - 1, **data)
+
+
+def _frame(name: str, number: int, **data: Any) -> bytes:
+    body = dumps({"type": name, "sequence_number": number, **data})
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), body)
+
+
+def _items(identity: str, whole: StreamEvent, status: str) -> list[dict[str, Any]]:
+    """The items of a whole message; only the last can be incomplete."""
+    message = whole.message
+    assert message is not None
+    parts: list[tuple[Kind, str, ToolCall | None]] = []
+    if message.thinking:
+        parts.append(("reasoning", message.thinking, None))
+    if message.content:
+        parts.append(("message", message.content, None))
+    parts += [("function_call", call.arguments, call) for call in message.tool_calls]
+    parts = parts or [("message", "", None)]
+    return [
+        _item(
+            identity,
+            index,
+            kind,
+            text,
+            status if index == len(parts) - 1 else "completed",
+            call=call,
+            signature=message.signature if kind == "reasoning" else None,
+        )
+        for index, (kind, text, call) in enumerate(parts)
+    ]
+
+
+def _item(
+    identity: str,
+    index: int,
+    kind: Kind,
+    text: str | None,
+    status: str,
+    *,
+    call: ToolCall | None = None,
+    signature: str | None = None,
+) -> dict[str, Any]:
+    """An output item; one that has only begun has no text yet."""
+    item = {"type": kind, "id": _item_id(identity, index, kind), "status": status}
+    if call is not None:
+        return {**item, "call_id": call.id, "name": call.name, "arguments": text or ""}
+    content = [] if text is None else [_part(kind, text)]
+    if kind == "message":
+        return {**item, "role": "assistant", "content": content}
+    sealed = {"encrypted_content": signature} if signature else {}
+    return {**item, "summary": [], "content": content, **sealed}
+
+
+def _item_id(identity: str, index: int, kind: Kind) -> str:
+    return f"{_IDS[kind]}_{identity}_{index}"
+
+
+def _part(kind: Kind, text: str) -> dict[str, Any]:
+    if kind == "reasoning":
+        return {"type": "reasoning_text", "text": text}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage.total_tokens,
+    }

@@ -1,0 +1,104 @@
+"""What Prometheus is told: `GET /metrics`."""
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final, get_args
+
+from fastapi import APIRouter, Response
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from dual_mode_streaming.llm import Spent
+from dual_mode_streaming.llm._events import FinishReason
+from dual_mode_streaming.observability.prometheus import PrometheusObserver
+
+__all__ = ["SHARED", "Metrics"]
+
+SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder in which several workers keep their figures together. It has
+to be set before prometheus_client is imported."""
+
+_REFRESH: Final = 5.0
+
+_KNOWN: Final = frozenset(get_args(FinishReason))
+"""With another outcome, and no output, a model's name may be anything that a client made up, and is
+not kept."""
+
+
+class Metrics:
+    """The metrics of one app; `answers` is the observer that it needs."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.answers = PrometheusObserver(self._registry)
+        self._calls = Counter(
+            "dual_mode_llm_calls",
+            "Calls of language models that have ended, by how",
+            ["provider", "model", "outcome"],
+            registry=self._registry,
+        )
+        self._tokens = Counter(
+            "dual_mode_llm_tokens",
+            "Tokens read (input) and written (output), those of abandoned answers among them",
+            ["provider", "model", "direction"],
+            registry=self._registry,
+        )
+
+    def spent(self, spent: Spent) -> None:
+        """Count one call of a model."""
+        answered = spent.outcome in _KNOWN or spent.usage.output_tokens
+        model = spent.model if answered else ""
+        self._calls.labels(spent.provider, model, spent.outcome).inc()
+        for direction in ("input", "output"):
+            tokens = getattr(spent.usage, f"{direction}_tokens")
+            self._tokens.labels(spent.provider, model, direction).inc(tokens)
+
+    @contextlib.asynccontextmanager
+    async def refreshing(self) -> AsyncIterator[None]:
+        """Of several workers, which are scraped as one, each looks at its queues now and then."""
+
+        async def refresh() -> None:
+            while True:
+                self.answers.refresh()
+                await asyncio.sleep(_REFRESH)
+
+        task = asyncio.create_task(refresh()) if SHARED in os.environ else None
+        try:
+            yield
+        finally:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+
+    def routes(self) -> APIRouter:
+        """`GET /metrics`."""
+        routes = APIRouter()
+
+        @routes.get("/metrics", include_in_schema=False)
+        async def metrics() -> Response:
+            self.answers.refresh()
+            registry = self._registry
+            if folder := os.environ.get(SHARED):
+                _forget_the_dead(Path(folder))
+                registry = CollectorRegistry()
+                MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+        return routes
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Workers that are gone have no open streams, whatever they said last."""
+    for file in folder.glob("gauge_live*.db"):
+        if found := re.search(r"_(\d+)\.db$", file.name):
+            try:
+                os.kill(int(found[1]), 0)
+            except ProcessLookupError:
+                file.unlink(missing_ok=True)
+            except PermissionError:
+                pass  # alive, though not ours

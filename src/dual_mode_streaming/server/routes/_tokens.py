@@ -1,0 +1,49 @@
+"""`POST /tokens`: a token for an EventSource, from who can show a key to who cannot."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, Field
+
+from dual_mode_streaming.limits._keys import Guard
+from dual_mode_streaming.web._tokens import TokenSigner
+
+__all__ = ["TokenRequest", "TokenResponse", "token_routes"]
+
+
+class TokenRequest(BaseModel):
+    """What is to be read: the Location of a recorded answer."""
+
+    path: Annotated[str, Field(pattern=r"^/streams/[0-9a-f]{32}$")]
+
+
+class TokenResponse(BaseModel):
+    """A token, to be appended to the path as `?access_token=`, and the seconds it is good."""
+
+    access_token: str
+    expires_in: float
+
+
+def token_routes(guard: Guard, signer: TokenSigner) -> APIRouter:
+    """The route. A token lets its bearer read one stream, as who asked for it."""
+
+    async def admitted(request: Request) -> None:
+        await guard.check(request)
+
+    routes = APIRouter(tags=["Recorded streams"], dependencies=[Depends(admitted)])
+
+    @routes.post(
+        "/tokens",
+        summary="A token for an EventSource",
+        responses={
+            400: {"description": "The body is no JSON"},
+            401: {"description": "A key is needed"},
+            429: {"description": "Too often"},
+        },
+    )
+    def make(request: Request, response: Response, wanted: TokenRequest) -> TokenResponse:
+        response.headers["cache-control"] = "no-store"
+        token = signer.sign(guard.owner(request), wanted.path)
+        return TokenResponse(access_token=token, expires_in=signer.seconds)
+
+    return routes

@@ -1,0 +1,127 @@
+"""The threads that read a SQLite store's file, and what they read. They wait for no writer."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from time import time
+from typing import Final, TypeVar
+
+from dual_mode_streaming.stores._base import Entry, Info, New
+from dual_mode_streaming.stores._sqlite_file import open_for_reading, told
+
+__all__ = ["Reader", "abandoned", "info", "read"]
+
+T = TypeVar("T")
+
+_THREADS: Final = 4
+_ABANDONED: Final = 1000  # that are told of at a time
+
+
+class Reader:
+    """A few threads, each with a connection that cannot write. The file must be there."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self._path = path
+        self._patience = patience
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"sqlite:{path.name}")
+        self._free: list[sqlite3.Connection] = []  # those that read nothing now
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` returns, which is done in one of the threads. StoreError if it fails."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
+
+    def close(self) -> None:
+        """Let all come to its end that was begun; then end the threads. It blocks."""
+        self._threads.shutdown()
+        while self._free:
+            self._free.pop().close()
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = None
+        try:
+            try:
+                connection = self._free.pop()
+            except IndexError:
+                connection = open_for_reading(self._path, self._patience)
+            result = work(connection)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise told(error, self._path) from error
+            raise
+        self._free.append(connection)
+        return result
+
+
+_READ: Final = """
+select generation, seq, payload from entries
+where stream = (select number from streams where stream = ? and (ended is null or ended > ?))
+and seq > ? order by seq limit ?
+"""
+
+_INFO: Final = """
+select ended, emptied, state, head, earliest, starts, cancelling, lease, operation, owner,
+  fingerprint, request
+from streams join made on made.stream = number where streams.stream = ?
+"""
+
+_LEFT: Final = "select stream from streams where ended is null and lease <= ? limit ?"
+
+
+def read(
+    connection: sqlite3.Connection,
+    stream: str,
+    after: int,
+    entries: int,
+    size: int,
+    retention: float,
+) -> list[Entry]:
+    """See `Store.read`."""
+    found: list[Entry] = []
+    asked = (stream, time() - retention, after, entries)
+    with closing(connection.execute(_READ, asked)) as rows:
+        for row in rows:
+            size -= len(row[2])
+            if size < 0 and found:
+                break
+            found.append(Entry(*row))
+    return found
+
+
+def info(connection: sqlite3.Connection, stream: str, retention: float) -> Info | None:
+    """See `Store.info`; what is too old is so by its time, whether it is emptied yet or not."""
+    row = connection.execute(_INFO, (stream,)).fetchone()
+    if row is None:
+        return None
+    ended, emptied, state, head, earliest, starts, cancelling, lease, *made = row
+    now = time()
+    if ended is not None and now >= ended + 2 * retention:
+        return None
+    operation, owner, fingerprint, request = made
+    is_expired = bool(emptied) or (ended is not None and now >= ended + retention)
+    return Info(
+        new=New(
+            stream=stream,
+            operation=operation,
+            owner=owner,
+            fingerprint=fingerprint,
+            request=request,
+        ),
+        state=state,
+        head=head,
+        earliest=head + 1 if is_expired else earliest,
+        starts=tuple((generation, first) for generation, first in json.loads(starts)),
+        cancelling=bool(cancelling),
+        lease=lease - now,
+        expired=is_expired,
+    )
+
+
+def abandoned(connection: sqlite3.Connection) -> list[str]:
+    """See `Store.abandoned`."""
+    return [stream for (stream,) in connection.execute(_LEFT, (time(), _ABANDONED))]

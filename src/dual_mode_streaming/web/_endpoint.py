@@ -1,0 +1,266 @@
+"""`dual_mode`: an async generator function becomes a FastAPI path operation with both modes.
+
+FastAPI sees a plain coroutine function whose signature has the generator's parameters, and hidden
+ones for what we need ourselves: the request and the injected response. The stream flag is no such
+parameter: FastAPI would take as long over it as we over the rest of a short answer's negotiation.
+It must not see the generator: it unwraps `__wrapped__` and then answers an empty JSONL (0.165).
+"""
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar, Unpack, get_args, get_origin, overload
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Header
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dual_mode_streaming.bridges import from_sync
+from dual_mode_streaming.rendering import ItemCodec, SerializationOptions
+from dual_mode_streaming.web._batch_sink import Fold
+from dual_mode_streaming.web._compat import EVENT_TYPES
+from dual_mode_streaming.web._options import OptionOverrides, Options
+from dual_mode_streaming.web._response import DualModeResponse
+from dual_mode_streaming.web._signatures import parameter_of, resolved, undecorated
+from dual_mode_streaming.web._spec import DualModeEndpoint, mark
+from dual_mode_streaming.web.recorded._endpoint import Record, RecordedEndpoint
+
+__all__ = ["BatchOf", "dual_mode"]
+
+Generator = Callable[..., Any]
+Endpoint = Callable[..., Any]
+T = TypeVar("T")
+
+_BOOL: Final = TypeAdapter(bool)
+
+_ITERATORS = (
+    *("AsyncIterator", "AsyncGenerator", "AsyncIterable"),
+    *("Iterator", "Generator", "Iterable"),
+)
+
+
+class BatchOf(BaseModel, Generic[T]):
+    """The batch body of an endpoint without a fold: every item, in order."""
+
+    data: list[T]
+
+
+@overload
+def dual_mode(function: Generator, /) -> Endpoint: ...
+@overload
+def dual_mode(
+    *,
+    fold: Fold | None = None,
+    stream_flag: str | None = "stream",
+    handles_last_event_id: bool | None = None,
+    record: bool | Record = False,
+    **options: Unpack[OptionOverrides],
+) -> Callable[[Generator], Endpoint]: ...
+def dual_mode(
+    function: Generator | None = None,
+    /,
+    *,
+    fold: Fold | None = None,
+    stream_flag: str | None = "stream",
+    handles_last_event_id: bool | None = None,
+    record: bool | Record = False,
+    **options: Unpack[OptionOverrides],
+) -> Any:
+    """Answer an async generator function as batch JSON, Server-Sent Events or JSON Lines.
+
+    Goes directly under a FastAPI route decorator, with or without arguments. The function may also
+    be a plain generator function, which then runs in a thread.
+
+    Args:
+        fold: an async function from the async iterator of items to the batch body; it may return
+            early, and its return annotation is the batch schema. `{"data": [...]}` by default.
+        stream_flag: the query parameter that decides the mode before Accept does; a parameter of
+            that name in the function's own signature is used, and after it a field of that name in
+            a body's model; None for no flag.
+        handles_last_event_id: the function itself goes on where a Last-Event-ID left off; told by a
+            `last_event_id` header parameter of its own unless given.
+        record: keep what it yields in the app's store (see `install`): the generator runs on when
+            its reader leaves, and any reader may join or come back. A `Record` says how.
+        options: see `Options`.
+
+    Raises TypeError if the function is no generator function or an annotation cannot be resolved,
+    ValueError for an option out of range or a union tag that is a reserved event name.
+    """
+
+    def decorate(function: Generator) -> Endpoint:
+        return _endpoint(
+            function, fold, stream_flag, handles_last_event_id, record, options, caller
+        )
+
+    # Annotations may name what is local to the function that decorates: a test, a factory.
+    caller = sys._getframe(1).f_locals
+    Options.of(options)
+    return decorate if function is None else decorate(function)
+
+
+def _endpoint(
+    function: Generator,
+    fold: Fold | None,
+    stream_flag: str | None,
+    handles_last_event_id: bool | None,
+    record: bool | Record,
+    options: OptionOverrides,
+    caller: Mapping[str, Any],
+) -> Endpoint:
+    is_sync = inspect.isgeneratorfunction(function)
+    if not is_sync and not inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"dual_mode needs an async generator function (one that uses `yield`), not {function!r}"
+        )
+    signature, returns = resolved(function, caller)
+    item_type = _item_type(returns)
+    batch_type = _batch_type(item_type, fold, caller)
+    fold_result = None if fold is None or batch_type is Any else TypeAdapter(batch_type)
+    recorded = None
+    if record:
+        recorded = RecordedEndpoint(
+            Record() if record is True else record,
+            (lambda **values: from_sync(function(**values))) if is_sync else function,
+            signature,
+            fold=fold,
+            fold_result=fold_result,
+            stream_flag=stream_flag,
+            options=options,
+        )
+    own_flag = stream_flag in signature.parameters
+    known = DualModeEndpoint(
+        function=function,
+        codec=ItemCodec(item_type, event_types=EVENT_TYPES),
+        batch_type=batch_type,
+        query_flag=None if own_flag else stream_flag,
+        options=options,
+        recorded=recorded,
+    )
+    codecs: dict[int, tuple[Any, ItemCodec]] = {}
+
+    parameters = dict(signature.parameters)
+    if recorded is not None:
+        parameters.pop("resume_from", None)
+    request_name = parameter_of(parameters, Request) or _hide(parameters, "request", Request)
+    response_name = parameter_of(parameters, Response) or _hide(parameters, "response", Response)
+    if handles_last_event_id is None:
+        handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
+
+    def codec_for(route: Any) -> ItemCodec:
+        """The codec under the route's own `response_model_*` options."""
+        kept, codec = codecs.get(id(route), (None, known.codec))
+        if kept is not route:
+            if wanted := _serialization(route):
+                codec = ItemCodec(item_type, event_types=EVENT_TYPES, options=wanted)
+            codecs[id(route)] = (route, codec)
+        return codec
+
+    async def endpoint(**values: Any) -> Response:
+        request, response = values[request_name], values[response_name]
+        for name in hidden:
+            del values[name]
+        stream = None if stream_flag is None else _flag(stream_flag, own_flag, request, values)
+        route = request.scope.get("route")
+        if recorded is not None:
+            return await recorded.answer(request, values, stream=stream, sets=response)
+        source = function(**values)
+        return DualModeResponse(
+            from_sync(source) if is_sync else source,
+            stream=stream,
+            stream_flag=None,
+            codec=codec_for(route),
+            fold=fold,
+            fold_result=fold_result,
+            status_code=getattr(route, "status_code", None) or 200,
+            sets=response,
+            request=request,
+            handles_last_event_id=handles_last_event_id,
+            **options,
+        )
+
+    if recorded is not None:
+        recorded.codec_of = codec_for
+    hidden = parameters.keys() - signature.parameters.keys()
+    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(endpoint, attribute, getattr(undecorated(function), attribute))
+    ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
+    endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=ordered, return_annotation=known.batch_type
+    )
+    endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
+    mark(endpoint, known)
+    return endpoint
+
+
+def _flag(name: str, own: bool, request: Request, values: Mapping[str, Any]) -> bool | None:
+    """The flag: the function's own parameter, or what the query says, or a field of a body's model.
+
+    Raises RequestValidationError as FastAPI does for a bool, of it alone, once all else was right.
+    """
+    flag = values[name] if own else _flag_in_query(name, request)
+    if isinstance(flag, bool):
+        return flag
+    for value in values.values():
+        if isinstance(value, BaseModel) and name in type(value).model_fields:
+            flag = getattr(value, name)
+            return flag if isinstance(flag, bool) else None
+    return None
+
+
+def _flag_in_query(name: str, request: Request) -> bool | None:
+    value = request.query_params.get(name)
+    if value is None:
+        return None
+    try:
+        return _BOOL.validate_python(value)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        raise RequestValidationError([{**wrong, "loc": ("query", name)}]) from None
+
+
+def _item_type(returns: Any) -> Any:
+    """T of `AsyncIterator[T]` and its kin; Any where nothing is said."""
+    if getattr(get_origin(returns), "__name__", None) in _ITERATORS:
+        arguments = get_args(returns)
+        return arguments[0] if arguments else Any
+    return Any
+
+
+def _batch_type(item_type: Any, fold: Fold | None, caller: Mapping[str, Any]) -> Any:
+    """The schema of the batch body: what the fold returns, or a list of items under `data`."""
+    if fold is not None:
+        returns = resolved(fold, caller)[1]
+        return Any if returns is None else returns
+    data_type = ItemCodec(item_type, event_types=EVENT_TYPES).item_type
+    return BatchOf[data_type]  # type: ignore[valid-type]
+
+
+def _hide(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) -> str:
+    """Add a parameter of our own, under a name that the function does not use."""
+    name = f"dual_mode_{name}"
+    parameters[name] = inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation
+    )
+    return name
+
+
+def _is_last_event_id(parameter: inspect.Parameter) -> bool:
+    notes = [parameter.default, *get_args(parameter.annotation)[1:]]
+    for note in notes:
+        if isinstance(note, Header):
+            return (note.alias or parameter.name).replace("_", "-").lower() == "last-event-id"
+    return False
+
+
+def _serialization(route: Any) -> SerializationOptions:
+    """The route's `response_model_*` options that differ from FastAPI's defaults."""
+    options: dict[str, Any] = {}
+    for name in ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none"):
+        if value := getattr(route, f"response_model_{name}", None):
+            options[name] = value
+    if not getattr(route, "response_model_by_alias", True):
+        options["by_alias"] = False
+    return typing.cast(SerializationOptions, options)

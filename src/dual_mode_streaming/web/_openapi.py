@@ -1,0 +1,288 @@
+"""The OpenAPI 3.2 document of both modes: `itemSchema` beside `schema`, one operation.
+
+FastAPI documents the batch from the endpoint's return annotation. A decorator reaches neither the
+route's `responses` nor the document's version, so the streams are added when the document is made.
+"""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final, Unpack
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import (
+    validation_error_definition,
+    validation_error_response_definition,
+)
+from fastapi.routing import iter_route_contexts
+from pydantic import TypeAdapter
+
+from dual_mode_streaming._tags import RESERVED_EVENTS
+from dual_mode_streaming.limits._admission import Admission
+from dual_mode_streaming.stores import Limits, Store
+from dual_mode_streaming.web._lifespan import live_with
+from dual_mode_streaming.web._observing import Observer
+from dual_mode_streaming.web._options import OptionOverrides, Options
+from dual_mode_streaming.web._problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
+from dual_mode_streaming.web._request_state import wrap
+from dual_mode_streaming.web._spec import DualModeEndpoint, endpoint_of
+from dual_mode_streaming.web.recorded._openapi import (
+    ENDS,
+    ERRORS,
+    LOCATION,
+    RESET,
+    STATE,
+    parameters,
+)
+from dual_mode_streaming.web.recorded._registry import AppRecordings, Owner, key_digest
+from dual_mode_streaming.web.recorded._routes import PATHS, stream_routes
+
+__all__ = ["add_streams", "install"]
+
+_REF: Final = "#/components/schemas/"
+
+PROBLEM_SCHEMA: Final = {
+    "title": "Problem",
+    "description": "An RFC 9457 problem.",
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 100, "maximum": 599},
+        "detail": {"type": "string"},
+    },
+}
+DONE_SCHEMA: Final = {
+    "type": "object",
+    "required": ["items"],
+    "properties": {"items": {"type": "integer", "minimum": 0}},
+}
+RESET_SCHEMA: Final = {
+    "type": "object",
+    "required": ["reason", "requested"],
+    "properties": {"reason": {"type": "string"}, "requested": {"type": "string"}},
+}
+_ERRORS: Final = {
+    406: "Nothing that the Accept header names is available.",
+    413: "The batch answer would have too many items or bytes; ask for a stream.",
+    503: "The server is shutting down, or a buffer of the source was full.",
+    504: "The batch answer would take too long; ask for a stream.",
+}
+
+
+def install(
+    app: FastAPI,
+    *,
+    store: Store | str = "memory",
+    limits: Limits | None = None,
+    owner: Owner = key_digest,
+    observers: Iterable[Observer] = (),
+    admission: Admission | None = None,
+    signals: bool = True,
+    drain_delay: float = 0.0,
+    **defaults: Unpack[OptionOverrides],
+) -> None:
+    """Give an app what its dual-mode endpoints cannot reach by themselves; once, when it is made.
+
+    That is the OpenAPI 3.2 document of both modes; `defaults` for the options of every endpoint
+    (see `Options`); `drain(app)`, and `Vary: Accept` on errors made by exception handlers. And for
+    the endpoints that are recorded: the `store` (or its address: `memory`, `sqlite:PATH`,
+    `redis://…`) under `limits`, closed at the app's end; the routes under /streams; and whose a
+    stream is, told by `owner` from a request.
+
+    `observers` are told what becomes of every answer (see `Observer`); `admission` bounds how many
+    are open. With `signals`, SIGTERM and SIGINT drain the app, under any server that handles them:
+    new answers are refused at once, open ones ended `drain_delay` seconds later.
+
+    Raises RuntimeError if the app serves already, ValueError or TypeError for a bad default.
+    """
+    lifecycle = wrap(app, observers, admission, **defaults)
+    recordings = AppRecordings(app, store, limits, owner)
+    live_with(app, lifecycle, recordings, drain_delay if signals else None)
+    app.include_router(stream_routes(recordings))
+    app.openapi_version = "3.2.0"
+    make = app.openapi
+    enriched: dict[str, Any] | None = None
+
+    def openapi() -> dict[str, Any]:
+        nonlocal enriched
+        document = make()
+        if document is not enriched:  # FastAPI made it anew: a route was added
+            add_streams(document, app, defaults)
+            if not recordings.are_made:
+                for path in PATHS:
+                    document["paths"].pop(path, None)
+            enriched = document
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def add_streams(document: dict[str, Any], app: FastAPI, defaults: OptionOverrides) -> None:
+    """Add to the document of `app`, in place, what its dual-mode endpoints stream."""
+    for context in iter_route_contexts(app.routes):
+        known = endpoint_of(getattr(context, "endpoint", None))
+        path = document["paths"].get(getattr(context, "path_format", None))
+        if known is None or path is None:
+            continue
+        status = str(getattr(context, "status_code", None) or 200)
+        for method in context.methods or ():
+            if (operation := path.get(method.lower())) is not None:
+                _describe(operation, status, method, known, defaults, document)
+
+
+def _describe(
+    operation: dict[str, Any],
+    status: str,
+    method: str,
+    known: DualModeEndpoint,
+    defaults: OptionOverrides,
+    document: dict[str, Any],
+) -> None:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.setdefault("Problem", PROBLEM_SCHEMA)
+    error_event = Options.of(defaults, known.options).error_event
+    item, events = _item_schemas(known, schemas)
+    frames = [_event(schema, name) for name, schema in events]
+    frames.append(_event(DONE_SCHEMA, "done"))
+    frames.append(_event({"$ref": f"{_REF}Problem"}, error_event))
+    responses = operation["responses"]
+    if known.query_flag is not None:
+        _describe_flag(operation, known.query_flag, schemas)
+    if known.recorded is not None:
+        frames += [_event(schema, name) for name, schema in ENDS.items()]
+        frames.append(_event(RESET, "reset"))
+        _describe_recorded(operation, status, method)
+    elif method == "GET":
+        frames.append(_event(RESET_SCHEMA, "reset"))
+    if method == "GET":
+        responses.setdefault(
+            "204", {"description": "The Last-Event-ID shown is that of the end: no more to come."}
+        )
+    content = responses[status].setdefault("content", {})
+    content["text/event-stream"] = {"itemSchema": {"oneOf": frames}}
+    content["application/jsonl"] = {"itemSchema": item}
+    for code, description in _ERRORS.items():
+        responses.setdefault(str(code), _problem_response(code, description))
+    responses[status]["headers"] = {
+        "Vary": {"description": "Includes Accept.", "schema": {"type": "string"}}
+    } | responses[status].get("headers", {})
+
+
+def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]) -> None:
+    """Add the query parameter that decides before Accept does, and that it may be wrong."""
+    flag = {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": "True for a stream of events, false for one JSON document; "
+        "without it the Accept header decides.",
+        "schema": {"type": "boolean"},
+    }
+    there = operation.setdefault("parameters", [])
+    if any((each.get("in"), each.get("name")) == ("query", name) for each in there):
+        return  # a dependency has it, or the function under another name
+    there.append(flag)
+    if operation["responses"].keys().isdisjoint({"422", "4XX", "default"}):  # as FastAPI has it
+        schemas.setdefault("ValidationError", validation_error_definition)
+        schemas.setdefault("HTTPValidationError", validation_error_response_definition)
+        invalid = {"schema": {"$ref": f"{_REF}HTTPValidationError"}}
+        wrong = {"description": "Validation Error", "content": {"application/json": invalid}}
+        operation["responses"]["422"] = wrong
+
+
+def _describe_recorded(operation: dict[str, Any], status: str, method: str) -> None:
+    """Add that the answer is found again, may come later, and who may ask for that."""
+    responses = operation["responses"]
+    operation["parameters"] = [*operation.get("parameters", ()), *parameters(method)]
+    responses[status]["headers"] = LOCATION | responses[status].get("headers", {})
+    later = responses.setdefault("202", {"description": "Accepted. The answer comes later."})
+    later["headers"] = LOCATION | later.get("headers", {})
+    later.setdefault("content", {}).setdefault("application/json", {"schema": STATE})
+    errors = dict(ERRORS)
+    if method == "GET":
+        errors[400] = "The cursor shown is one of another request's stream."
+    for code, description in errors.items():
+        made = _problem_response(code, description)
+        responses.setdefault(str(code), made).setdefault("content", {}).update(made["content"])
+
+
+def _problem_response(code: int, description: str) -> dict[str, Any]:
+    return {
+        "description": f"{HTTPStatus(code).phrase}. {description}",
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}},
+    }
+
+
+def _item_schemas(
+    known: DualModeEndpoint, schemas: dict[str, Any]
+) -> tuple[dict[str, Any], list[tuple[str | None, dict[str, Any] | None]]]:
+    """The schema of an item, and of each event name that items come under."""
+    codec = known.codec
+    if codec.item_type is Any:
+        return {}, [(None, None)]
+    item = _registered(codec.item_type, schemas)
+    choices = {} if codec.tags is None else codec.tags.choices
+    events: list[tuple[str | None, dict[str, Any] | None]] = [
+        (tag, _registered(member, schemas)) for tag, member in choices.items()
+    ]
+    return item, events or [(None, item)]
+
+
+def _event(data: Mapping[str, Any] | None, name: str | None) -> dict[str, Any]:
+    """One event as OpenAPI 3.2 models it (section 4.14.4): an object of its fields.
+
+    `data` is None where anything may come, ServerSentEvents with names of their own included.
+    """
+    text: dict[str, Any] = {"type": "string"}
+    event: dict[str, Any] = {"type": "string", "not": {"enum": sorted(RESERVED_EVENTS)}}
+    if data is not None:
+        text |= {"contentMediaType": "application/json", "contentSchema": dict(data)}
+        event = {"const": name or "message"}
+    fields = {"id": {"type": "string"}, "event": event, "data": text}
+    required = ["data"] if name is None else ["event", "data"]
+    return {"type": "object", "required": required, "properties": fields}
+
+
+def _registered(item_type: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a type, its models among the document's components.
+
+    A model whose name is taken by another schema gets a name of its own.
+    """
+    adapter = TypeAdapter[Any](item_type)
+    schema = adapter.json_schema(mode="serialization", ref_template=_REF + "{model}")
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+    title = schema.get("title")
+    if schema.get("type") == "object" and isinstance(title, str):
+        definitions[title] = schema
+        schema = {"$ref": _REF + title}
+    renamed = {
+        name: _free_name(name, definition, schemas)
+        for name, definition in definitions.items()
+        if schemas.get(name, definition) != definition
+    }
+    for name, definition in definitions.items():
+        schemas[renamed.get(name, name)] = _renamed(definition, renamed)
+    result: dict[str, Any] = _renamed(schema, renamed)
+    return result
+
+
+def _free_name(name: str, definition: Any, schemas: Mapping[str, Any]) -> str:
+    number = 1
+    while schemas.get(f"{name}-Item{number}", definition) != definition:
+        number += 1
+    return f"{name}-Item{number}"
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """The schema with its references to the given names going to their new ones."""
+    if isinstance(schema, dict):
+        return {
+            key: _REF + names[value.removeprefix(_REF)]
+            if key == "$ref" and value.removeprefix(_REF) in names
+            else _renamed(value, names)
+            for key, value in schema.items()
+        }
+    if isinstance(schema, list):
+        return [_renamed(part, names) for part in schema]
+    return schema

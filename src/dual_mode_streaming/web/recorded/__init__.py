@@ -1,0 +1,1 @@
+"""Endpoints whose answers are recorded, and the routes that read them again."""

@@ -1,0 +1,234 @@
+"""`/streams/{id}`: any recorded stream, for any reader, from any place on or as a whole.
+
+docs/protocol.md says what is answered, and why.
+"""
+
+import asyncio
+import contextlib
+import functools
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from dual_mode_streaming.errors import NotAcceptable
+from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate
+from dual_mode_streaming.recordings import Cursor, Gone, Recordings
+from dual_mode_streaming.running.owner import Owner
+from dual_mode_streaming.stores._base import Info, StoreError
+from dual_mode_streaming.web._body import until_disconnect
+from dual_mode_streaming.web._problems import (
+    MEDIA_TYPE,
+    problem_of,
+    problem_response,
+    refuse,
+    store_failed,
+)
+from dual_mode_streaming.web._request_state import exchange_of
+from dual_mode_streaming.web.recorded._endpoint import attach, last_event_id
+from dual_mode_streaming.web.recorded._openapi import STATE
+from dual_mode_streaming.web.recorded._registry import AppRecordings
+from dual_mode_streaming.web.recorded._replay import state_of
+
+__all__ = ["PATHS", "stream_routes"]
+
+PATHS: Final = ("/streams/{stream}", "/streams/{stream}/cancel")
+
+_CANCEL_WAIT: Final = 5.0
+"""The longest that a cancellation waits for the stream's end, in seconds."""
+
+_REFUSALS: Final = {
+    400: "The cursor is malformed, or of another stream",
+    404: "There is no such stream, or it is not yours",
+    406: "Accept names nothing that there is",
+    409: "The stream was cancelled or interrupted, and is no whole document",
+    410: "The stream has expired, or has lost what was asked for",
+    413: "The document would be too large; read it as a stream",
+    500: "The stream ended in an error, which this is",
+    503: "The store cannot be reached, or the server is shutting down",
+    504: "The document would take too long to make; read it as a stream",
+}
+_PROBLEM: Final[dict[str, Any]] = {
+    kind: {"schema": {"type": "object"}} for kind in (MEDIA_TYPE, "application/json")
+}
+_STATE_CONTENT: Final = {"application/json": {"schema": STATE}}
+
+Id = Annotated[str, Path(description="The stream's id, from the Location of its first answer.")]
+
+
+def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"description": _REFUSALS[code], "content": _PROBLEM} for code in codes}
+
+
+class _Router(APIRouter):
+    """Looks at its routes for their own paths only: every request of the app comes past it."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette's routes do."""
+        return super().matches(scope) if "/streams/" in scope["path"] else (Match.NONE, {})
+
+
+def stream_routes(recordings: AppRecordings) -> APIRouter:
+    """The routes of an app's recorded streams."""
+    routes = _Router(tags=["Recorded streams"])
+
+    async def found(
+        request: Request, stream: str, *, or_expired: bool = False
+    ) -> tuple[Recordings, Info] | Response:
+        """The stream, if it is there for who asks; else the refusal."""
+        try:
+            here = await recordings.find(stream, recordings.owner_of(request))
+        except StoreError as error:
+            return store_failed(error)
+        if here is None:
+            return refuse(404, "there is no such stream")
+        if here[1].expired and not or_expired:
+            return refuse(410, "the stream has expired")
+        return here
+
+    @routes.get(
+        PATHS[0],
+        summary="Read a recorded stream",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The stream from the cursor on, or the whole of it as a document",
+                "content": {mode.media_type: {} for mode in ResponseMode},
+            },
+            202: {"description": "It is still running", "content": _STATE_CONTENT},
+            204: {"description": "The cursor is that of the end: there is no more to come"},
+            304: {"description": "The document is the one that If-None-Match names"},
+            **_refusals(400, 404, 406, 409, 410, 413, 500, 503, 504),
+        },
+    )
+    async def read(
+        request: Request,
+        stream: Id,
+        last: Annotated[str | None, Query(alias="last_event_id")] = None,
+        last_header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+        start: Annotated[str | None, Query(alias="from", pattern="^(start|now)$")] = None,
+        on_gap: Annotated[str | None, Query(pattern="^(reset|fail)$")] = None,
+        wait: Annotated[float, Query(ge=0, le=60)] = 0,
+    ) -> Response:
+        here = await found(request, stream)
+        if isinstance(here, Response):
+            return here
+        hub, info = here
+        exchange_of(request.scope).negotiated = True
+        try:
+            form = negotiate(request.headers.getlist("accept"))
+        except NotAcceptable as error:
+            return problem_response(problem_of(error))
+        if form.mode is ResponseMode.BATCH:
+            return await _document(request, hub, info, form, wait)
+        after = Cursor(stream, 1, 0)
+        if start == "now":
+            after = Cursor.at(info, info.head)
+        if shown := last_event_id(request):
+            parsed = Cursor.parse(shown)
+            if parsed is None or parsed.stream != stream:
+                return refuse(400, f"{shown[:80]!r} is no cursor of this stream")
+            after = parsed
+        if on_gap == "fail" and (
+            not info.has(after.generation, after.sequence) or after.sequence + 1 < info.earliest
+        ):
+            return refuse(410, "the stream has lost what comes after the cursor")
+        known = recordings.known(info.new.operation)
+        if known is None:
+            return refuse(404, "this server does not know what made the stream")
+        return attach(request, hub, info, known, form, after)
+
+    async def _document(
+        request: Request, hub: Recordings, info: Info, form: Negotiated, wait: float
+    ) -> Response:
+        """The stream as a document, when it has ended; else how it is with it."""
+        try:
+            info = await _until_ended(request, hub, info, wait)
+        except StoreError as error:
+            return store_failed(error)
+        tag = f'"{info.new.stream}.{info.generation}.{info.head}"'
+        if info.state == "running":
+            headers = {"retry-after": "1", "cache-control": "no-cache"}
+            return JSONResponse(state_of(info), 202, headers)
+        if tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers={"etag": tag})
+        known = recordings.known(info.new.operation)
+        if known is None:
+            return refuse(404, "this server does not know what made the stream")
+        answer = attach(request, hub, info, known, form, Cursor(info.new.stream, 1, 0))
+        answer.headers["etag"] = tag
+        return answer
+
+    @routes.post(
+        PATHS[1],
+        summary="Stop a recorded stream",
+        response_class=JSONResponse,
+        responses={
+            200: {"description": "How it ended", "content": _STATE_CONTENT},
+            202: {"description": "It will end", "content": _STATE_CONTENT},
+            **_refusals(404, 410, 503),
+        },
+    )
+    async def cancel(request: Request, stream: Id) -> Response:
+        here = await found(request, stream)
+        if isinstance(here, Response):
+            return here
+        hub, info = here
+        try:
+            if info.state == "running":
+                await hub.cancel(stream)
+            info = await _until_ended(request, hub, info, _CANCEL_WAIT)
+        except StoreError as error:
+            return store_failed(error)
+        return JSONResponse(state_of(info), 202 if info.state == "running" else 200)
+
+    @routes.delete(
+        PATHS[0],
+        summary="Stop a recorded stream and forget it",
+        status_code=204,
+        response_class=Response,
+        responses=_refusals(404, 503),
+    )
+    async def delete(request: Request, stream: Id) -> Response:
+        here = await found(request, stream, or_expired=True)
+        if isinstance(here, Response):
+            return here
+        try:
+            await here[0].delete(stream)
+        except StoreError as error:
+            return store_failed(error)
+        return Response(status_code=204)
+
+    return routes
+
+
+async def _until_ended(request: Request, hub: Recordings, info: Info, seconds: float) -> Info:
+    """How it is with a stream when it has ended, or when the time is over, or this server ends."""
+    exchange = exchange_of(request.scope)
+    if info.state != "running" or seconds <= 0 or exchange.draining:
+        return info
+    waiting = Owner(seconds, functools.partial(until_disconnect, request.receive))
+
+    async def follow() -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                after = Cursor.at(info, info.head)
+                async with contextlib.aclosing(hub.read(info, after)) as records:
+                    async for _ in records:
+                        pass
+        except (TimeoutError, Gone):
+            pass
+        except asyncio.CancelledError:
+            if waiting.end is None:
+                raise
+
+    exchange.open(waiting)
+    try:
+        waiting.watch()
+        await waiting.run(follow())
+    finally:
+        exchange.close(waiting)
+    return await hub.store.info(info.new.stream) or info
