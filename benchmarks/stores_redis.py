@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from redis.asyncio import Redis
 
-from dual_mode_streaming.stores import Limits, New, RedisStore
+from dual_mode_streaming.stores import Limits, NewStream, RedisStore
 
 PAYLOAD = b"x" * 120
 BATCH = 100
@@ -67,7 +67,7 @@ async def redis_batched(url: str, events: int, batch: int) -> float:
     """Events a second by the store, so many in a call: fenced, without duplicates, and told of."""
     store = RedisStore(url)
     try:
-        stream = await store.create(New(stream=secrets.token_hex(16), operation="bench"))
+        stream = await store.create(NewStream(stream=secrets.token_hex(16), operation="bench"))
         start = time.perf_counter()
         for first in range(1, events + 1, batch):
             await store.append(stream, 1, first, [PAYLOAD] * batch)
@@ -81,7 +81,7 @@ async def redis_many(url: str, streams: int, rounds: int) -> float:
     store = RedisStore(url)
 
     async def write(stream: str) -> None:
-        await store.create(New(stream=stream, operation="bench"))
+        await store.create(NewStream(stream=stream, operation="bench"))
         for number in range(1, rounds + 1):
             await store.append(stream, 1, number, [PAYLOAD])
 
@@ -103,8 +103,8 @@ async def redis_idle(url: str, server: psutil.Process, streams: int) -> tuple[fl
         stack.push_async_callback(store.aclose)
         ids = [secrets.token_hex(16) for _ in range(streams)]
         for stream in ids:
-            await store.create(New(stream=stream, operation="bench"))
-            await stack.enter_async_context(store.listening(stream, lambda: None))
+            await store.create(NewStream(stream=stream, operation="bench"))
+            await stack.enter_async_context(store.subscribe(stream, lambda: None))
 
         async def renew(stream: str, number: int, until: float) -> None:
             await asyncio.sleep(LEASE / 3 * number / streams)

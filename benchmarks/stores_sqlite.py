@@ -21,7 +21,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from dual_mode_streaming.stores import New, SQLiteStore
+from dual_mode_streaming.stores import NewStream, SQLiteStore
 
 try:
     import aiosqlite
@@ -61,7 +61,7 @@ async def sqlite_ours(path: Path, synchronous: str, each: int) -> float:
     store = SQLiteStore(path, synchronous=synchronous)
     streams = [secrets.token_hex(16) for _ in range(PRODUCERS)]
     for stream in streams:
-        await store.create(New(stream=stream, operation="bench"))
+        await store.create(NewStream(stream=stream, operation="bench"))
     rate = await produced(
         lambda producer, number: store.append(streams[producer], 1, number, (EVENT,)), each
     )
@@ -120,7 +120,7 @@ class SqliteInThread:
 async def sqlite_replay(path: Path) -> Figures:
     """One stream of many events: appended a hundred at a time, and read again from its start."""
     store = SQLiteStore(path)
-    stream = await store.create(New(stream=secrets.token_hex(16), operation="bench"))
+    stream = await store.create(NewStream(stream=secrets.token_hex(16), operation="bench"))
     start = time.perf_counter()
     for first in range(1, REPLAYED + 1, 100):
         await store.append(stream, 1, first, (EVENT,) * 100)

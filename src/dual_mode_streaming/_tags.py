@@ -4,15 +4,14 @@ import enum
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
-__all__ = ["RESERVED_EVENTS", "Tags"]
+from dual_mode_streaming.sse import RESERVED_EVENTS
 
-RESERVED_EVENTS: Final = frozenset({"done", "error", "reset", "cancelled", "interrupted"})
-"""Event names with a meaning of their own in our streams; an item may not take one."""
+__all__ = ["Tags"]
 
 
 class Tags:

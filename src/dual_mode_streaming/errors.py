@@ -18,7 +18,8 @@ The first question about an error is whose it is:
     ├── ServingError         our side could not give a whole answer
     │   ├── BatchLimitExceeded   the batch answer would be too large or too slow
     │   ├── ItemTooLarge         one item of a stream is larger than it may be
-    │   ├── StoreError           a store could not keep or give entries (StoreFull: no room)
+    │   ├── StoreError           a store could not keep or give entries; it may be able to later
+    │   │   └── StoreFull            a store is at its limits, and all of its streams are running
     │   └── BrokenTransfer       a response was cut on purpose, so that nobody takes it for whole
     └── StreamError          a stage of a pipeline could not go on
         ├── StreamOverflow       a bound was reached, and its policy was to fail
@@ -49,6 +50,8 @@ __all__ = [
     "RequestRefused",
     "ServingError",
     "SourceCancelled",
+    "StoreError",
+    "StoreFull",
     "StreamError",
     "StreamFailed",
     "StreamOverflow",
@@ -274,6 +277,14 @@ class ItemTooLarge(ServingError):
     def __init__(self, size: int, limit: int) -> None:
         self.limit = limit
         super().__init__(f"an item of {size} bytes exceeds the {limit} that one may have")
+
+
+class StoreError(ServingError):
+    """A store could not keep or give entries. The same call may succeed later."""
+
+
+class StoreFull(StoreError):
+    """A store holds as many streams or bytes as it may, and all of its streams are running."""
 
 
 class BrokenTransfer(ServingError):

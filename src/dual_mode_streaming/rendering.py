@@ -16,8 +16,8 @@ from pydantic_core import from_json
 
 from dual_mode_streaming._aliases import may_have_aliases
 from dual_mode_streaming._encoded_once import EncodedOnce
-from dual_mode_streaming._tags import RESERVED_EVENTS, Tags
-from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
+from dual_mode_streaming._tags import Tags
+from dual_mode_streaming.sse import RESERVED_EVENTS, ServerSentEvent, dumps, escape_line_separators
 
 __all__ = [
     "EventFrames",

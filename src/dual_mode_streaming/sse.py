@@ -6,13 +6,34 @@ open is said where it is decided. Nothing here does any I/O.
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import pydantic_core
 
 from dual_mode_streaming.errors import EventTooLarge
 
-__all__ = ["EventDecoder", "ServerSentEvent", "dumps", "escape_line_separators"]
+__all__ = [
+    "END_STATES",
+    "RESERVED_EVENTS",
+    "EndState",
+    "EventDecoder",
+    "ServerSentEvent",
+    "State",
+    "dumps",
+    "escape_line_separators",
+]
+
+EndState = Literal["done", "error", "cancelled", "interrupted"]
+"""How a stream ended; also the name of its last event."""
+
+State = Literal["running", EndState]
+"""The state of a recorded stream: it runs, or it has ended."""
+
+END_STATES: Final = frozenset[str](get_args(EndState))
+"""The names of the events that end a stream."""
+
+RESERVED_EVENTS: Final = END_STATES | {"reset"}
+"""Event names with a meaning of their own in our streams; an item may not take one."""
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")  # str.splitlines would also split at U+2028
 _ID_TABOO: Final = re.compile(r"[\r\n\0]")

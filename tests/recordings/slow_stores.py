@@ -51,9 +51,9 @@ class FaultyStore(MemoryStore):
         return await super().abandoned()
 
     @contextlib.asynccontextmanager
-    async def listening(self, stream, ring):
-        self._called("listening")
-        async with super().listening(stream, ring):
+    async def subscribe(self, stream, on_change):
+        self._called("subscribe")
+        async with super().subscribe(stream, on_change):
             yield
 
 

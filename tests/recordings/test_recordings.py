@@ -9,7 +9,7 @@ import pytest
 
 from dual_mode_streaming.recordings import Cursor, Gone, Record
 from dual_mode_streaming.running.owner import End
-from dual_mode_streaming.stores import Limits, New, StoreError
+from dual_mode_streaming.stores import Limits, NewStream, StoreError
 
 from .slow_stores import Stage, on_virtual_clock
 
@@ -55,7 +55,7 @@ async def test_the_end_of_the_app_waits_for_no_producer_that_has_just_begun():
 @on_virtual_clock
 async def test_a_producer_does_not_need_the_bell():
     stage = Stage()
-    stage.store.failing.add("listening")
+    stage.store.failing.add("subscribe")
     info = await stage.start(lambda: count(3))
     await asyncio.sleep(1)
     assert await stage.state(info) == "done"
@@ -184,7 +184,7 @@ async def test_a_store_out_of_reach_for_a_while_is_waited_for():
     info = await stage.start(lambda: endless(0.1))
     reading = asyncio.create_task(stage.told(info))
     await asyncio.sleep(1)
-    stage.store.failing |= {"append", "info", "read", "listening", "abandoned"}
+    stage.store.failing |= {"append", "info", "read", "subscribe", "abandoned"}
     await asyncio.sleep(8)
     stage.store.failing.clear()
     await asyncio.sleep(5)
@@ -242,7 +242,10 @@ async def test_a_stream_that_cannot_be_resumed_ends_and_others_are_looked_after(
         return count(2)
 
     stage = Stage(Limits(lease=3), shared=True, resume=resume)
-    new = [New(stream=str(n) * 32, operation="op", request=r) for n, r in enumerate((b"bad", b""))]
+    new = [
+        NewStream(stream=str(n) * 32, operation="op", request=r)
+        for n, r in enumerate((b"bad", b""))
+    ]
     for one in new:
         await stage.store.create(one)
     stage.hub.look_after()
@@ -264,7 +267,7 @@ async def test_who_looks_after_streams_survives_what_a_store_raises():
         return await abandoned()
 
     stage.store.abandoned = fails_first
-    new = New(stream="a" * 32, operation="another")
+    new = NewStream(stream="a" * 32, operation="another")
     await stage.store.create(new)
     stage.hub.look_after()
     await asyncio.sleep(20)
@@ -276,7 +279,7 @@ async def test_who_looks_after_streams_survives_what_a_store_raises():
 async def test_readers_are_told_when_their_hub_closes():
     stage = Stage()
     info = await stage.start(lambda: endless(1000))
-    new = New(stream="b" * 32, operation="elsewhere")
+    new = NewStream(stream="b" * 32, operation="elsewhere")
     await stage.store.create(new)
     other = await stage.store.info(new.stream)
     readers = [asyncio.create_task(stage.told(each)) for each in (info, other) for _ in range(3)]
@@ -295,7 +298,7 @@ async def test_a_tail_that_has_failed_is_not_for_new_readers():
     slow = stage.hub.read(running, Cursor(running.new.stream, 1, 0))
     await anext(slow)
     await asyncio.sleep(3)
-    stage.store.failing |= {"info", "read", "listening"}
+    stage.store.failing |= {"info", "read", "subscribe"}
     await asyncio.sleep(60)
     stage.store.failing.clear()
     fresh = stage.hub.read(running, Cursor(running.new.stream, 1, 0))
@@ -323,7 +326,7 @@ async def test_a_store_that_answers_all_but_reads_is_told_to_the_readers():
 @on_virtual_clock
 async def test_what_cannot_be_decoded_fails_and_skips_nothing():
     stage = Stage()
-    new = New(stream="c" * 32, operation="op")
+    new = NewStream(stream="c" * 32, operation="op")
     await stage.store.create(new)
     await stage.store.append(new.stream, 1, 1, [b"j\n%d" % n for n in range(10)])
     info = await stage.store.info(new.stream)
@@ -369,7 +372,7 @@ async def test_a_long_stream_is_read_from_the_store_once_for_all_its_readers():
 async def test_where_a_taken_over_stream_ends_is_a_place():
     stage = Stage(Limits(lease=3))
     for before in (0, 2):
-        new = New(stream=str(before) * 32, operation="op")
+        new = NewStream(stream=str(before) * 32, operation="op")
         await stage.store.create(new)
         await stage.store.append(new.stream, 1, 1, [b"j\n%d" % n for n in range(before)])
         await asyncio.sleep(4)

@@ -9,7 +9,7 @@ import pytest
 from dual_mode_streaming.recordings import Lost, Operation, Record, Recordings, Start
 from dual_mode_streaming.recordings._entries import Cursor
 from dual_mode_streaming.recordings._tail import Tail
-from dual_mode_streaming.stores import Limits, New, SQLiteStore
+from dual_mode_streaming.stores import Limits, NewStream, SQLiteStore
 
 STREAM = "0123456789abcdef" * 2
 
@@ -17,7 +17,7 @@ STREAM = "0123456789abcdef" * 2
 @pytest.fixture
 async def store(tmp_path):
     store = SQLiteStore(tmp_path / "file", Limits(lease=0.3))
-    await store.create(New(stream=STREAM, operation="test"))
+    await store.create(NewStream(stream=STREAM, operation="test"))
     yield store
     await store.aclose()
 
@@ -81,7 +81,7 @@ async def test_an_operation_that_cannot_resume_after_all_ends_in_an_error(tmp_pa
     hub = Recordings(store)
     operation = Operation(name="test", record_of=text, problem_of=lambda error: {}, resume=resume)
     hub.add(operation)
-    stream = await store.create(New(stream=STREAM, operation="test"))
+    stream = await store.create(NewStream(stream=STREAM, operation="test"))
     hub.look_after()
     async with asyncio.timeout(5):
         info = await store.info(stream)

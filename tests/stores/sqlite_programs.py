@@ -5,7 +5,7 @@ import os
 import resource
 import sys
 
-from dual_mode_streaming.stores import New, SQLiteStore, StoreError, Verdict
+from dual_mode_streaming.stores import AppendResult, NewStream, SQLiteStore, StoreError
 
 
 async def write(path, *streams):
@@ -15,10 +15,10 @@ async def write(path, *streams):
         store = SQLiteStore(path)
 
         async def one(stream):
-            await store.create(New(stream=stream, operation="test"))
+            await store.create(NewStream(stream=stream, operation="test"))
             for number in range(1, count + 1):
                 verdict = await store.append(stream, 1, number, [b"%d" % number])
-                assert verdict is Verdict.OK
+                assert verdict is AppendResult.OK
                 os.write(1, b"%s %d\n" % (stream.encode(), number))
 
         for stream in streams[1:]:
@@ -30,7 +30,7 @@ async def fill(path, stream):
     """Append while there is room; when there is more of it, the same append is made again."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     store = SQLiteStore(path)
-    await store.create(New(stream=stream, operation="test"))
+    await store.create(NewStream(stream=stream, operation="test"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * 1024, hard))
     for number in range(1, 1000):
         try:
@@ -42,7 +42,7 @@ async def fill(path, stream):
         raise AssertionError("there was room for all")
     assert [entry.sequence for entry in await store.read(stream, 0)] == [*range(1, number)]
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    assert await store.append(stream, 1, number, [bytes(10_000)]) is Verdict.OK
+    assert await store.append(stream, 1, number, [bytes(10_000)]) is AppendResult.OK
     assert [entry.sequence for entry in await store.read(stream, 0)] == [*range(1, number + 1)]
     await store.aclose()
 

@@ -2,7 +2,7 @@
 
 import time
 
-from dual_mode_streaming.stores import Limits, MemoryStore, New, Store
+from dual_mode_streaming.stores import Limits, MemoryStore, NewStream, Store
 from dual_mode_streaming.testing import StoreConformance
 
 
@@ -25,7 +25,9 @@ async def seconds(times, call, *args):
 async def test_a_long_stream_is_read_at_its_end_as_fast_as_a_short_one():
     store = MemoryStore()
     lengths = (10, 300_000)
-    streams = [await store.create(New(stream=str(n % 7) * 32, operation="o")) for n in lengths]
+    streams = [
+        await store.create(NewStream(stream=str(n % 7) * 32, operation="o")) for n in lengths
+    ]
     for stream, length in zip(streams, lengths, strict=True):
         await store.append(stream, 1, 1, [b"x"] * length)
     short, long = [
@@ -40,7 +42,7 @@ async def test_what_has_ended_does_not_slow_down_what_runs():
     for ended in (10, 20_000):
         store = MemoryStore()
         for n in range(ended):
-            stream = await store.create(New(stream=f"{n:032x}", operation="o"))
+            stream = await store.create(NewStream(stream=f"{n:032x}", operation="o"))
             await store.append(stream, 1, 1, [b"x"], end="done")
         times.append(await seconds(1000, store.info, stream))
     assert times[1] < 20 * times[0]

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from dual_mode_streaming.stores import (
+    AppendResult,
     Limits,
-    New,
+    NewStream,
     RedisStore,
     Store,
     StoreError,
     StoreFull,
-    Verdict,
     open_store,
 )
 from dual_mode_streaming.testing import StoreConformance
@@ -53,8 +53,8 @@ async def store_of(
         await store.aclose()
 
 
-def a_new() -> New:
-    return New(stream=secrets.token_hex(16), operation="test")
+def a_new() -> NewStream:
+    return NewStream(stream=secrets.token_hex(16), operation="test")
 
 
 def numbered(start: int, stop: int) -> list[bytes]:
@@ -68,7 +68,9 @@ async def until(is_so: Callable[[], Any]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def appended(store: RedisStore, stream: str, first: int, payloads: list[bytes]) -> Verdict:
+async def appended(
+    store: RedisStore, stream: str, first: int, payloads: list[bytes]
+) -> AppendResult:
     """The same append, again and again while the store says that it cannot."""
     async with asyncio.timeout(10):
         while True:
@@ -85,7 +87,7 @@ async def test_who_listens_is_rung_after_the_subscribed_connection_was_killed(re
     async with store_of(redis_server) as store:
         stream = await store.create(a_new())
         news = asyncio.Event()
-        async with store.listening(stream, news.set):
+        async with store.subscribe(stream, news.set):
             for number in range(1, 6):
                 assert int(redis_server.ask("CLIENT KILL TYPE pubsub").lstrip(":")) >= 1
                 await store.append(stream, 1, number, [b"x"])
@@ -98,7 +100,7 @@ async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server, monke
     async with store_of(redis_server) as store:
         stream = await store.create(a_new())
         rings: asyncio.Queue[None] = asyncio.Queue()
-        async with store.listening(stream, lambda: rings.put_nowait(None)):
+        async with store.subscribe(stream, lambda: rings.put_nowait(None)):
             for _ in range(4):
                 await asyncio.wait_for(rings.get(), 2)
 
@@ -110,10 +112,10 @@ async def test_a_thousand_listeners_share_one_connection(redis_server, monkeypat
         rung: set[int] = set()
         for number in range(1000):
             await stack.enter_async_context(
-                store.listening(stream, lambda number=number: rung.add(number))
+                store.subscribe(stream, lambda number=number: rung.add(number))
             )
         await asyncio.gather(
-            *(stack.enter_async_context(store.listening(s, lambda: None)) for s in others)
+            *(stack.enter_async_context(store.subscribe(s, lambda: None)) for s in others)
         )
         clients = redis_server.ask("CLIENT LIST TYPE pubsub").strip().splitlines()
         assert len(clients) == 1
@@ -135,9 +137,9 @@ async def test_the_channel_of_no_listener_is_left(redis_server, monkeypatch):
         async def is_left() -> bool:
             return " sub=1 " in redis_server.ask("CLIENT LIST TYPE pubsub")
 
-        async with store.listening(kept, lambda: None):
+        async with store.subscribe(kept, lambda: None):
             for _ in range(3):
-                async with store.listening(stream, lambda: None):
+                async with store.subscribe(stream, lambda: None):
                     assert " sub=2 " in redis_server.ask("CLIENT LIST TYPE pubsub")
                 await until(is_left)
 
@@ -149,7 +151,7 @@ async def test_one_listener_that_fails_does_not_silence_the_others(
     async with store_of(redis_server) as store:
         stream = await store.create(a_new())
         news = asyncio.Event()
-        async with store.listening(stream, lambda: 1 // 0), store.listening(stream, news.set):
+        async with store.subscribe(stream, lambda: 1 // 0), store.subscribe(stream, news.set):
             news.clear()
             await store.append(stream, 1, 1, [b"x"])
             await asyncio.wait_for(news.wait(), 3)
@@ -161,16 +163,16 @@ async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, mon
     async with store_of(faulty_redis) as store:
         stream = await store.create(a_new())
         news = asyncio.Event()
-        async with store.listening(stream, news.set):
-            before = store._bell._connection
+        async with store.subscribe(stream, news.set):
+            before = store._pubsub._connection
 
             async def is_given_up() -> bool:
-                return store._bell._connection is not before
+                return store._pubsub._connection is not before
 
             faulty_redis.signal(signal.SIGSTOP)
             await until(is_given_up)
             faulty_redis.signal(signal.SIGCONT)
-            assert await store.append(stream, 1, 1, [b"x"]) is Verdict.OK
+            assert await store.append(stream, 1, 1, [b"x"]) is AppendResult.OK
             news.clear()
             await asyncio.wait_for(news.wait(), 3)
 
@@ -182,18 +184,18 @@ async def test_a_killed_server_keeps_what_was_acknowledged(faulty_redis):
     async with store_of(faulty_redis, timeout=0.5) as store:
         stream = await store.create(a_new())
         news = asyncio.Event()
-        async with store.listening(stream, news.set):
-            assert await store.append(stream, 1, 1, numbered(1, 11)) is Verdict.OK
+        async with store.subscribe(stream, news.set):
+            assert await store.append(stream, 1, 1, numbered(1, 11)) is AppendResult.OK
             faulty_redis.kill()
             with pytest.raises(StoreError, match=r"127\.0\.0\.1"):
                 await store.append(stream, 1, 11, numbered(11, 21))
             with pytest.raises(StoreError):
-                async with store.listening(secrets.token_hex(16), news.set):
+                async with store.subscribe(secrets.token_hex(16), news.set):
                     pass
             again = asyncio.create_task(appended(store, stream, 11, numbered(11, 21)))
             faulty_redis.start()
-            assert await again is Verdict.OK
-            assert await store.append(stream, 1, 11, numbered(11, 21)) is Verdict.OK
+            assert await again is AppendResult.OK
+            assert await store.append(stream, 1, 11, numbered(11, 21)) is AppendResult.OK
             news.clear()
             await asyncio.wait_for(news.wait(), 3)
         assert [entry.payload for entry in await store.read(stream, 0)] == numbered(1, 21)
@@ -210,7 +212,7 @@ async def test_a_server_that_lost_its_tail_gives_a_gap_and_then_a_new_generation
         with log.open("r+b") as file:
             file.truncate(length + 40)  # in the midst of the second
         faulty_redis.start()
-        assert await appended(store, stream, 21, numbered(21, 22)) is Verdict.GAP
+        assert await appended(store, stream, 21, numbered(21, 22)) is AppendResult.GAP
         taken = []
 
         async def is_taken() -> bool:
@@ -219,10 +221,10 @@ async def test_a_server_that_lost_its_tail_gives_a_gap_and_then_a_new_generation
 
         await until(is_taken)
         assert taken[-1] == 2
-        assert await store.append(stream, 1, 11, numbered(11, 12)) is Verdict.FENCED
-        assert await store.append(stream, 2, 11, [b"other"] * 20) is Verdict.OK
+        assert await store.append(stream, 1, 11, numbered(11, 12)) is AppendResult.FENCED
+        assert await store.append(stream, 2, 11, [b"other"] * 20) is AppendResult.OK
         info = await store.info(stream)
-        assert info.starts == ((1, 1), (2, 11))
+        assert info.generations == ((1, 1), (2, 11))
         assert info.has(1, 10)
         assert info.has(2, 11)
         assert not info.has(1, 15)
@@ -239,8 +241,8 @@ async def test_a_paused_server_is_waited_for_or_told_and_the_append_can_be_made_
         with pytest.raises(StoreError, match="has not answered"):
             await hasty.append(stream, 1, 1, numbered(1, 5))
         assert time.monotonic() - start < 0.6
-        assert await waiting is Verdict.OK
-        assert await appended(hasty, stream, 1, numbered(1, 5)) is Verdict.OK
+        assert await waiting is AppendResult.OK
+        assert await appended(hasty, stream, 1, numbered(1, 5)) is AppendResult.OK
         assert [entry.payload for entry in await patient.read(stream, 0)] == numbered(1, 5)
 
 
@@ -256,7 +258,7 @@ async def test_a_server_that_may_not_write_is_told_of_and_nothing_is_half_done(f
             await store.append(stream, 1, 1, numbered(1, 5))
         assert (await store.info(stream)).head == 0
         faulty_redis.ask("REPLICAOF NO ONE")
-        assert await store.append(stream, 1, 1, numbered(1, 5)) is Verdict.OK
+        assert await store.append(stream, 1, 1, numbered(1, 5)) is AppendResult.OK
         faulty_redis.ask("SCRIPT FLUSH")
         assert len(await store.read(stream, 0)) == 4
 
@@ -271,7 +273,7 @@ async def test_what_is_trimmed_by_hand_is_seen(redis_server):
         assert [entry.sequence for entry in await store.read(stream, 0)] == list(range(4, 11))
         redis_server.ask(f"DEL {PREFIX}:{{{stream}}}:data")
         assert (await store.info(stream)).earliest == 11
-        assert await store.append(stream, 1, 11, numbered(11, 12)) is Verdict.OK
+        assert await store.append(stream, 1, 11, numbered(11, 12)) is AppendResult.OK
         assert [entry.sequence for entry in await store.read(stream, 0)] == [11]
 
 
@@ -288,9 +290,9 @@ async def test_who_gives_up_waiting_holds_up_nobody_and_harms_nobody(faulty_redi
         for call in calls[::2]:
             call.cancel()
         told = await asyncio.gather(*calls, return_exceptions=True)
-        assert told[1::2] == [Verdict.OK] * 10
+        assert told[1::2] == [AppendResult.OK] * 10
         assert all(isinstance(answer, asyncio.CancelledError) for answer in told[::2])
-        assert await store.append(streams[0], 1, 1, [b"x"]) is Verdict.OK
+        assert await store.append(streams[0], 1, 1, [b"x"]) is AppendResult.OK
         assert len(await store.read(streams[0], 0)) == 1
 
 
@@ -310,12 +312,12 @@ async def test_calls_under_way_fail_when_the_store_is_closed(faulty_redis):
 
 WRITER = """
 import asyncio, sys
-from dual_mode_streaming.stores import Limits, RedisStore, Verdict
+from dual_mode_streaming.stores import Limits, RedisStore, AppendResult
 
 async def main(url, prefix, stream):
     store = RedisStore(url, Limits(lease=0.4), prefix=prefix)
-    verdict, number = Verdict.OK, 0
-    while verdict is Verdict.OK:
+    verdict, number = AppendResult.OK, 0
+    while verdict is AppendResult.OK:
         number += 1
         verdict = await store.append(stream, 1, number, [b"old %d" % number])
         print(verdict.name, number, flush=True)
@@ -342,7 +344,7 @@ async def test_a_stopped_writer_that_goes_on_after_a_takeover_is_fenced(redis_se
 
                 await until(is_taken)
                 head = (await store.info(stream)).head
-                assert await store.append(stream, 2, head + 1, [b"new"]) is Verdict.OK
+                assert await store.append(stream, 2, head + 1, [b"new"]) is AppendResult.OK
                 writer.send_signal(signal.SIGCONT)
                 last = (await asyncio.to_thread(writer.stdout.read)).split(b"\n")[-2]
                 assert last.startswith(b"FENCED")
@@ -433,7 +435,9 @@ async def test_no_script_has_keys_of_two_slots_of_a_cluster(tmp_path_factory):
 
             await until(is_abandoned)
             assert await store.take_over(stream) == 2
-            assert await store.append(stream, 2, 4, numbered(4, 5), end="cancelled") is Verdict.OK
+            assert (
+                await store.append(stream, 2, 4, numbered(4, 5), end="cancelled") is AppendResult.OK
+            )
             assert len(await store.read(stream, 0)) == 4
             for _ in range(2):
                 await store.create(a_new())
@@ -465,7 +469,7 @@ async def test_beyond_the_bytes_of_all_what_ended_is_forgotten(redis_server):
 async def test_a_thousand_idle_streams_cost_next_to_nothing(faulty_redis):
     async with store_of(faulty_redis) as store, AsyncExitStack() as stack:
         streams = await asyncio.gather(*(store.create(a_new()) for _ in range(1000)))
-        listening = (store.listening(stream, lambda: None) for stream in streams)
+        listening = (store.subscribe(stream, lambda: None) for stream in streams)
         await asyncio.gather(*(stack.enter_async_context(context) for context in listening))
         faulty_redis.ask("CONFIG RESETSTAT")
         await asyncio.sleep(1)  # what is measured, and not what is waited for
@@ -545,6 +549,6 @@ async def test_it_is_closed_twice_and_nothing_is_left(redis_server):
     with pytest.raises(StoreError, match="closed"):
         await store.info(secrets.token_hex(16))
     store = RedisStore(redis_server.url)
-    async with store.listening(secrets.token_hex(16), lambda: None):
+    async with store.subscribe(secrets.token_hex(16), lambda: None):
         await store.aclose()
     assert asyncio.all_tasks() == before

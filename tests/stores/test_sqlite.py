@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from dual_mode_streaming.stores import (
+    AppendResult,
     Limits,
-    New,
+    NewStream,
     SQLiteStore,
     Store,
     StoreError,
     StoreFull,
-    Verdict,
     open_store,
 )
 from dual_mode_streaming.testing import StoreConformance
@@ -51,7 +51,7 @@ async def store(path):
 
 
 async def made(store, **known):
-    return await store.create(New(stream=secrets.token_hex(16), operation="test", **known))
+    return await store.create(NewStream(stream=secrets.token_hex(16), operation="test", **known))
 
 
 async def sequences(store, stream):
@@ -112,7 +112,7 @@ async def test_what_was_acknowledged_survives_a_killed_process(store, path):
     assert asked(path, "pragma integrity_check") == [("ok",)]
     again = SQLiteStore(path)
     assert await sequences(again, stream) == found
-    assert await again.append(stream, 1, len(found) + 1, [b"on"]) is Verdict.OK
+    assert await again.append(stream, 1, len(found) + 1, [b"on"]) is AppendResult.OK
     await again.aclose()
 
 
@@ -127,7 +127,7 @@ async def test_only_the_streams_of_which_there_are_news_are_rung(store, path):
         rung += 1
         news.set()
 
-    async with other.listening(one, ring):
+    async with other.subscribe(one, ring):
         await asyncio.wait_for(news.wait(), 5)  # what was before it listened is not known
         for number in range(1, 51):
             await store.append(two, 1, number, [b"%d" % number])
@@ -152,9 +152,9 @@ async def test_one_that_is_refused_leaves_the_others_of_its_group_alone(store):
     appends[40].close()
     appends[40] = store.append(streams[40], 7, 2, [b"2"])
     verdicts = await asyncio.gather(*appends)
-    assert await before == [Verdict.OK] * 100
-    assert verdicts.pop(40) is Verdict.FENCED
-    assert verdicts == [Verdict.OK] * 99
+    assert await before == [AppendResult.OK] * 100
+    assert verdicts.pop(40) is AppendResult.FENCED
+    assert verdicts == [AppendResult.OK] * 99
     assert await sequences(store, streams[40]) == [1]
     assert await sequences(store, streams[41]) == [1, 2]
 
@@ -169,7 +169,7 @@ async def test_one_that_cannot_be_written_leaves_the_others_of_its_group_alone(s
     )
     assert isinstance(results.pop(9), TypeError)
     assert isinstance(results.pop(5), StoreError)
-    assert results == [Verdict.OK] * 18
+    assert results == [AppendResult.OK] * 18
     for number, stream in enumerate(streams):
         assert await sequences(store, stream) == ([] if number in (5, 9) else [1])
 
@@ -183,7 +183,7 @@ async def test_a_cancelled_append_can_be_made_again(store):
             for _ in range(random.randrange(6)):
                 await asyncio.sleep(0)
             append.cancel()
-            assert await store.append(stream, 1, number, [b"%d" % number]) is Verdict.OK
+            assert await store.append(stream, 1, number, [b"%d" % number]) is AppendResult.OK
 
     await asyncio.gather(*map(write, streams))
     for stream in streams:
@@ -196,7 +196,7 @@ async def test_more_than_the_queue_holds_waits(store):
     tasks = [asyncio.create_task(append) for append in appends]
     await store.info(stream)
     tasks[-1].cancel()
-    assert set(await asyncio.gather(*tasks[:-1])) == {Verdict.OK}
+    assert set(await asyncio.gather(*tasks[:-1])) == {AppendResult.OK}
     assert await sequences(store, stream) == [*range(1, 3000)]
 
 
@@ -214,8 +214,8 @@ async def test_a_locked_file_is_an_error_of_the_store_and_the_loop_goes_on(store
         assert await sequences(store, stream) == []  # readers do not wait
         assert not append.done()
         other.rollback()
-    assert await append is Verdict.OK
-    assert await impatient.append(stream, 1, 2, [b"2"]) is Verdict.OK
+    assert await append is AppendResult.OK
+    assert await impatient.append(stream, 1, 2, [b"2"]) is AppendResult.OK
     await impatient.aclose()
 
 
@@ -287,7 +287,7 @@ async def test_nothing_is_left_after_the_end(path):
     await asyncio.gather(*(made(store) for _ in range(50)))
     stream = await made(store)
     await asyncio.gather(*(store.info(stream) for _ in range(20)))
-    async with store.listening(stream, lambda: None):
+    async with store.subscribe(stream, lambda: None):
         await store.append(stream, 1, 1, [b"1"])
     assert ours(path)
     last = asyncio.create_task(store.append(stream, 1, 2, [b"2"]))
@@ -295,7 +295,7 @@ async def test_nothing_is_left_after_the_end(path):
     await asyncio.sleep(0)
     await asyncio.gather(store.aclose(), store.aclose())
     await store.aclose()
-    assert await last is Verdict.OK
+    assert await last is AppendResult.OK
     assert len(await reading) in (1, 2)
     assert set(threading.enumerate()) == threads
     assert not ours(path)
@@ -329,7 +329,7 @@ def test_it_may_be_used_and_closed_in_other_loops(path):
     asyncio.run(leave())
     found = asyncio.run(sequences(store, stream))
     assert found == [*range(1, len(found) + 1)]
-    assert asyncio.run(store.append(stream, 1, len(found) + 1, [b"x"])) is Verdict.OK
+    assert asyncio.run(store.append(stream, 1, len(found) + 1, [b"x"])) is AppendResult.OK
     asyncio.run(store.aclose())
     asyncio.run(store.aclose())
     asyncio.run(SQLiteStore(path).aclose())
@@ -350,7 +350,7 @@ async def test_what_is_too_old_is_so_at_once_and_removed_by_and_by(path):
     first = SQLiteStore(path)
     stream = await made(first, owner="o")
     payloads = [b"%d" % n for n in range(1, 5001)]
-    assert await first.append(stream, 1, 1, payloads, end="done") is Verdict.OK
+    assert await first.append(stream, 1, 1, payloads, end="done") is AppendResult.OK
     await first.aclose()
     ((ended,),) = asked(path, "select ended from streams")
     with closing(sqlite3.connect(path)) as other, other:
@@ -417,7 +417,7 @@ async def test_beyond_its_bytes_a_store_forgets_what_ended_and_refuses_more(path
 
 
 async def test_a_create_may_be_made_again(store):
-    new = New(stream=secrets.token_hex(16), operation="test")
+    new = NewStream(stream=secrets.token_hex(16), operation="test")
     assert await store.create(new) == new.stream
     await store.append(new.stream, 1, 1, [b"1"])
     assert await store.create(new) == new.stream
@@ -455,7 +455,7 @@ async def test_a_long_log_is_begun_anew_and_what_fails_there_stops_nobody(store,
     failing = store._writer._connection = Failing(store._writer._connection)
     for sequence in range(4, 8):
         async with asyncio.timeout(5):
-            assert await store.append(stream, 1, sequence, [b"x"]) is Verdict.OK
+            assert await store.append(stream, 1, sequence, [b"x"]) is AppendResult.OK
     assert failing.failed
 
 
@@ -464,7 +464,7 @@ async def test_large_sequences(store, path):
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("update streams set head = ?, earliest = ?", (10**15 - 1, 10**15))
     payload = b"%d" % 10**15
-    assert await store.append(stream, 1, 10**15, [payload]) is Verdict.OK
+    assert await store.append(stream, 1, 10**15, [payload]) is AppendResult.OK
     (entry,) = await store.read(stream, 10**15 - 1)
     assert (entry.sequence, entry.payload) == (10**15, payload)
     assert (await store.info(stream)).head == 10**15
@@ -476,9 +476,9 @@ async def test_the_address_and_what_is_promised(path):
     stream = await made(store)
     await store.append(stream, 1, 1, [b"1"])
     await store.aclose()
-    for synchronous, durability in (("OFF", "crash"), ("NORMAL", "crash"), ("FULL", "power")):
+    for synchronous in ("OFF", "NORMAL", "FULL"):
         again = SQLiteStore(path, synchronous=synchronous)
-        assert (again.durability, again.shared) == (durability, True)
+        assert again.shared
         assert await sequences(again, stream) == [1]
         await again.aclose()
     with pytest.raises(ValueError, match="OFF, NORMAL or FULL"):

@@ -4,8 +4,8 @@ import dataclasses
 import re
 from typing import Any, Final, Literal, NamedTuple
 
-from dual_mode_streaming.sse import dumps
-from dual_mode_streaming.stores._base import Entry, Info, State
+from dual_mode_streaming.sse import EndState, dumps
+from dual_mode_streaming.stores._base import Entry, StreamInfo
 
 __all__ = ["Cursor", "Lost", "Record", "Recorded"]
 
@@ -27,7 +27,7 @@ class Record(NamedTuple):
     data: bytes
 
     @classmethod
-    def end(cls, state: State, data: Any) -> "Record":
+    def end(cls, state: EndState, data: Any) -> "Record":
         """The last record of a stream."""
         return cls("end", state, dumps(data))
 
@@ -61,10 +61,10 @@ class Cursor(NamedTuple):
         return f"{self.stream}.{self.generation}.{self.sequence}"
 
     @classmethod
-    def at(cls, info: Info, sequence: int) -> "Cursor":
+    def at(cls, info: StreamInfo, sequence: int) -> "Cursor":
         """The place of a sequence in a stream, whoever wrote it."""
-        found = info.starts[0][0]
-        for generation, first in info.starts:
+        found = info.generations[0][0]
+        for generation, first in info.generations:
             if first <= sequence:
                 found = generation
         return cls(info.new.stream, found, sequence)
@@ -104,7 +104,7 @@ class Lost:
     head: Cursor
 
     @classmethod
-    def of(cls, info: Info, requested: Cursor) -> "Lost":
+    def of(cls, info: StreamInfo, requested: Cursor) -> "Lost":
         """What is lost to a reader at `requested`, which the stream does not have, or no longer."""
         reason: Literal["trimmed", "rewritten"] = "rewritten"
         if info.has(requested.generation, requested.sequence):

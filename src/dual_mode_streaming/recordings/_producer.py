@@ -15,7 +15,8 @@ from dual_mode_streaming.recordings._entries import Record
 from dual_mode_streaming.recordings._writer import Writer
 from dual_mode_streaming.running.owner import End, Owner, close_source, drive, throw_into
 from dual_mode_streaming.running.timeslice import Turns
-from dual_mode_streaming.stores._base import State, Store, StoreError, Verdict
+from dual_mode_streaming.sse import EndState
+from dual_mode_streaming.stores._base import AppendResult, Store, StoreError
 from dual_mode_streaming.streams._scope import turn
 
 __all__ = ["Producer"]
@@ -165,8 +166,8 @@ class Producer:
         told of a store that fails for good: it is ended."""
         self._flushing = True
         try:
-            verdict = await self._writer.append(self._batch) if self._batch else Verdict.OK
-            if verdict is Verdict.GAP:
+            verdict = await self._writer.append(self._batch) if self._batch else AppendResult.OK
+            if verdict is AppendResult.GAP:
                 raise StoreError("the store has lost the end of the stream")
         except StoreError as error:
             logger.error("the recording %s is given up: %s", self.stream, error)
@@ -184,7 +185,7 @@ class Producer:
             logger.error("the source of %s failed when it was ended", self.stream, exc_info=error)
         if end is End.SUPERSEDED or (end is End.DRAINING and self._resumes):
             return
-        state: State
+        state: EndState
         told: dict[str, Any]
         if end is End.STOPPED:
             state, told = "cancelled", {}
@@ -214,8 +215,8 @@ class Producer:
                 raise
             await self._writer.append(last, end=state)  # asked to stop when it was over already
 
-    def _heed(self, verdict: Verdict) -> None:
-        if verdict is Verdict.CANCEL:
+    def _heed(self, verdict: AppendResult) -> None:
+        if verdict is AppendResult.CANCEL:
             self.stop(End.STOPPED)
-        elif verdict in (Verdict.FENCED, Verdict.CLOSED):
+        elif verdict in (AppendResult.FENCED, AppendResult.CLOSED):
             self.stop(End.SUPERSEDED)

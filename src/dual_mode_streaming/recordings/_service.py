@@ -13,7 +13,7 @@ from dual_mode_streaming.recordings._entries import Cursor, Lost, Record, Record
 from dual_mode_streaming.recordings._producer import Producer
 from dual_mode_streaming.recordings._tail import Tail
 from dual_mode_streaming.running.owner import End
-from dual_mode_streaming.stores._base import Info, New, Store, StoreError
+from dual_mode_streaming.stores._base import NewStream, Store, StoreError, StreamInfo
 
 __all__ = ["Operation", "Recordings", "Start"]
 
@@ -40,13 +40,13 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What one request asks to be recorded. `claim` is its idempotency key, if it has one."""
+    """What one request asks to be recorded. `idempotency_key` is None if it has none."""
 
     operation: Operation
     owner: str
     fingerprint: str
     request: bytes = b""
-    claim: str | None = None
+    idempotency_key: str | None = None
 
 
 class Recordings:
@@ -71,8 +71,8 @@ class Recordings:
         """Make an operation known, so that its streams can be taken over here."""
         self._operations[operation.name] = operation
 
-    async def start(self, start: Start, source: Callable[[], AsyncIterator[Any]]) -> Info:
-        """Begin a recording, or find the one of the same claim. Out: how it is with it.
+    async def start(self, start: Start, source: Callable[[], AsyncIterator[Any]]) -> StreamInfo:
+        """Begin a recording, or find the one of the same idempotency key. Out: how it is with it.
 
         `source` makes the generator; it is called only if the recording is new, by the task that
         runs it. Raises StoreError.
@@ -80,22 +80,22 @@ class Recordings:
         if self._is_closing:
             raise StoreError("these recordings are being closed")
         self.look_after()
-        new = New(
+        new = NewStream(
             stream=secrets.token_hex(16),
             operation=start.operation.name,
             owner=start.owner,
             fingerprint=start.fingerprint,
             request=start.request,
         )
-        stream = await self.store.create(new, start.claim)
+        stream = await self.store.create(new, start.idempotency_key)
         if stream == new.stream:
             self._produce(start.operation, stream, source, generation=1, head=0)
-            return Info(
+            return StreamInfo(
                 new=new,
                 state="running",
                 head=0,
                 earliest=1,
-                starts=((1, 1),),
+                generations=((1, 1),),
                 cancelling=False,
                 lease=self.store.limits.lease,
             )
@@ -104,7 +104,7 @@ class Recordings:
             raise StoreError("the store has lost a stream that was just there")
         return info
 
-    async def find(self, stream: str, owner: str) -> Info | None:
+    async def find(self, stream: str, owner: str) -> StreamInfo | None:
         """How it is with a stream of that owner; None if there is none. Raises StoreError."""
         try:
             info = await self.store.info(stream)
@@ -117,7 +117,7 @@ class Recordings:
             info = await self.store.info(stream)
         return info
 
-    async def read(self, info: Info, after: Cursor) -> AsyncGenerator[Recorded | Lost, None]:
+    async def read(self, info: StreamInfo, after: Cursor) -> AsyncGenerator[Recorded | Lost, None]:
         """The records of a stream after a place, and what is lost of them; see `Tail.read`."""
         async with self._tail(info) as tail:
             records = tail.read(after)
@@ -193,7 +193,7 @@ class Recordings:
         task.add_done_callback(ended)
 
     @contextlib.asynccontextmanager
-    async def _tail(self, info: Info) -> AsyncIterator[Tail]:
+    async def _tail(self, info: StreamInfo) -> AsyncIterator[Tail]:
         stream = info.new.stream
         if (timer := self._unread.pop(stream, None)) is not None:
             timer.cancel()
@@ -214,7 +214,7 @@ class Recordings:
                 if stream not in self._tails:
                     self._left(info)
 
-    def _left(self, info: Info) -> None:
+    def _left(self, info: StreamInfo) -> None:
         """The last reader has left: some producers are not to go on for nobody."""
         stream = info.new.stream
         operation = self._operations.get(info.new.operation)

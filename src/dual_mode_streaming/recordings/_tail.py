@@ -14,7 +14,7 @@ from typing import Final
 
 from dual_mode_streaming.errors import ServingError
 from dual_mode_streaming.recordings._entries import Cursor, Lost, Recorded
-from dual_mode_streaming.stores._base import Entry, Info, Store, StoreError
+from dual_mode_streaming.stores._base import Entry, Store, StoreError, StreamInfo
 
 __all__ = ["Gone", "Tail"]
 
@@ -47,7 +47,9 @@ class Tail:
     `revive` is called when nobody writes the stream any more: it finds somebody, or ends it.
     """
 
-    def __init__(self, store: Store, info: Info, revive: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: Store, info: StreamInfo, revive: Callable[[str], Awaitable[None]]
+    ) -> None:
         self.stream = info.new.stream
         self.readers = 0
         self._store = store
@@ -146,7 +148,7 @@ class Tail:
     async def _follow(self) -> None:
         """Follow the stream while the store is in reach. Raises StoreError if it is not again."""
         try:
-            async with self._store.listening(self.stream, self._bell.set):
+            async with self._store.subscribe(self.stream, self._bell.set):
                 await self._check()
                 while not self._ended:
                     await self._step()
@@ -210,7 +212,7 @@ class Tail:
         self._ended = self._kept[-1].record.kind == "end"
         self._tell()
 
-    async def _info(self) -> Info:
+    async def _info(self) -> StreamInfo:
         info = await self._store.info(self.stream)
         if info is None or info.expired:
             raise Gone("the stream was deleted" if info is None else "the stream has expired")

@@ -7,7 +7,8 @@ from contextlib import suppress
 from itertools import count
 from typing import Final
 
-from dual_mode_streaming.stores._base import State, Store, StoreError, Verdict
+from dual_mode_streaming.sse import EndState
+from dual_mode_streaming.stores._base import AppendResult, Store, StoreError
 
 __all__ = ["Writer"]
 
@@ -35,7 +36,7 @@ class Writer:
         stream: str,
         generation: int,
         head: int,
-        heed: Callable[[Verdict], None],
+        heed: Callable[[AppendResult], None],
     ) -> None:
         self.head = head
         self._store = store
@@ -57,7 +58,9 @@ class Writer:
             task.cancel()
         await asyncio.wait(self._tasks)
 
-    async def append(self, payloads: Sequence[bytes], *, end: State | None = None) -> Verdict:
+    async def append(
+        self, payloads: Sequence[bytes], *, end: EndState | None = None
+    ) -> AppendResult:
         """Write, and try again while the store is out of reach: that is safe for it to see twice.
 
         Raises StoreError if it stays so for as long as another might have taken the stream over.
@@ -76,7 +79,7 @@ class Writer:
                         raise
                     await asyncio.sleep(_RETRY_PAUSES[min(attempt, len(_RETRY_PAUSES) - 1)])
             self._wrote_at = loop.time()
-            if verdict in (Verdict.OK, Verdict.CANCEL):
+            if verdict in (AppendResult.OK, AppendResult.CANCEL):
                 self.head += len(payloads)
             return verdict
 
@@ -84,7 +87,7 @@ class Writer:
         """Have the bell rung by the store: without it, all is heard when the lease is renewed."""
         while True:
             try:
-                async with self._store.listening(self._stream, self._ring):
+                async with self._store.subscribe(self._stream, self._ring):
                     await asyncio.Event().wait()
             except StoreError as error:
                 logger.info("no news of %s: %s", self._stream, error)

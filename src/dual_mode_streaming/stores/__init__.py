@@ -4,15 +4,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dual_mode_streaming.stores._base import (
+    AppendResult,
     Entry,
-    Info,
     Limits,
-    New,
+    NewStream,
     State,
     Store,
     StoreError,
     StoreFull,
-    Verdict,
+    StreamInfo,
 )
 from dual_mode_streaming.stores._factory import open_store
 from dual_mode_streaming.stores._memory import MemoryStore
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from dual_mode_streaming.stores._sqlite import SQLiteStore
 
 __all__ = [
+    "AppendResult",
     "Entry",
-    "Info",
     "Limits",
     "MemoryStore",
-    "New",
+    "NewStream",
     "RedisStore",
     "SQLiteStore",
     "State",
     "Store",
     "StoreError",
     "StoreFull",
-    "Verdict",
+    "StreamInfo",
     "open_store",
 ]
 

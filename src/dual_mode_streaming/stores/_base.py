@@ -1,11 +1,11 @@
-"""What a store is: the place where the entries of recorded streams live, and the rules of writing.
+"""The contract of a store: the `Store` protocol, and the values that its methods take and return.
 
-A stream is a log of entries, numbered from 1 without gaps. Who writes it holds its *lease* and has
-a *generation*, which rises when another takes the stream over: the entries of the one before are
-refused from then on (fenced). An id names both, `<stream>.<generation>.<sequence>`, since a store
-that lost its tail may be given other entries under the same numbers.
+A stream is a log of entries, numbered from 1 without gaps. Its writer holds a *lease* and has a
+*generation*. The generation rises when another writer takes the stream over; entries of an older
+generation are then refused (fencing). An entry is identified by stream, generation and sequence,
+because a store that lost its last entries may give their numbers to other entries.
 
-To the store a payload is bytes; `recordings` knows what is in them.
+To a store a payload is bytes. The package `recordings` knows what they mean.
 """
 
 import dataclasses
@@ -13,49 +13,39 @@ import enum
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from dual_mode_streaming.errors import ServingError
+from dual_mode_streaming.errors import StoreError, StoreFull
+from dual_mode_streaming.sse import EndState, State
 
 __all__ = [
-    "Durability",
+    "AppendResult",
     "Entry",
-    "Info",
     "Limits",
-    "New",
+    "NewStream",
+    "OnChange",
     "State",
     "Store",
     "StoreError",
     "StoreFull",
-    "Verdict",
+    "StreamInfo",
     "check_stream",
 ]
 
-State = Literal["running", "done", "error", "cancelled", "interrupted"]
-"""How it is with a stream. The last four are ends, and an end is also the stream's last entry."""
-
-Durability = Literal["memory", "crash", "power", "replicated"]
-"""What an acknowledged entry survives: nothing, the process' death, a power cut, a machine's."""
+OnChange = Callable[[], None]
+"""Called in the event loop when a stream may have changed. It must return at once."""
 
 _STREAM: Final = re.compile(r"[0-9a-f]{32}")
 
 
-class StoreError(ServingError):
-    """A store could not do what it was asked; it may be able to later."""
+class AppendResult(enum.Enum):
+    """The result of an append."""
 
-
-class StoreFull(StoreError):
-    """A store has all the streams or bytes that it may have, and none that it could forget."""
-
-
-class Verdict(enum.Enum):
-    """What became of an append."""
-
-    OK = "it is kept"
-    CANCEL = "it is kept, and somebody asks the producer to stop"
-    FENCED = "another has taken the stream over: nothing is kept"
-    CLOSED = "the stream has ended, or is gone: nothing is kept"
-    GAP = "the store has lost entries before the first of these: nothing is kept"
+    OK = "the entries are stored"
+    CANCEL = "the entries are stored, and the producer is asked to stop"
+    FENCED = "another writer has taken the stream over: nothing is stored"
+    CLOSED = "the stream has ended or does not exist: nothing is stored"
+    GAP = "the store has lost entries before the first of these: nothing is stored"
 
 
 class Entry(NamedTuple):
@@ -67,12 +57,18 @@ class Entry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class New:
-    """A stream to be made: what is known of it from the start, and never changes.
+class NewStream:
+    """What is fixed when a stream is created.
 
-    `stream` is its id, 32 hexadecimal digits; `operation` names what makes it, `owner` who may see
-    it, `fingerprint` stands for all that was asked, and `request` is what a takeover needs to ask
-    the same again.
+    Args:
+        stream: the id of the stream, 32 lowercase hexadecimal digits.
+        operation: the name of the operation that produces the stream.
+        owner: who may see the stream.
+        fingerprint: a digest of the request. Two requests with the same one are the same.
+        request: the request, for a writer that takes the stream over.
+
+    Raises:
+        ValueError: if `stream` is no id of a stream.
     """
 
     stream: str
@@ -86,62 +82,77 @@ class New:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Info:
-    """How it is with a stream.
+class StreamInfo:
+    """The state of a stream at one moment.
 
-    `head` is the sequence of its last entry (0: none), `earliest` that of the first it still has
-    (head + 1: none). `starts` are the generations with their first sequences, in order; the last is
-    who writes now. `lease` are the seconds for which the writer's lease still holds, by the store's
-    clock. `expired`: the entries are gone for their age, and the stream is only remembered.
+    Args:
+        new: what was fixed when the stream was created.
+        state: "running", or how the stream ended.
+        head: the sequence of the last entry; 0 if there is none.
+        earliest: the sequence of the first entry that is still stored; head + 1 if there is none.
+        generations: each generation with the sequence of its first entry, in order. The last one
+            is the current writer's.
+        cancelling: whether the producer has been asked to stop.
+        lease: the seconds until the writer's lease ends, by the clock of the store.
+        expired: whether the entries have been removed because of their age.
     """
 
-    new: New
+    new: NewStream
     state: State
     head: int
     earliest: int
-    starts: tuple[tuple[int, int], ...]
+    generations: tuple[tuple[int, int], ...]
     cancelling: bool
     lease: float
     expired: bool = False
 
     @property
     def generation(self) -> int:
-        """Of who writes now."""
-        return self.starts[-1][0]
+        """The generation of the current writer."""
+        return self.generations[-1][0]
 
     @property
     def is_abandoned(self) -> bool:
-        """It should be running, and nobody writes it."""
+        """Whether the stream is running, but its writer's lease has ended."""
         return self.state == "running" and self.lease <= 0
 
     def has(self, generation: int, sequence: int) -> bool:
-        """Whether there was an entry of that id, kept still or not; 0 is the beginning of all."""
+        """Return whether there was such an entry, even if it is no longer stored.
+
+        Sequence 0 stands for the start of the stream, in its first generation.
+        """
         if sequence == 0:
-            return generation == self.starts[0][0]
+            return generation == self.generations[0][0]
         last = self.head
-        known = False
-        for number, first in reversed(self.starts):
+        for number, first in reversed(self.generations):
             if number == generation:
-                known = first <= sequence <= last
-                break
+                return first <= sequence <= last
             last = first - 1
-        return known
+        return False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of a store. Times are seconds, sizes bytes of payload.
+    """The limits of a store. Times are in seconds, sizes in bytes of payload.
 
-    A stream that grows beyond its bounds loses its oldest entries. Beyond the bounds of all, the
-    stream that ended longest ago is forgotten; if all are running, a new one is refused.
+    A stream that exceeds its own limits loses its oldest entries. When the store is full, the
+    stream that ended longest ago is deleted; if all streams are running, a new one is refused.
+
+    Args:
+        lease: how long a writer keeps a stream without a call to the store.
+        retention: how long an ended stream is kept. After that its entries are removed; after the
+            same time again the stream is deleted.
+        stream_entries: the maximum number of entries of one stream.
+        stream_bytes: the maximum size of one stream.
+        streams: the maximum number of streams.
+        total_bytes: the maximum size of all streams together.
+
+    Raises:
+        ValueError: if a limit is not a number above 0.
     """
 
     lease: float = 10.0
-    """A writer that is not heard of for so long has lost the stream."""
-
     retention: float = 3600.0
-    """An ended stream is kept for so long, and then remembered as expired for as long again."""
-
     stream_entries: int = 1_000_000
     stream_bytes: int = 64 * 1024 * 1024
     streams: int = 100_000
@@ -155,22 +166,30 @@ class Limits:
 
 
 class Store(Protocol):
-    """Where streams live. All methods may be called from any task of one event loop.
+    """A place where streams are kept. Its methods may be called from any task of one event loop.
 
-    Every method may raise StoreError (StoreFull: `create`), when the store cannot be reached: the
-    same call may then be made again, an `append` too. ValueError for an id that is none.
+    Every method may raise StoreError if the store cannot be reached. The same call, also an
+    `append`, can then be repeated safely. Methods that take the id of a stream raise ValueError if
+    it is not 32 lowercase hexadecimal digits.
     """
 
     limits: Limits
-    durability: Durability
     shared: bool
-    """Whether other processes have the same streams."""
+    """Whether other processes use the same streams."""
 
-    async def create(self, new: New, claim: str | None = None) -> str:
-        """Make a stream: running, empty, and the caller is its writer, of generation 1.
+    async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
+        """Create an empty, running stream. The caller is its writer, with generation 1.
 
-        Out: its id. With a `claim`, and if another stream of that claim is still kept, nothing is
-        made and the id is that stream's.
+        Args:
+            new: the stream.
+            idempotency_key: if a stream that was created with the same key is still kept, that
+                stream is returned and nothing is created.
+
+        Returns:
+            The id of the created stream, or of the one with the same idempotency key.
+
+        Raises:
+            StoreFull: if the store is at its limits and all its streams are running.
         """
         ...
 
@@ -181,59 +200,79 @@ class Store(Protocol):
         first: int,
         payloads: Sequence[bytes],
         *,
-        end: State | None = None,
-    ) -> Verdict:
-        """Add entries from sequence `first` on, and renew the lease; with `end`, end the stream.
+        end: EndState | None = None,
+    ) -> AppendResult:
+        """Add entries to a stream and renew the writer's lease.
 
-        When it returns OK they are as durable as the store is. Entries that this generation has
-        added before are left out, so that an append whose outcome is unknown can be made again.
-        No payloads: only the lease is renewed.
+        When the result is OK or CANCEL, the entries are as durable as the store is. Entries that
+        this generation has already added are skipped, so an append with an unknown outcome can be
+        repeated.
+
+        Args:
+            stream: the id of the stream.
+            generation: the generation of the writer.
+            first: the sequence of the first payload.
+            payloads: the entries. If there are none, only the lease is renewed.
+            end: the state in which the stream ends with the last of these entries.
         """
         ...
 
     async def read(
         self, stream: str, after: int, *, entries: int = 1000, size: int = 1024 * 1024
     ) -> list[Entry]:
-        """The entries after a sequence, as many as there are and fit; none if there are none.
+        """Return the next entries of a stream, without a gap between them.
 
-        At least one is given if there is one, and none is left out between two of them.
+        Args:
+            stream: the id of the stream.
+            after: the sequence after which to read; 0 for the start.
+            entries: the maximum number of entries.
+            size: the maximum size of the payloads in bytes. At least one entry is returned if
+                there is one, whatever its size.
         """
         ...
 
-    async def info(self, stream: str) -> Info | None:
-        """How it is with a stream; None if there is none, or no longer."""
+    async def info(self, stream: str) -> StreamInfo | None:
+        """Return the state of a stream; None if it does not exist."""
         ...
 
     async def cancel(self, stream: str) -> None:
-        """Ask the writer to stop: its next append says CANCEL. Nothing if it has ended."""
+        """Ask the writer to stop: its next append returns CANCEL. An ended stream is unchanged."""
         ...
 
     async def take_over(self, stream: str) -> int | None:
-        """Become the writer of an abandoned stream. Out: the new generation; None if it is not."""
+        """Become the writer of an abandoned stream.
+
+        Returns:
+            The new generation; None if the stream is not abandoned.
+        """
         ...
 
     async def abandoned(self) -> list[str]:
-        """Streams that have not ended, and that nobody writes any more; some of them, if many."""
+        """Return the ids of running streams whose lease has ended; only some, if there are many."""
         ...
 
     async def delete(self, stream: str) -> None:
-        """Forget a stream, whether it has ended or not."""
+        """Delete a stream, even if it is running."""
         ...
 
-    def listening(self, stream: str, ring: Callable[[], None]) -> AbstractAsyncContextManager[None]:
-        """`ring` is called, in the event loop, when there may be news of the stream.
+    def subscribe(self, stream: str, on_change: OnChange) -> AbstractAsyncContextManager[None]:
+        """Call `on_change` in the event loop when the stream may have changed.
 
-        Once the context is entered no news is missed; it may ring without any.
+        No change is missed after the context is entered. A call without a change is possible.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of everything; what is durable stays."""
+        """Close the store and free what it holds. Durable streams stay."""
         ...
 
 
 def check_stream(stream: str) -> str:
-    """The id, if it is one; no other string becomes a key. Raises ValueError."""
+    """Return the id of a stream. Only a checked id becomes a key of a store.
+
+    Raises:
+        ValueError: if it is not 32 lowercase hexadecimal digits.
+    """
     if not _STREAM.fullmatch(stream):
-        raise ValueError(f"a stream's id is 32 hexadecimal digits, not {stream!r:.60}")
+        raise ValueError(f"a stream's id is 32 lowercase hexadecimal digits, not {stream!r:.60}")
     return stream

@@ -5,15 +5,15 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import (
-    Durability,
+    AppendResult,
     Entry,
-    Info,
     Limits,
-    New,
+    NewStream,
     State,
     StoreFull,
-    Verdict,
+    StreamInfo,
     check_stream,
 )
 
@@ -23,7 +23,6 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """The streams of one process. One event loop; its clock is the store's."""
 
-    durability: Durability = "memory"
     shared = False
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -31,24 +30,24 @@ class MemoryStore:
         self._streams: dict[str, _Stream] = {}
         self._ended: OrderedDict[str, float] = OrderedDict()  # when, the longest ago first
         self._expired: OrderedDict[str, float] = OrderedDict()  # those that are only remembered
-        self._claims: dict[str, str] = {}
+        self._by_key: dict[str, str] = {}
         self._bytes = 0
         self._listeners: dict[str, list[Callable[[], None]]] = {}
 
-    async def create(self, new: New, claim: str | None = None) -> str:
+    async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`."""
         self._forget_old()
-        if claim is not None:
-            held = self._streams.get(self._claims.get(claim, ""))
+        if idempotency_key is not None:
+            held = self._streams.get(self._by_key.get(idempotency_key, ""))
             if held is not None and not held.expired:
                 return held.new.stream
         if new.stream in self._streams:  # the call is made again
             return new.stream
         self._make_room()
-        stream = _Stream(new, claim, self._now() + self.limits.lease)
+        stream = _Stream(new, idempotency_key, self._now() + self.limits.lease)
         self._streams[new.stream] = stream
-        if claim is not None:
-            self._claims[claim] = new.stream
+        if idempotency_key is not None:
+            self._by_key[idempotency_key] = new.stream
         return new.stream
 
     async def append(
@@ -58,20 +57,20 @@ class MemoryStore:
         first: int,
         payloads: Sequence[bytes],
         *,
-        end: State | None = None,
-    ) -> Verdict:
+        end: EndState | None = None,
+    ) -> AppendResult:
         """See `Store.append`."""
         kept = self._streams.get(check_stream(stream))
         if kept is None:
-            return Verdict.CLOSED
-        if kept.starts[-1][0] != generation:
-            return Verdict.FENCED
+            return AppendResult.CLOSED
+        if kept.generations[-1][0] != generation:
+            return AppendResult.FENCED
         known = max(0, kept.head + 1 - first)
         if kept.state != "running":
             again = end == kept.state and known >= len(payloads)
-            return Verdict.OK if again else Verdict.CLOSED
+            return AppendResult.OK if again else AppendResult.CLOSED
         if payloads and first > kept.head + 1:
-            return Verdict.GAP
+            return AppendResult.GAP
         for payload in payloads[known:]:
             kept.head += 1
             kept.entries[kept.head] = Entry(generation, kept.head, payload)
@@ -84,7 +83,7 @@ class MemoryStore:
             self._ended[stream] = self._now()
         if payloads or end:
             self._ring(stream)
-        return Verdict.CANCEL if kept.cancelling and end is None else Verdict.OK
+        return AppendResult.CANCEL if kept.cancelling and end is None else AppendResult.OK
 
     async def read(
         self, stream: str, after: int, *, entries: int = 1000, size: int = 1024 * 1024
@@ -103,18 +102,18 @@ class MemoryStore:
             found.append(entry)
         return found
 
-    async def info(self, stream: str) -> Info | None:
+    async def info(self, stream: str) -> StreamInfo | None:
         """See `Store.info`."""
         self._forget_old()
         kept = self._streams.get(check_stream(stream))
         if kept is None:
             return None
-        return Info(
+        return StreamInfo(
             new=kept.new,
             state=kept.state,
             head=kept.head,
             earliest=kept.earliest,
-            starts=tuple(kept.starts),
+            generations=tuple(kept.generations),
             cancelling=kept.cancelling,
             lease=kept.lease - self._now(),
             expired=kept.expired,
@@ -132,8 +131,8 @@ class MemoryStore:
         kept = self._streams.get(check_stream(stream))
         if kept is None or not kept.is_abandoned(self._now()):
             return None
-        generation = kept.starts[-1][0] + 1
-        kept.starts.append((generation, kept.head + 1))
+        generation = kept.generations[-1][0] + 1
+        kept.generations.append((generation, kept.head + 1))
         kept.lease = self._now() + self.limits.lease
         return generation
 
@@ -148,14 +147,14 @@ class MemoryStore:
         self._ring(stream)
 
     @asynccontextmanager
-    async def listening(self, stream: str, ring: Callable[[], None]) -> AsyncIterator[None]:
-        """See `Store.listening`."""
+    async def subscribe(self, stream: str, on_change: Callable[[], None]) -> AsyncIterator[None]:
+        """See `Store.subscribe`."""
         listeners = self._listeners.setdefault(stream, [])
-        listeners.append(ring)
+        listeners.append(on_change)
         try:
             yield
         finally:
-            listeners.remove(ring)
+            listeners.remove(on_change)
             if not listeners:
                 self._listeners.pop(stream, None)
 
@@ -164,7 +163,7 @@ class MemoryStore:
         self._streams.clear()
         self._ended.clear()
         self._expired.clear()
-        self._claims.clear()
+        self._by_key.clear()
         self._bytes = 0
 
     def _now(self) -> float:
@@ -217,8 +216,8 @@ class MemoryStore:
         self._ended.pop(stream, None)
         self._expired.pop(stream, None)
         self._bytes -= kept.size
-        if kept.claim is not None and self._claims.get(kept.claim) == stream:
-            del self._claims[kept.claim]
+        if kept.idempotency_key is not None and self._by_key.get(kept.idempotency_key) == stream:
+            del self._by_key[kept.idempotency_key]
 
 
 class _Stream:
@@ -226,25 +225,25 @@ class _Stream:
 
     __slots__ = (
         "cancelling",
-        "claim",
         "entries",
         "expired",
+        "generations",
         "head",
+        "idempotency_key",
         "lease",
         "new",
         "size",
-        "starts",
         "state",
     )
 
-    def __init__(self, new: New, claim: str | None, lease: float) -> None:
+    def __init__(self, new: NewStream, idempotency_key: str | None, lease: float) -> None:
         self.new = new
-        self.claim = claim
+        self.idempotency_key = idempotency_key
         self.state: State = "running"
         self.entries: dict[int, Entry] = {}  # without gaps, up to `head`
         self.head = 0
         self.size = 0
-        self.starts = [(1, 1)]
+        self.generations = [(1, 1)]
         self.cancelling = False
         self.lease = lease
         self.expired = False

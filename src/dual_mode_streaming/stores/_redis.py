@@ -9,20 +9,19 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import islice
 from typing import Any, Final
 
+from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import (
-    Durability,
+    AppendResult,
     Entry,
-    Info,
     Limits,
-    New,
-    State,
+    NewStream,
     StoreError,
     StoreFull,
-    Verdict,
+    StreamInfo,
     check_stream,
 )
 from dual_mode_streaming.stores._redis_connection import Link
-from dual_mode_streaming.stores._redis_pubsub import Doorbell
+from dual_mode_streaming.stores._redis_pubsub import PubSub
 
 __all__ = ["RedisStore"]
 
@@ -44,13 +43,12 @@ class RedisStore:
 
     What is acknowledged is as durable as that Redis is: with `appendonly yes` it survives a crash
     of the process, with `appendfsync always` a power cut; without either it does not survive its
-    restart. A replica may lack the last entries. What was lost so is noticed: Verdict.GAP.
+    restart. A replica may lack the last entries. What was lost so is noticed: AppendResult.GAP.
 
     `streams` and `total_bytes` of the limits are kept to roughly: what is appended counts within a
     second or so. Keys expire, so that nothing is left for ever of a stream that everybody forgot.
     """
 
-    durability: Durability = "crash"
     shared = True
 
     def __init__(
@@ -65,18 +63,22 @@ class RedisStore:
             raise ValueError(f"a prefix is letters, digits and any of _.:-, not {prefix!r:.80}")
         self.limits = limits or Limits()
         self._link = Link(url, prefix, timeout)
-        self._bell = Doorbell(self._link.pool, self._link.channel(""), _WATCHDOG)
+        self._pubsub = PubSub(self._link.pool, self._link.channel(""), _WATCHDOG)
         self._lease = max(1, round(self.limits.lease * 1000))
         self._retention = max(1, round(self.limits.retention * 1000))
         self._notes: dict[str, tuple[str, str, str]] = {}
         self._noted = 0.0
         self._noting = asyncio.Lock()
 
-    async def create(self, new: New, claim: str | None = None) -> str:
+    async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`. The stream is made before it is claimed: a claim never waits."""
-        name = hashlib.sha256(claim.encode()).hexdigest() if claim is not None else ""
+        name = (
+            hashlib.sha256(idempotency_key.encode()).hexdigest()
+            if idempotency_key is not None
+            else ""
+        )
         dangling = ""
-        if claim is not None:
+        if idempotency_key is not None:
             dangling = str(await self._link.of_all("CLAIMED", name), "ascii")
             if dangling and await self._is_kept(dangling):
                 return dangling
@@ -114,8 +116,8 @@ class RedisStore:
         first: int,
         payloads: Sequence[bytes],
         *,
-        end: State | None = None,
-    ) -> Verdict:
+        end: EndState | None = None,
+    ) -> AppendResult:
         """See `Store.append`."""
         limits = self.limits
         told = await self._link.of(
@@ -123,7 +125,7 @@ class RedisStore:
             int(limits.stream_entries), int(limits.stream_bytes), self._link.channel(stream),
             *payloads, patience=0 if payloads or end else _PATIENCE,
         )  # fmt: skip
-        verdict = Verdict[told[0].decode()]
+        verdict = AppendResult[told[0].decode()]
         if len(told) == 3 and (payloads or end):
             self._notes[stream] = (end or "running", told[1].decode(), told[2].decode())
             late = asyncio.get_running_loop().time() - self._noted > _NOTES_EVERY
@@ -144,15 +146,15 @@ class RedisStore:
             for sequence, generation, payload in zip(told, told, told, strict=True)
         ]
 
-    async def info(self, stream: str) -> Info | None:
+    async def info(self, stream: str) -> StreamInfo | None:
         """See `Store.info`."""
         told = await self._link.of("STATUS", stream, self._retention, 1)
         if told is None:
             return None
-        left, state, _, _, head, earliest, starts, cancelling, expired = told[:9]
+        left, state, _, _, head, earliest, generations, cancelling, expired = told[:9]
         operation, owner, fingerprint = (value.decode() for value in told[9:12])
-        return Info(
-            new=New(
+        return StreamInfo(
+            new=NewStream(
                 stream=stream,
                 operation=operation,
                 owner=owner,
@@ -162,7 +164,7 @@ class RedisStore:
             state=state.decode(),
             head=int(head),
             earliest=int(earliest),
-            starts=_starts(starts),
+            generations=_generations(generations),
             cancelling=bool(cancelling),
             lease=int(left) / 1000,
             expired=bool(expired),
@@ -205,17 +207,17 @@ class RedisStore:
         await self._forget(check_stream(stream), running=True)
 
     @asynccontextmanager
-    async def listening(self, stream: str, ring: Callable[[], None]) -> AsyncIterator[None]:
-        """See `Store.listening`."""
+    async def subscribe(self, stream: str, on_change: Callable[[], None]) -> AsyncIterator[None]:
+        """See `Store.subscribe`."""
         check_stream(stream)
         async with AsyncExitStack() as stack:
-            bell = self._bell.listening(stream, ring)
+            bell = self._pubsub.subscribe(stream, on_change)
             await self._link.call(lambda: stack.enter_async_context(bell))
             yield
 
     async def aclose(self) -> None:
         """Close the connections and end the task that listens."""
-        await self._bell.aclose()
+        await self._pubsub.aclose()
         await self._link.aclose()
 
     async def _is_kept(self, stream: str) -> bool:
@@ -256,7 +258,7 @@ class RedisStore:
                     raise
 
 
-def _starts(told: bytes) -> tuple[tuple[int, int], ...]:
+def _generations(told: bytes) -> tuple[tuple[int, int], ...]:
     """`1:1,2:151` as generations and their first sequences."""
     pairs = (pair.split(b":") for pair in told.split(b","))
     return tuple((int(generation), int(first)) for generation, first in pairs)

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from dual_mode_streaming.stores import _redis_scripts as scripts
 from dual_mode_streaming.stores._base import StoreError, check_stream
-from dual_mode_streaming.stores._redis_pipeliner import Together
+from dual_mode_streaming.stores._redis_pipeliner import Pipeliner
 
 __all__ = ["Link", "pool_of"]
 
@@ -37,8 +37,8 @@ class Link:
         self._scripts = {
             name: self._client.register_script(getattr(scripts, name)) for name in scripts.__all__
         }
-        self._writes = Together(self._client, 100, timeout)
-        self._reads = Together(self._client, 16, timeout)  # an answer may be large
+        self._writes = Pipeliner(self._client, 100, timeout)
+        self._reads = Pipeliner(self._client, 16, timeout)  # an answer may be large
         self._index = [f"{prefix}:{{index}}:{name}" for name in scripts.INDEX]
         self._closed = False
 

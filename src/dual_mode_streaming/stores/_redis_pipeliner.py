@@ -8,13 +8,13 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError, NoScriptError
 
-__all__ = ["Together"]
+__all__ = ["Pipeliner"]
 
 _SIZE: Final = 1024 * 1024
 _CLOSED: Final = "the store was closed"
 
 
-class Together:
+class Pipeliner:
     """Runs scripts, in the order in which they were asked for, up to `most` in one go.
 
     Only one go is under way at a time; it takes `timeout` seconds at most. Calls that the caller

@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-__all__ = ["Doorbell"]
+__all__ = ["PubSub"]
 
 _SLICES: Final = 10
 """The watchdog's round is made in so many parts, so that not all are woken at once."""
@@ -26,7 +26,7 @@ _AT_ONCE: Final = 1000
 _log = logging.getLogger(__name__)
 
 
-class Doorbell:
+class PubSub:
     """Rings listeners. One task reads and reconnects; it is there while anybody has listened.
 
     `pool` says how to connect (its own connections are not used), `channel` is what comes before a
@@ -45,12 +45,12 @@ class Doorbell:
         self._task: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def listening(self, stream: str, ring: Callable[[], None]) -> AsyncIterator[None]:
+    async def subscribe(self, stream: str, ring: Callable[[], None]) -> AsyncIterator[None]:
         """Ring for a stream. Entered when Redis has confirmed that the channel is subscribed."""
         self._rings.setdefault(stream, []).append(ring)
         try:
             if self._task is None:
-                self._task = asyncio.create_task(self._run(), name="redis doorbell")
+                self._task = asyncio.create_task(self._run(), name="redis pub/sub")
             if stream not in self._subscribed:
                 ready = self._ready.setdefault(stream, asyncio.Event())
                 with suppress(RedisError, OSError):  # the task sees that too, and connects again

@@ -46,7 +46,7 @@ MAKE = (
 local lease = clock() + ARGV[1]
 if redis.call('EXISTS', meta) == 0 then
   redis.call('HSET', meta, 'state', 'running', 'head', 0, 'size', 0, 'generation', 1,
-    'starts', '1:1', 'lease', text(lease), 'operation', ARGV[3], 'owner', ARGV[4],
+    'generations', '1:1', 'lease', text(lease), 'operation', ARGV[3], 'owner', ARGV[4],
     'fingerprint', ARGV[5], 'request', ARGV[6])
   expire(lease, tonumber(ARGV[2]))
 end
@@ -124,17 +124,17 @@ return found
 """
 )
 
-# retention, whether all -> nothing, or: lease left, state, `lease`, bytes, head, earliest, starts,
-# cancelling, whether expired, and if all: operation, owner, fingerprint, request
+# retention, whether all -> nothing, or: lease left, state, `lease`, bytes, head, earliest,
+# generations, cancelling, whether expired, and if all: operation, owner, fingerprint, request
 STATUS = (
     _COMMON
     + """
-local state, lease, size, head, starts, cancelling = unpack(
-  redis.call('HMGET', meta, 'state', 'lease', 'size', 'head', 'starts', 'cancelling'))
+local state, lease, size, head, generations, cancelling = unpack(
+  redis.call('HMGET', meta, 'state', 'lease', 'size', 'head', 'generations', 'cancelling'))
 if not state then return false end
 local now, oldest = clock(), redis.call('XRANGE', data, '-', '+', 'COUNT', 1)[1]
 local earliest = oldest and string.match(oldest[1], '^%d+') or text(head + 1)
-local found = {text(lease - now), state, lease, size, head, earliest, starts,
+local found = {text(lease - now), state, lease, size, head, earliest, generations,
   cancelling and 1 or 0, now > lease + ARGV[1] and 1 or 0}
 if ARGV[2] == '1' then
   for _, value in ipairs(
@@ -161,15 +161,15 @@ end
 TAKE_OVER = (
     _COMMON
     + """
-local state, lease, generation, head, starts, size, taken = unpack(redis.call(
-  'HMGET', meta, 'state', 'lease', 'generation', 'head', 'starts', 'size', 'taken'))
+local state, lease, generation, head, generations, size, taken = unpack(redis.call(
+  'HMGET', meta, 'state', 'lease', 'generation', 'head', 'generations', 'size', 'taken'))
 if state ~= 'running' then return false end
 if taken == ARGV[3] then return {generation, lease, size} end
 local now = clock()
 if tonumber(lease) > now then return false end
 generation, lease = text(generation + 1), now + ARGV[1]
 redis.call('HSET', meta, 'generation', generation, 'lease', text(lease), 'taken', ARGV[3],
-  'starts', starts .. ',' .. generation .. ':' .. text(head + 1))
+  'generations', generations .. ',' .. generation .. ':' .. text(head + 1))
 expire(lease, tonumber(ARGV[2]))
 return {generation, text(lease), size}
 """

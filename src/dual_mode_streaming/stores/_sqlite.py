@@ -13,16 +13,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
+from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores import _sqlite_reader as reader
 from dual_mode_streaming.stores._base import (
-    Durability,
+    AppendResult,
     Entry,
-    Info,
     Limits,
-    New,
-    State,
+    NewStream,
     StoreError,
-    Verdict,
+    StreamInfo,
     check_stream,
 )
 from dual_mode_streaming.stores._sqlite_file import Synchronous
@@ -63,7 +62,6 @@ class SQLiteStore:
             raise ValueError(f"synchronous is OFF, NORMAL or FULL, not {synchronous!r}")
         self._path = _checked(path)
         self.limits = limits or Limits()
-        self.durability: Durability = "power" if synchronous == "FULL" else "crash"
         self._synchronous: Synchronous = synchronous
         self._patience = patience
         self._writer: Writer | None = None
@@ -77,9 +75,9 @@ class SQLiteStore:
         self._has_ended = False
         self._waiting_for_end: list[asyncio.Future[None]] = []
 
-    async def create(self, new: New, claim: str | None = None) -> str:
+    async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`."""
-        made: str = await self._do(new.stream, lambda tables: tables.create(new, claim))
+        made: str = await self._do(new.stream, lambda tables: tables.create(new, idempotency_key))
         return made
 
     async def append(
@@ -89,11 +87,11 @@ class SQLiteStore:
         first: int,
         payloads: Sequence[bytes],
         *,
-        end: State | None = None,
-    ) -> Verdict:
+        end: EndState | None = None,
+    ) -> AppendResult:
         """See `Store.append`."""
         kept = tuple(payloads)
-        verdict: Verdict = await self._do(
+        verdict: AppendResult = await self._do(
             stream, lambda tables: tables.append(stream, generation, first, kept, end)
         )
         return verdict
@@ -108,7 +106,7 @@ class SQLiteStore:
             lambda connection: reader.read(connection, stream, after, entries, size, retention)
         )
 
-    async def info(self, stream: str) -> Info | None:
+    async def info(self, stream: str) -> StreamInfo | None:
         """See `Store.info`."""
         check_stream(stream)
         retention = self.limits.retention
@@ -132,19 +130,19 @@ class SQLiteStore:
         await self._do(stream, lambda tables: tables.delete(stream))
 
     @asynccontextmanager
-    async def listening(self, stream: str, ring: Callable[[], None]) -> AsyncIterator[None]:
-        """See `Store.listening`."""
+    async def subscribe(self, stream: str, on_change: Callable[[], None]) -> AsyncIterator[None]:
+        """See `Store.subscribe`."""
         check_stream(stream)
         writer = await self._opened()
         listeners = self._listeners.setdefault(stream, [])
-        listeners.append(ring)
+        listeners.append(on_change)
         if not writer.is_watching:
             writer.is_watching = True
             writer.put(Request(stream, lambda tables: None))  # it looks, and from now on often
         try:
             yield
         finally:
-            listeners.remove(ring)
+            listeners.remove(on_change)
             if not listeners and self._listeners.get(stream) is listeners:
                 del self._listeners[stream]
             writer.is_watching = bool(self._listeners)

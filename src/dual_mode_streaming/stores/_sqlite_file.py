@@ -23,7 +23,7 @@ create table totals (streams integer not null, bytes integer not null, tick inte
 insert into totals values (0, 0, 0, 0);
 create table streams (number integer primary key autoincrement, stream text not null unique,
   claim text unique, state text not null default 'running', generation integer not null default 1,
-  starts text not null default '[[1, 1]]', head integer not null default 0,
+  generations text not null default '[[1, 1]]', head integer not null default 0,
   earliest integer not null default 1, size integer not null default 0,
   cancelling integer not null default 0, lease real not null, ended real,
   emptied integer not null default 0, changed integer not null default 0);

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import time
 from typing import Final, TypeVar
 
-from dual_mode_streaming.stores._base import Entry, Info, New
+from dual_mode_streaming.stores._base import Entry, NewStream, StreamInfo
 from dual_mode_streaming.stores._sqlite_file import open_for_reading, told
 
 __all__ = ["Reader", "abandoned", "info", "read"]
@@ -65,7 +65,7 @@ and seq > ? order by seq limit ?
 """
 
 _INFO: Final = """
-select ended, emptied, state, head, earliest, starts, cancelling, lease, operation, owner,
+select ended, emptied, state, head, earliest, generations, cancelling, lease, operation, owner,
   fingerprint, request
 from streams join made on made.stream = number where streams.stream = ?
 """
@@ -93,19 +93,19 @@ def read(
     return found
 
 
-def info(connection: sqlite3.Connection, stream: str, retention: float) -> Info | None:
+def info(connection: sqlite3.Connection, stream: str, retention: float) -> StreamInfo | None:
     """See `Store.info`; what is too old is so by its time, whether it is emptied yet or not."""
     row = connection.execute(_INFO, (stream,)).fetchone()
     if row is None:
         return None
-    ended, emptied, state, head, earliest, starts, cancelling, lease, *made = row
+    ended, emptied, state, head, earliest, generations, cancelling, lease, *made = row
     now = time()
     if ended is not None and now >= ended + 2 * retention:
         return None
     operation, owner, fingerprint, request = made
     is_expired = bool(emptied) or (ended is not None and now >= ended + retention)
-    return Info(
-        new=New(
+    return StreamInfo(
+        new=NewStream(
             stream=stream,
             operation=operation,
             owner=owner,
@@ -115,7 +115,7 @@ def info(connection: sqlite3.Connection, stream: str, retention: float) -> Info 
         state=state,
         head=head,
         earliest=head + 1 if is_expired else earliest,
-        starts=tuple((generation, first) for generation, first in json.loads(starts)),
+        generations=tuple((generation, first) for generation, first in json.loads(generations)),
         cancelling=bool(cancelling),
         lease=lease - now,
         expired=is_expired,

@@ -31,7 +31,7 @@ class Row:
     stream: str
     state: State
     generation: int
-    starts: str
+    generations: str
     head: int
     earliest: int
     size: int
@@ -47,7 +47,7 @@ SELECT: Final = f"select {', '.join(field.name for field in fields(Row))} from s
 
 _HOT: Final = ("head", "earliest", "size", "lease", "changed")
 _VALUES: Final = attrgetter("number", *_HOT)
-_COLD: Final = ("state", "generation", "starts", "cancelling", "ended", "emptied")
+_COLD: Final = ("state", "generation", "generations", "cancelling", "ended", "emptied")
 
 
 class Transaction:

@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from dual_mode_streaming.stores._base import Limits, New, State, StoreFull, Verdict
+from dual_mode_streaming.sse import EndState
+from dual_mode_streaming.stores._base import AppendResult, Limits, NewStream, StoreFull
 from dual_mode_streaming.stores._sqlite_rows import SELECT, Row, Transaction
 
 __all__ = ["Tables"]
@@ -22,21 +23,23 @@ class Tables(Transaction):
         super().__init__(connection, limits)
         self._swept = 0.0
 
-    def create(self, new: New, claim: str | None) -> str:
+    def create(self, new: NewStream, idempotency_key: str | None) -> str:
         """See `Store.create`."""
         row = self.row(new.stream)
         if row is not None:
             return row.stream  # by the same call, whose outcome was not known
-        if claim is not None:
-            found = self.run("select stream from streams where claim = ?", (claim,)).fetchone()
+        if idempotency_key is not None:
+            found = self.run(
+                "select stream from streams where claim = ?", (idempotency_key,)
+            ).fetchone()
             held = self.row(found[0]) if found else None
             if held is not None and not self.is_aged(held, 1):
                 return held.stream
-            self.run("update streams set claim = null where claim = ?", (claim,))
+            self.run("update streams set claim = null where claim = ?", (idempotency_key,))
         self._make_room()
         number = self.run(
             "insert into streams (stream, claim, lease) values (?, ?, ?)",
-            (new.stream, claim, self.now + self.limits.lease),
+            (new.stream, idempotency_key, self.now + self.limits.lease),
         ).lastrowid
         known = (number, new.operation, new.owner, new.fingerprint, new.request)
         self.run("insert into made values (?, ?, ?, ?, ?)", known)
@@ -45,20 +48,25 @@ class Tables(Transaction):
         return new.stream
 
     def append(
-        self, stream: str, generation: int, first: int, payloads: Sequence[bytes], end: State | None
-    ) -> Verdict:
+        self,
+        stream: str,
+        generation: int,
+        first: int,
+        payloads: Sequence[bytes],
+        end: EndState | None,
+    ) -> AppendResult:
         """See `Store.append`."""
         row = self.row(stream)
         if row is None:
-            return Verdict.CLOSED
+            return AppendResult.CLOSED
         if row.generation != generation:
-            return Verdict.FENCED
+            return AppendResult.FENCED
         known = max(0, row.head + 1 - first)
         if row.state != "running":
             again = end == row.state and known >= len(payloads)
-            return Verdict.OK if again else Verdict.CLOSED
+            return AppendResult.OK if again else AppendResult.CLOSED
         if payloads and first > row.head + 1:
-            return Verdict.GAP
+            return AppendResult.GAP
         added = payloads[known:]
         size = sum(map(len, added))
         for sequence, payload in enumerate(added, row.head + 1):
@@ -73,7 +81,7 @@ class Tables(Transaction):
             self.cold[row.number] = row
         if payloads or end:
             self.tell(row)
-        return Verdict.CANCEL if row.cancelling and end is None else Verdict.OK
+        return AppendResult.CANCEL if row.cancelling and end is None else AppendResult.OK
 
     def cancel(self, stream: str) -> None:
         """See `Store.cancel`."""
@@ -89,7 +97,7 @@ class Tables(Transaction):
         if row is None or row.state != "running" or row.lease > self.now:
             return None
         row.generation += 1
-        row.starts = json.dumps([*json.loads(row.starts), [row.generation, row.head + 1]])
+        row.generations = json.dumps([*json.loads(row.generations), [row.generation, row.head + 1]])
         row.lease = self.now + self.limits.lease
         self.hot[row.number] = self.cold[row.number] = row
         return row.generation

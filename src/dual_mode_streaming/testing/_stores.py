@@ -14,7 +14,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from dual_mode_streaming.stores._base import Entry, Info, Limits, New, Store, StoreFull, Verdict
+from dual_mode_streaming.stores._base import (
+    AppendResult,
+    Entry,
+    Limits,
+    NewStream,
+    Store,
+    StoreFull,
+    StreamInfo,
+)
 
 __all__ = ["StoreConformance"]
 
@@ -24,9 +32,9 @@ def _some(start: int, stop: int) -> list[bytes]:
     return [b"entry %d" % number for number in range(start, stop)]
 
 
-def _a_new(**known: str) -> New:
+def _a_new(**known: str) -> NewStream:
     """A stream with an id of its own."""
-    return New(stream=secrets.token_hex(16), operation="test", request=b'{"n":1}', **known)
+    return NewStream(stream=secrets.token_hex(16), operation="test", request=b'{"n":1}', **known)
 
 
 def _told(entries: Iterable[Entry]) -> list[tuple[int, int, bytes]]:
@@ -67,8 +75,8 @@ class StoreConformance:
             assert await store.read(new.stream, 0) == []
             empty = await self.known(store, new.stream)
             assert (empty.head, empty.earliest) == (0, 1)
-            assert await store.append(new.stream, 1, 1, _some(1, 4)) is Verdict.OK
-            assert await store.append(new.stream, 1, 4, _some(4, 6)) is Verdict.OK
+            assert await store.append(new.stream, 1, 1, _some(1, 4)) is AppendResult.OK
+            assert await store.append(new.stream, 1, 4, _some(4, 6)) is AppendResult.OK
             assert _told(await store.read(new.stream, 0)) == [
                 (1, n, b"entry %d" % n) for n in range(1, 6)
             ]
@@ -78,7 +86,7 @@ class StoreConformance:
             info = await self.known(store, new.stream)
             assert info.new == new
             assert (info.state, info.head, info.earliest) == ("running", 5, 1)
-            assert (info.generation, info.starts) == (1, ((1, 1),))
+            assert (info.generation, info.generations) == (1, ((1, 1),))
             assert not info.cancelling
             assert not info.is_abandoned
             assert 0 < info.lease <= store.limits.lease
@@ -103,27 +111,27 @@ class StoreConformance:
         async with self.store() as store:
             stream = await store.create(_a_new())
             for _ in range(2):
-                assert await store.append(stream, 1, 1, _some(1, 4)) is Verdict.OK
-            assert await store.append(stream, 1, 3, _some(3, 7)) is Verdict.OK
+                assert await store.append(stream, 1, 1, _some(1, 4)) is AppendResult.OK
+            assert await store.append(stream, 1, 3, _some(3, 7)) is AppendResult.OK
             assert _told(await store.read(stream, 0)) == [
                 (1, n, b"entry %d" % n) for n in range(1, 7)
             ]
             for _ in range(2):
-                assert await store.append(stream, 1, 7, _some(7, 9), end="done") is Verdict.OK
+                assert await store.append(stream, 1, 7, _some(7, 9), end="done") is AppendResult.OK
 
     async def test_a_gap_is_refused(self) -> None:
         async with self.store() as store:
             stream = await store.create(_a_new())
             await store.append(stream, 1, 1, _some(1, 3))
-            assert await store.append(stream, 1, 4, _some(4, 5)) is Verdict.GAP
+            assert await store.append(stream, 1, 4, _some(4, 5)) is AppendResult.GAP
             assert (await self.known(store, stream)).head == 2
 
     async def test_after_the_end_nothing_is_added(self) -> None:
         async with self.store() as store:
             stream = await store.create(_a_new())
-            assert await store.append(stream, 1, 1, _some(1, 3), end="error") is Verdict.OK
-            assert await store.append(stream, 1, 3, _some(3, 4)) is Verdict.CLOSED
-            assert await store.append(stream, 1, 3, _some(3, 4), end="done") is Verdict.CLOSED
+            assert await store.append(stream, 1, 1, _some(1, 3), end="error") is AppendResult.OK
+            assert await store.append(stream, 1, 3, _some(3, 4)) is AppendResult.CLOSED
+            assert await store.append(stream, 1, 3, _some(3, 4), end="done") is AppendResult.CLOSED
             info = await self.known(store, stream)
             assert (info.state, info.head) == ("error", 2)
             assert not info.is_abandoned
@@ -134,7 +142,7 @@ class StoreConformance:
             stream = secrets.token_hex(16)
             assert await store.info(stream) is None
             assert await store.read(stream, 0) == []
-            assert await store.append(stream, 1, 1, _some(1, 2)) is Verdict.CLOSED
+            assert await store.append(stream, 1, 1, _some(1, 2)) is AppendResult.CLOSED
             assert await store.take_over(stream) is None
             await store.cancel(stream)
             await store.delete(stream)
@@ -145,9 +153,9 @@ class StoreConformance:
             await store.cancel(stream)
             await store.cancel(stream)
             assert (await self.known(store, stream)).cancelling
-            assert await store.append(stream, 1, 1, _some(1, 2)) is Verdict.CANCEL
-            assert await store.append(stream, 1, 2, ()) is Verdict.CANCEL
-            assert await store.append(stream, 1, 2, _some(2, 3), end="cancelled") is Verdict.OK
+            assert await store.append(stream, 1, 1, _some(1, 2)) is AppendResult.CANCEL
+            assert await store.append(stream, 1, 2, ()) is AppendResult.CANCEL
+            assert await store.append(stream, 1, 2, _some(2, 3), end="cancelled") is AppendResult.OK
             assert (await self.known(store, stream)).state == "cancelled"
 
     async def test_one_claim_makes_one_stream(self) -> None:
@@ -167,7 +175,7 @@ class StoreConformance:
             await store.delete(stream)
             assert await store.info(stream) is None
             assert await store.read(stream, 0) == []
-            assert await store.append(stream, 1, 3, _some(3, 4)) is Verdict.CLOSED
+            assert await store.append(stream, 1, 3, _some(3, 4)) is AppendResult.CLOSED
 
     async def test_a_lost_lease_is_taken_over_and_the_old_writer_fenced(self) -> None:
         async with self.store(lease=0.2) as store:
@@ -180,12 +188,12 @@ class StoreConformance:
             taken = await asyncio.gather(*(store.take_over(stream) for _ in range(3)))
             assert sorted(taken, key=str) == [2, None, None]
             assert stream not in await store.abandoned()
-            assert await store.append(stream, 1, 4, _some(4, 6)) is Verdict.FENCED
-            assert await store.append(stream, 1, 4, ()) is Verdict.FENCED
-            assert await store.append(stream, 1, 4, (), end="done") is Verdict.FENCED
-            assert await store.append(stream, 2, 4, [b"new 4"]) is Verdict.OK
+            assert await store.append(stream, 1, 4, _some(4, 6)) is AppendResult.FENCED
+            assert await store.append(stream, 1, 4, ()) is AppendResult.FENCED
+            assert await store.append(stream, 1, 4, (), end="done") is AppendResult.FENCED
+            assert await store.append(stream, 2, 4, [b"new 4"]) is AppendResult.OK
             info = await self.known(store, stream)
-            assert info.starts == ((1, 1), (2, 4))
+            assert info.generations == ((1, 1), (2, 4))
             assert _told(await store.read(stream, 2)) == [(1, 3, b"entry 3"), (2, 4, b"new 4")]
             assert info.has(1, 3)
             assert info.has(2, 4)
@@ -198,7 +206,7 @@ class StoreConformance:
             stream = await store.create(_a_new())
             for _ in range(6):
                 await asyncio.sleep(0.1)
-                assert await store.append(stream, 1, 1, ()) is Verdict.OK
+                assert await store.append(stream, 1, 1, ()) is AppendResult.OK
             assert not (await self.known(store, stream)).is_abandoned
 
     async def test_a_stream_beyond_its_bounds_loses_its_oldest_entries(self) -> None:
@@ -243,7 +251,7 @@ class StoreConformance:
         async with self.store() as store:
             stream, other = await store.create(_a_new()), await store.create(_a_new())
             news = asyncio.Event()
-            async with store.listening(stream, news.set):
+            async with store.subscribe(stream, news.set):
                 for number in range(1, 6):
                     news.clear()
                     await store.append(stream, 1, number, [b"x"])
@@ -259,12 +267,12 @@ class StoreConformance:
                 return
             stream = await one.create(_a_new())
             news = asyncio.Event()
-            async with two.listening(stream, news.set):
+            async with two.subscribe(stream, news.set):
                 await one.append(stream, 1, 1, _some(1, 3))
                 await asyncio.wait_for(news.wait(), 5)
             assert [entry.sequence for entry in await two.read(stream, 0)] == [1, 2]
             await two.cancel(stream)
-            assert await one.append(stream, 1, 3, ()) is Verdict.CANCEL
+            assert await one.append(stream, 1, 3, ()) is AppendResult.CANCEL
 
     async def test_no_other_string_is_an_id(self) -> None:
         async with self.store() as store:
@@ -275,7 +283,7 @@ class StoreConformance:
     async def test_many_writers_at_once(self) -> None:
         async with self.store() as store:
 
-            async def write(new: New) -> list[int]:
+            async def write(new: NewStream) -> list[int]:
                 stream = await store.create(new)
                 for start in range(1, 21, 4):
                     assert await store.append(stream, 1, start, _some(start, start + 4))
@@ -286,7 +294,7 @@ class StoreConformance:
                 assert sequences == list(range(1, 21))
 
     @staticmethod
-    async def known(store: Store, stream: str) -> Info:
+    async def known(store: Store, stream: str) -> StreamInfo:
         """What is known of a stream that is there."""
         info = await store.info(stream)
         assert info is not None

@@ -16,8 +16,8 @@ from fastapi.openapi.utils import (
 from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter
 
-from dual_mode_streaming._tags import RESERVED_EVENTS
 from dual_mode_streaming.limits._admission import Admission
+from dual_mode_streaming.sse import RESERVED_EVENTS
 from dual_mode_streaming.stores import Limits, Store
 from dual_mode_streaming.web._lifespan import live_with
 from dual_mode_streaming.web._observing import Observer

@@ -15,7 +15,7 @@ from dual_mode_streaming.errors import NotAcceptable
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate
 from dual_mode_streaming.recordings import Cursor, Operation, Recordings, Start
 from dual_mode_streaming.rendering import ItemCodec
-from dual_mode_streaming.stores._base import Info, Store, StoreError
+from dual_mode_streaming.stores._base import Store, StoreError, StreamInfo
 from dual_mode_streaming.streams import stream_content
 from dual_mode_streaming.web._batch_sink import Fold
 from dual_mode_streaming.web._fingerprint import digest, fingerprint
@@ -180,15 +180,15 @@ class RecordedEndpoint:
                 if (info.new.operation, info.new.fingerprint) != (known.operation.name, asked):
                     return refuse(400, "the cursor is that of another request's stream")
                 return attach(request, hub, info, known, form, cursor)
-        claim = request.headers.get("idempotency-key")
-        if claim:
-            claim = digest(owner, known.operation.name, claim)
+        key = request.headers.get("idempotency-key")
+        if key:
+            key = digest(owner, known.operation.name, key)
         start = Start(
             operation=known.operation,
             owner=owner,
             fingerprint=asked,
             request=self._packed(values),
-            claim=claim or None,
+            idempotency_key=key or None,
         )
         try:
             info = await hub.start(start, lambda: self._function(**values, **self._begins))
@@ -232,7 +232,7 @@ class RecordedEndpoint:
 def attach(
     request: Request,
     hub: Recordings,
-    info: Info,
+    info: StreamInfo,
     known: RecordedOperation,
     form: Negotiated,
     after: Cursor,

@@ -13,8 +13,8 @@ from starlette.routing import compile_path
 
 from dual_mode_streaming.recordings import Recordings
 from dual_mode_streaming.stores import Limits, Store, open_store
-from dual_mode_streaming.stores._base import Info
-from dual_mode_streaming.stores._observed import ObservedStore
+from dual_mode_streaming.stores._base import StreamInfo
+from dual_mode_streaming.stores._observed import observed
 from dual_mode_streaming.web._request_state import lifecycle_of
 from dual_mode_streaming.web._spec import endpoint_of
 from dual_mode_streaming.web.recorded._endpoint import RecordedEndpoint, operation_name
@@ -63,8 +63,8 @@ class AppRecordings:
         told = lifecycle_of(self._app).observers
         found = self._hubs.get(id(store))
         if found is None:
-            observed = ObservedStore(store, told.store) if told.stored else store
-            found = self._hubs[id(store)] = Recordings(observed)
+            watched = observed(store, told.store) if told.stored else store
+            found = self._hubs[id(store)] = Recordings(watched)
         return found
 
     @property
@@ -99,7 +99,7 @@ class AppRecordings:
                 return place
         return None
 
-    async def find(self, stream: str, owner: str) -> tuple[Recordings, Info] | None:
+    async def find(self, stream: str, owner: str) -> tuple[Recordings, StreamInfo] | None:
         """A stream of that owner, and where it is; None if there is none. Raises StoreError."""
         self.hub()
         for hub in tuple(self._hubs.values()):

@@ -10,7 +10,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming._tags import RESERVED_EVENTS
 from dual_mode_streaming.errors import ItemTooLarge
 from dual_mode_streaming.negotiation import Negotiated
 from dual_mode_streaming.recordings import (
@@ -23,8 +22,8 @@ from dual_mode_streaming.recordings import (
     Recordings,
 )
 from dual_mode_streaming.rendering import ItemCodec
-from dual_mode_streaming.sse import ServerSentEvent, dumps
-from dual_mode_streaming.stores._base import Info, StoreError
+from dual_mode_streaming.sse import RESERVED_EVENTS, ServerSentEvent, dumps
+from dual_mode_streaming.stores._base import StoreError, StreamInfo
 from dual_mode_streaming.web._batch_sink import Fold
 from dual_mode_streaming.web._options import OptionOverrides
 from dual_mode_streaming.web._problems import problem_of
@@ -101,7 +100,7 @@ def location(request: Request, stream: str) -> str:
     return f"{request.scope.get('root_path', '')}/streams/{stream}"
 
 
-def state_of(info: Info) -> dict[str, Any]:
+def state_of(info: StreamInfo) -> dict[str, Any]:
     """How it is with a stream, for its reader."""
     items = info.head - (0 if info.state == "running" else 1)
     return {"stream": info.new.stream, "state": info.state, "items": max(0, items)}
@@ -109,7 +108,7 @@ def state_of(info: Info) -> dict[str, Any]:
 
 def replay(
     recordings: Recordings,
-    info: Info,
+    info: StreamInfo,
     known: RecordedOperation,
     form: Negotiated,
     *,
@@ -145,7 +144,7 @@ def replay(
 
 
 async def _records(
-    recordings: Recordings, info: Info, after: Cursor, *, fails: bool
+    recordings: Recordings, info: StreamInfo, after: Cursor, *, fails: bool
 ) -> AsyncGenerator[Recorded | Lost, None]:
     records = recordings.read(info, after)
     first = fails

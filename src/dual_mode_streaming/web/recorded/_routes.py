@@ -18,7 +18,7 @@ from dual_mode_streaming.errors import NotAcceptable
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate
 from dual_mode_streaming.recordings import Cursor, Gone, Recordings
 from dual_mode_streaming.running.owner import Owner
-from dual_mode_streaming.stores._base import Info, StoreError
+from dual_mode_streaming.stores._base import StoreError, StreamInfo
 from dual_mode_streaming.web._body import until_disconnect
 from dual_mode_streaming.web._problems import (
     MEDIA_TYPE,
@@ -77,7 +77,7 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
 
     async def found(
         request: Request, stream: str, *, or_expired: bool = False
-    ) -> tuple[Recordings, Info] | Response:
+    ) -> tuple[Recordings, StreamInfo] | Response:
         """The stream, if it is there for who asks; else the refusal."""
         try:
             here = await recordings.find(stream, recordings.owner_of(request))
@@ -142,7 +142,7 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         return attach(request, hub, info, known, form, after)
 
     async def _document(
-        request: Request, hub: Recordings, info: Info, form: Negotiated, wait: float
+        request: Request, hub: Recordings, info: StreamInfo, form: Negotiated, wait: float
     ) -> Response:
         """The stream as a document, when it has ended; else how it is with it."""
         try:
@@ -205,7 +205,9 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
     return routes
 
 
-async def _until_ended(request: Request, hub: Recordings, info: Info, seconds: float) -> Info:
+async def _until_ended(
+    request: Request, hub: Recordings, info: StreamInfo, seconds: float
+) -> StreamInfo:
     """How it is with a stream when it has ended, or when the time is over, or this server ends."""
     exchange = exchange_of(request.scope)
     if info.state != "running" or seconds <= 0 or exchange.draining:
