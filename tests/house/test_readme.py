@@ -14,26 +14,22 @@ import pytest
 from dual_mode_streaming.testing import StreamingTransport, assert_done, collect_events
 from tests.conftest import not_available
 
+from .own_folder import CLEAN, run, served_by
 from .repository import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
 INLINE = re.findall(r"`((?:make|dual-mode) [^`]+)`", README)
+ROOT_NAME = "dual-mode-streaming"  # of the folder that `git clone` makes
 ADDRESS = "http://127.0.0.1:8000"
-
-# make runs this very test with settings of its own in the environment.
-CLEAN = {
-    name: value
-    for name, value in os.environ.items()
-    if not name.startswith(("MAKE", "MFLAGS", "DUAL_MODE_"))
-}
+PROGRAM = next(text for kind, text in BLOCKS if kind == "python")
+OWN = "/squares"  # the path of that program
 
 
 async def test_the_first_program_is_short_and_answers_both_ways(tmp_path, monkeypatch):
-    program = next(text for kind, text in BLOCKS if kind == "python")
-    assert len([line for line in program.splitlines() if line.strip()]) <= 10
-    (tmp_path / "first_program.py").write_text(program)
+    assert len([line for line in PROGRAM.splitlines() if line.strip()]) <= 10
+    (tmp_path / "first_program.py").write_text(PROGRAM)
     monkeypatch.syspath_prepend(tmp_path)
     import first_program  # type: ignore[import-not-found]
 
@@ -67,11 +63,29 @@ def served():
             os.killpg(process.pid, signal.SIGTERM)
 
 
+@pytest.fixture(scope="module")
+def own_project(tmp_path_factory):
+    """A folder of one's own beside a clone, with the first program in it, installed and served."""
+    parent = tmp_path_factory.mktemp("projects")
+    (parent / ROOT_NAME).symlink_to(ROOT)
+    folder = parent / "my-project"
+    folder.mkdir()
+    (folder / "app.py").write_text(PROGRAM)
+    for command in COMMANDS:
+        if command.startswith(("python3 -m venv ", ".venv/bin/pip ")):
+            run(command, folder)
+    (serve,) = [line for line in COMMANDS if "uvicorn app:app" in line]
+    with served_by(serve, folder) as url:
+        yield url
+
+
+@pytest.mark.timeout(240)  # pip installs, over the network
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("curl ")])
-def test_what_the_readme_asks_is_answered(command, served):
+def test_what_the_readme_asks_is_answered(command, request):
     if shutil.which("curl") is None:
         not_available("curl")
     assert ADDRESS in command
+    served = request.getfixturevalue("own_project" if OWN in command else "served")
     command = command.replace(ADDRESS, served).replace("curl ", "curl -sSf ", 1)
     answer = subprocess.run(
         command, shell=True, capture_output=True, text=True, timeout=30, check=True
@@ -100,9 +114,12 @@ def test_what_the_readme_mentions_runs(command):
 
 
 def test_there_is_no_other_command():
-    known = {"make serve", "make test"}
-    assert [line for line in COMMANDS if not line.startswith("curl ") and line not in known] == []
-    assert known <= set(COMMANDS)
+    blocks = [text for kind, text in BLOCKS if kind == "sh"]
+    assert "make serve\n" in blocks
+    assert "make test\n" in blocks
+    known = ("curl ", "python3 -m venv ", ".venv/bin/pip ", ".venv/bin/uvicorn ", "make ")
+    assert [line for line in COMMANDS if not line.startswith(known)] == []
+    assert [line for line in COMMANDS if line.startswith("make ")] == ["make serve", "make test"]
 
 
 @pytest.mark.parametrize("name", ["README.md", "CLAUDE.md"])
