@@ -46,11 +46,9 @@ MODULES = {
     "dual_mode_streaming.bridges.streamlit": "A chat in Streamlit: [the page](streamlit.md).",
     "dual_mode_streaming.client": "Reads streams: [the page](client.md).",
     "dual_mode_streaming.llm": "Language models: [the page](llm.md).",
-    "dual_mode_streaming.limits._keys": "Who may ask the models, and how often.",
+    "dual_mode_streaming.limits": "API keys, concurrency limits and rate limits.",
     "dual_mode_streaming.llm._routes": "OpenAI's and Anthropic's wire formats in your app.",
     "dual_mode_streaming.stores": "Where recorded streams live: [the protocol](protocol.md).",
-    "dual_mode_streaming.limits._redis_concurrency": "Places that workers count together.",
-    "dual_mode_streaming.limits._redis_rates": "Rates that workers count together.",
     "dual_mode_streaming.testing": "For tests of yours: [the page](testing.md).",
 }
 OF_INNER = {  # of modules that also have what is not for users

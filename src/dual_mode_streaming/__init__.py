@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         NotAcceptable,
         Problem,
     )
-    from dual_mode_streaming.limits._admission import Admission
+    from dual_mode_streaming.limits import Admission
     from dual_mode_streaming.negotiation import ResponseMode, detect_mode
     from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
     from dual_mode_streaming.web._batch_sink import first
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Admission": "limits._admission",
+    "Admission": "limits",
     "BatchLimitExceeded": "errors",
     "BrokenTransfer": "errors",
     "DualModeError": "errors",

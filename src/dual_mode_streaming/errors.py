@@ -6,7 +6,6 @@ The first question about an error is whose it is:
     ├── PeerError            the other side sent something we cannot serve or read
     │   ├── NotAcceptable        an Accept header that names nothing we have (406)
     │   ├── EventTooLarge        an event above the decoder's cap
-    │   ├── TooMany              more answers than may be open at a time (503, 429)
     │   └── AnswerError          what a client of ours could not have, or not whole
     │       ├── RequestRefused       a status that is no answer, with its problem
     │       ├── UnexpectedContent    an answer of another media type
@@ -26,6 +25,7 @@ The first question about an error is whose it is:
         └── SourceCancelled      a source was cancelled from within, or its producer was
     HTTPException            (Starlette's)
     └── Problem              a request is refused: the one way to say so, as an RFC 9457 problem
+        └── TooMany              a limit of `Admission` is reached (503, 429)
 
 Misuse by the caller of this package is a plain ValueError or TypeError where it happens.
 """

@@ -24,7 +24,7 @@ LAYERS = {
     "bridges": 1,
     "stores": 2,
     "recordings": 2,
-    "limits": 3,
+    "limits": 2,
     "web": 3,
     "llm": 4,
     "client": 4,

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from dual_mode_streaming import dual_mode, install
-from dual_mode_streaming.limits._admission import Admission
+from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.observability.prometheus import PrometheusObserver
 from dual_mode_streaming.streams import Broadcast
 from tests.web.asgi import Client, get

@@ -10,7 +10,7 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 
 from dual_mode_streaming import drain, dual_mode, end_at, install
-from dual_mode_streaming.limits._admission import Admission
+from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.web._options import Options
 
 from .asgi import Client, get, on_virtual_clock

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from dual_mode_streaming.errors import Problem
-from dual_mode_streaming.limits._keys import Guard
+from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm._client import LLMClient
 from dual_mode_streaming.llm.wire._answer import answer
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
@@ -38,13 +38,13 @@ _REFUSALS: Final = {
 
 
 def llm_routes(
-    client: LLMClient, *, guard: Guard | None = None, body_limit: int = 4 * 1024 * 1024
+    client: LLMClient, *, admission: Admission | None = None, body_limit: int = 4 * 1024 * 1024
 ) -> APIRouter:
-    """The wire formats of OpenAI and Anthropic, answered by `client` to whom `guard` admits.
+    """The wire formats of OpenAI and Anthropic, answered by `client` to whom `admission` admits.
 
     `body_limit` is the most bytes that a request may have; beyond it is a 413.
     """
-    admit = (guard or Guard()).admit
+    admit = (admission or Admission()).admit
     openai, responses, anthropic = OpenAIChat(), OpenAIResponses(), AnthropicMessages()
     routes = APIRouter(tags=["LLM"])
 

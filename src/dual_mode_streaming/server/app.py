@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from asgi_correlation_id import CorrelationIdMiddleware
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, first, install
@@ -57,7 +57,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with metrics.refreshing(), giving_back(lifecycle_of(app).open_answers):
             yield
         await client.aclose()
-        await guard.aclose()
 
     app = FastAPI(
         title="dual-mode-streaming",
@@ -65,7 +64,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     signer = settings.tokens()
-    guard = settings.guard(signer.subject_of)
+    admission = settings.admission()
+
+    def owner(request: Request) -> str:
+        subject = signer.subject_of(request)
+        return admission.owner(request) if subject is None else subject
+
     limit_bodies(app, settings.body_limit)
     answer_head(app)
     refuse_briefly(app)
@@ -77,9 +81,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app,
         store=settings.store,
         limits=settings.store_limits(),
-        owner=guard.owner,
+        owner=owner,
         observers=[metrics.answers],
-        admission=settings.admission(guard.client),
+        admission=admission,
         drain_delay=settings.drain_delay,
         **settings.response_options(),
     )
@@ -111,10 +115,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 yield sample
 
     app.include_router(slow_routes())
-    app.include_router(chat_routes(client, guard))
-    app.include_router(llm_routes(client, guard=guard, body_limit=settings.body_limit))
+    app.include_router(chat_routes(client, admission))
+    app.include_router(llm_routes(client, admission=admission, body_limit=settings.body_limit))
 
-    app.include_router(token_routes(guard, signer))
+    app.include_router(token_routes(admission, owner, signer))
     app.include_router(metrics.routes())
     app.include_router(page_routes())
 

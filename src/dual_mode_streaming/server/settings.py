@@ -2,18 +2,13 @@
 
 import os
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from starlette.requests import HTTPConnection, Request
 
-from dual_mode_streaming.limits._admission import Admission
-from dual_mode_streaming.limits._concurrency import LocalPlaces, Places
-from dual_mode_streaming.limits._keys import Guard
-from dual_mode_streaming.limits._rates import Rates
+from dual_mode_streaming.limits import Admission, LimitBackend, MemoryLimits
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.stores._factory import check_address
@@ -107,49 +102,21 @@ class Settings(BaseSettings):
             total_bytes=self.recordings_bytes,
         )
 
-    def admission(self, client: Callable[[HTTPConnection], str]) -> Admission:
-        """How many answers may be open: in each process, or in all if the store is a Redis.
+    def admission(self) -> Admission:
+        """Return the limits of answers and keys; all workers share them if the store is Redis."""
+        backend: LimitBackend = MemoryLimits()
+        if self.store.startswith(("redis:", "rediss:", "unix:")):
+            from dual_mode_streaming.limits import RedisLimits
 
-        `client` is Admission's.
-        """
+            backend = RedisLimits(self.store)
+        keys = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
         return Admission(
             streams=self.streams,
             client_streams=self.client_streams,
-            client=client,
-            places=self._places(),
-        )
-
-    @property
-    def _redis(self) -> str | None:
-        """The Redis that the workers share, if they do."""
-        return self.store if self.store.startswith(("redis:", "rediss:", "unix:")) else None
-
-    def _places(self) -> Places:
-        if self._redis is None:
-            return LocalPlaces()
-        from dual_mode_streaming.limits._redis_concurrency import RedisPlaces
-
-        return RedisPlaces(self._redis)
-
-    def guard(self, subject_of: Callable[[Request], str | None] | None = None) -> Guard:
-        """Who may use the models: any holder of one of the comma-separated `api_keys`.
-
-        `subject_of` is Guard's.
-        """
-        keys = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
-        redis = self._redis
-        rates: Rates | None = None
-        if redis is not None and self.key_requests_a_minute is not None:
-            from dual_mode_streaming.limits._redis_rates import RedisRates
-
-            rates = RedisRates(redis, self.key_requests_a_minute)
-        return Guard(
-            (key.strip() for key in keys),
-            subject_of=subject_of,
-            streams=self.key_streams,
-            requests_a_minute=self.key_requests_a_minute,
-            places=self._places(),
-            rates=rates,
+            keys=(key.strip() for key in keys),
+            key_streams=self.key_streams,
+            key_requests_a_minute=self.key_requests_a_minute,
+            backend=backend,
         )
 
     def tokens(self) -> TokenSigner:

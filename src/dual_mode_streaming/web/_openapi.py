@@ -16,7 +16,7 @@ from fastapi.openapi.utils import (
 from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter
 
-from dual_mode_streaming.limits._admission import Admission
+from dual_mode_streaming.limits import Admission, key_digest
 from dual_mode_streaming.sse import RESERVED_EVENTS
 from dual_mode_streaming.stores import Limits, Store
 from dual_mode_streaming.web._lifespan import live_with
@@ -33,7 +33,7 @@ from dual_mode_streaming.web.recorded._openapi import (
     STATE,
     parameters,
 )
-from dual_mode_streaming.web.recorded._registry import AppRecordings, Owner, key_digest
+from dual_mode_streaming.web.recorded._registry import AppRecordings, Owner
 from dual_mode_streaming.web.recorded._routes import PATHS, stream_routes
 
 __all__ = ["add_streams", "install"]

@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dual_mode_streaming.limits._admission import Admission, TooMany
+from dual_mode_streaming.limits import Admission, TooMany
 from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.web._observing import Answer, Observer, Observers, StreamLog

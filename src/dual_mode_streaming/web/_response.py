@@ -134,7 +134,7 @@ class DualModeResponse(Response):
             elif scope["method"] == "HEAD" or exchange.head:
                 answer = Response(None, self._status(), self._head(form))
             elif (full := await exchange.admit(scope)) is not None:
-                answer = self.refuse(problem(full.status, str(full)))
+                answer = self.refuse(problem(full.status_code, full.detail))
                 answer.headers["retry-after"] = "1"
         if answer is not None:
             await close_source(self.content)

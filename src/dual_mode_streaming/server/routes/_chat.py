@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import StrictBool
 
-from dual_mode_streaming.limits._keys import Guard
+from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent, fold
 from dual_mode_streaming.llm.wire._answer import told
 from dual_mode_streaming.llm.wire._format import STATUS
@@ -22,11 +22,11 @@ class ChatBody(ChatRequest):
     stream: StrictBool | None = None
 
 
-def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
+def chat_routes(client: LLMClient, admission: Admission) -> APIRouter:
     """The route, answered by `client`: StreamEvents as a stream, the whole answer as a batch."""
 
     async def admitted(request: Request) -> None:
-        await guard.check(request)
+        await admission.check(request)
 
     routes = APIRouter(tags=["LLM"], dependencies=[Depends(admitted)])
 
@@ -42,7 +42,9 @@ def chat_routes(client: LLMClient, guard: Guard) -> APIRouter:
     ) -> AsyncIterator[StreamEvent]:
         """The answer, recorded: whoever knows its Location can come back to it."""
         request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
-        with await guard.hold(asked):  # as long as the model works, whether or not anybody reads
+        with await admission.hold(
+            asked
+        ):  # as long as the model works, whether or not anybody reads
             async with contextlib.aclosing(told(client, request)) as events:
                 async for event in events:
                     yield event

@@ -1,11 +1,12 @@
 """`POST /tokens`: a token for an EventSource, from who can show a key to who cannot."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from dual_mode_streaming.limits._keys import Guard
+from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.web._tokens import TokenSigner
 
 __all__ = ["TokenRequest", "TokenResponse", "token_routes"]
@@ -24,11 +25,13 @@ class TokenResponse(BaseModel):
     expires_in: float
 
 
-def token_routes(guard: Guard, signer: TokenSigner) -> APIRouter:
-    """The route. A token lets its bearer read one stream, as who asked for it."""
+def token_routes(
+    admission: Admission, owner: Callable[[Request], str], signer: TokenSigner
+) -> APIRouter:
+    """Return the route. A token lets its holder read one stream, as the owner who requested it."""
 
     async def admitted(request: Request) -> None:
-        await guard.check(request)
+        await admission.check(request)
 
     routes = APIRouter(tags=["Recorded streams"], dependencies=[Depends(admitted)])
 
@@ -43,7 +46,7 @@ def token_routes(guard: Guard, signer: TokenSigner) -> APIRouter:
     )
     def make(request: Request, response: Response, wanted: TokenRequest) -> TokenResponse:
         response.headers["cache-control"] = "no-store"
-        token = signer.sign(guard.owner(request), wanted.path)
+        token = signer.sign(owner(request), wanted.path)
         return TokenResponse(access_token=token, expires_in=signer.seconds)
 
     return routes

@@ -166,7 +166,7 @@ class RecordedEndpoint:
         if request.method == "HEAD" or exchange_of(request.scope).head:
             return DualModeResponse(stream_content(()), mode=form, status_code=status, sets=sets)
         if (full := await exchange_of(request.scope).admit(request.scope)) is not None:
-            return refuse(full.status, str(full), retry_after=1)
+            return refuse(full.status_code, full.detail, retry_after=1)
         asked = await fingerprint(request, {_CURSOR, self._stream_flag})
         shown = last_event_id(request) if request.method == "GET" else ""
         if form.mode is ResponseMode.STREAM and END_ID.fullmatch(shown):

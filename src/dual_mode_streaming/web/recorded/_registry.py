@@ -1,6 +1,5 @@
 """The recordings of one app: which endpoints are recorded, in which store, and whose they are."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from re import Pattern
@@ -20,18 +19,10 @@ from dual_mode_streaming.web._spec import endpoint_of
 from dual_mode_streaming.web.recorded._endpoint import RecordedEndpoint, operation_name
 from dual_mode_streaming.web.recorded._replay import RecordedOperation
 
-__all__ = ["AppRecordings", "Owner", "key_digest"]
+__all__ = ["AppRecordings", "Owner"]
 
 Owner = Callable[[Request], str]
 """Who asks, as a string: a stream is shown to nobody but who had it made."""
-
-
-def key_digest(request: Request) -> str:
-    """The digest of the key that a request shows, as `Authorization: Bearer` or `x-api-key`; empty
-    without one. What was made without a key may be read without one, by who knows its id."""
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32] if key else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Keys and limits on every face: told in its dialect, and given back."""
+"""API keys and their limits, in every wire format: refused in it, and released."""
 
 import contextlib
 import logging
@@ -10,12 +10,11 @@ import pytest
 from starlette.requests import Request
 
 from dual_mode_streaming.errors import Problem
-from dual_mode_streaming.limits._keys import Guard
+from dual_mode_streaming.limits import Admission, credentials
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import StreamingTransport, serving
-
-from .test_sdks import anthropic_client, openai_client
+from tests.llm.test_sdks import anthropic_client, openai_client
 
 PATHS = ["/chat", "/v1/chat/completions", "/v1/messages"]
 BODY = {
@@ -133,4 +132,20 @@ async def test_no_key_is_in_any_log_line(caplog):
 async def test_odd_keys_are_just_wrong():
     scope = {"type": "http", "headers": [(b"x-api-key", b"\xff\xfe\x00")]}
     with pytest.raises(Problem, match="valid key"):
-        await Guard(["right"]).admit(Request(scope))
+        await Admission(keys=["right"]).admit(Request(scope))
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ({}, ""),
+        ({"authorization": "Bearer  one "}, "one"),
+        ({"authorization": "bearer one", "x-api-key": "two"}, "one"),
+        ({"authorization": "Bearer ", "x-api-key": " two "}, "two"),
+        ({"authorization": "Basic one", "x-api-key": "two"}, "two"),
+        ({"authorization": "one"}, ""),
+    ],
+)
+def test_a_key_is_read_from_one_header_or_the_other(headers, key):
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    assert credentials(Request({"type": "http", "headers": raw})) == key
