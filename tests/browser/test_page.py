@@ -233,7 +233,7 @@ class Refusing:
     """The service behind a door that refuses some requests first."""
 
     def __init__(self, times: int) -> None:
-        self.app = create_app(Settings(llm_rate=100, llm_first=0))
+        self.app = create_app(Settings(llm={"rate": 100, "first": 0}))
         self.times = times
 
     async def __call__(self, scope, receive, send):

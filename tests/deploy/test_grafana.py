@@ -16,7 +16,7 @@ LABELS_OF_PROMETHEUS = {"job", "le"}
 async def test_every_query_is_of_a_metric_and_labels_that_there_are():
     board = json.loads((ROOT / "deploy/grafana.json").read_text("utf-8"))
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    transport = StreamingTransport(create_app(Settings(llm_first=0, llm_rate=0, streams=1)))
+    transport = StreamingTransport(create_app(Settings(llm={"first": 0, "rate": 0}, streams=1)))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         await http.post("/chat?stream=true", json={"messages": "Hello"})
         async with http.stream("GET", "/data?count=2&interval=60&stream=true") as one:

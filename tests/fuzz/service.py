@@ -36,8 +36,7 @@ def small() -> Any:
     """The service, with limits that are soon met."""
     limits = {"recordings": 50, "recordings_bytes": 2_000_000, "retention": 2}
     times = {
-        "llm_first": 0,
-        "llm_rate": 0,
+        "llm": {"first": 0, "rate": 0},
         "stream_limit": 0.1,
         "batch_seconds": 0.1,
         "grace": 0.05,

@@ -32,8 +32,8 @@ BODY = {
 
 
 @contextlib.asynccontextmanager
-async def service(**settings):
-    app = create_app(Settings(llm_first=0, **{"llm_rate": 0, **settings}))
+async def service(llm_rate=0, **settings):
+    app = create_app(Settings(llm={"first": 0, "rate": llm_rate}, **settings))
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
@@ -72,7 +72,7 @@ async def test_without_keys_anybody_may_ask(path):
 
 
 async def test_the_sdks_see_their_own_errors():
-    settings = Settings(llm_first=0, llm_rate=0, api_keys="right", key_requests_a_minute=1)
+    settings = Settings(llm={"first": 0, "rate": 0}, api_keys="right", key_requests_a_minute=1)
     async with serving(create_app(settings)) as url:
         question = [{"role": "user", "content": "Hi"}]
         async with openai_client(url) as client:

@@ -31,7 +31,7 @@ failure = { after_tokens = 2 }
 async def client(tmp_path):
     (tmp_path / "script.toml").write_text(SCRIPT)
     script = tmp_path / "script.toml"
-    app = create_app(Settings(llm_first=0, llm_rate=0, llm_script=script))
+    app = create_app(Settings(llm={"first": 0, "rate": 0, "script": script}))
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
         yield made
@@ -88,7 +88,7 @@ async def test_failures_are_failures_in_every_mode(client):
 
 
 async def test_an_answer_counts_as_long_as_the_model_works_and_not_only_while_it_is_read():
-    app = create_app(Settings(llm_first=0, llm_rate=20, key_streams=1))
+    app = create_app(Settings(llm={"first": 0, "rate": 20}, key_streams=1))
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         body = {"messages": "Hello", "stream": True}

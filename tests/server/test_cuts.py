@@ -83,7 +83,7 @@ async def cut(address: httpx.URL, request: bytes, *, reset: bool, reads: bool) -
 )
 async def test_requests_cut_at_every_byte(requests, ways, caplog):
     caplog.set_level(logging.ERROR)
-    app = create_app(Settings(llm_first=0, llm_rate=0))
+    app = create_app(Settings(llm={"first": 0, "rate": 0}))
     room = asyncio.Semaphore(50)
     async with (
         serving(app, http=StreamingProtocol, log_config=None) as url,

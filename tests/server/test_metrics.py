@@ -29,7 +29,7 @@ async def told(http):
 
 @pytest.fixture
 async def http():
-    transport = StreamingTransport(create_app(Settings(llm_first=0, llm_rate=0)))
+    transport = StreamingTransport(create_app(Settings(llm={"first": 0, "rate": 0})))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
@@ -47,7 +47,7 @@ async def test_the_tokens_of_an_answer_are_counted(http):
 
 
 async def test_so_are_those_of_one_that_its_reader_left():
-    app = create_app(Settings(llm_first=0, llm_rate=20))
+    app = create_app(Settings(llm={"first": 0, "rate": 20}))
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         asked = {**HELLO, "stream": True}

@@ -24,7 +24,7 @@ HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
 @pytest.fixture
 async def http():
-    settings = Settings(llm_first=0, llm_rate=0, api_keys="mine,other")
+    settings = Settings(llm={"first": 0, "rate": 0}, api_keys="mine,other")
     transport = StreamingTransport(create_app(settings))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
@@ -150,7 +150,7 @@ async def test_a_body_that_is_too_large_is_refused_and_not_read():
 
 async def test_keys_that_are_made_up_take_no_more_places():
     """They would be one each, for who has none: what counts is the address."""
-    settings = Settings(client_streams=2, api_keys="mine", llm_rate=0, llm_first=0)
+    settings = Settings(llm={"rate": 0, "first": 0}, client_streams=2, api_keys="mine")
     transport = StreamingTransport(create_app(settings))
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://test") as http,

@@ -1,7 +1,10 @@
 """Settings: a wrong one is named where it was given, and the right ones reach every worker."""
 
+import pickle
+
 import pytest
 
+from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server.settings import Settings, SettingsError, load
 
 
@@ -42,7 +45,7 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(monkeypatch
     assert load(port=None).port == 8001
 
 
-def test_settings_survive_the_way_to_a_worker(monkeypatch):
+def test_settings_survive_the_way_to_a_worker():
     settings = load(
         port="0",
         stream_limit="1.5",
@@ -52,11 +55,37 @@ def test_settings_survive_the_way_to_a_worker(monkeypatch):
         api_keys="a,b",
         token_secret="a secret of the workers",
     )
-    for name, value in settings.as_environment().items():
-        monkeypatch.setenv(name, value)
-    assert Settings() == settings
-    assert Settings().api_keys.get_secret_value() == "a,b"
-    assert Settings().token_secret.get_secret_value() == "a secret of the workers"
+    there = pickle.loads(pickle.dumps(settings))
+    assert there == settings
+    assert [key.get_secret_value() for key in there.api_keys] == ["a", "b"]
+    assert [key.get_secret_value() for key in there.token_secret] == ["a secret of the workers"]
+
+
+def test_the_settings_of_the_models_are_a_group_of_their_own(monkeypatch):
+    monkeypatch.setenv("DUAL_MODE_LLM_BASE_URL", "http://localhost:1")
+    monkeypatch.setenv("DUAL_MODE_LLM_RATE", "7")
+    assert load().llm == LLMSettings(base_url="http://localhost:1", rate=7, first=0.3, jitter=0.3)
+    assert Settings(llm={"rate": 8}).llm.rate == 8
+    monkeypatch.setenv("DUAL_MODE_LLM_RATE", "-7")
+    with pytest.raises(SettingsError, match=r"^DUAL_MODE_LLM_RATE=-7: should be greater than"):
+        load()
+
+
+@pytest.mark.parametrize("name", ["PROT", "LLM_MODLE", "STORE_PATH", "RECORDINGS_BITES"])
+def test_an_unknown_variable_is_refused(monkeypatch, name):
+    monkeypatch.setenv(f"DUAL_MODE_{name}", "1")
+    with pytest.raises(SettingsError, match=f"^DUAL_MODE_{name}: there is no such setting, but "):
+        load()
+
+
+@pytest.mark.parametrize("value", ["short", "", "long enough to be a secret,short"])
+def test_a_secret_that_could_be_guessed_is_refused_and_not_printed(monkeypatch, value):
+    monkeypatch.setenv("DUAL_MODE_TOKEN_SECRET", value)
+    with pytest.raises(SettingsError) as refused:
+        load()
+    assert str(refused.value) == (
+        "DUAL_MODE_TOKEN_SECRET=…: should be one or more secrets of at least 16 characters"
+    )
 
 
 def test_the_chats_own_variables_are_none_of_the_services(monkeypatch):

@@ -19,8 +19,9 @@ HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 SECRET = "not to be guessed"
 
 
-def client_of(**settings) -> httpx.AsyncClient:
-    settings = {"llm_first": 0, "llm_rate": 0, "api_keys": "mine-1,other-2", **settings}
+def client_of(llm_rate=0, **settings) -> httpx.AsyncClient:
+    llm = {"first": 0, "rate": llm_rate}
+    settings = {"llm": llm, "api_keys": "mine-1,other-2", **settings}
     transport = StreamingTransport(create_app(Settings(**settings)))
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 

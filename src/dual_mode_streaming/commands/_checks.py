@@ -95,13 +95,13 @@ def settings() -> Iterator[Finding]:
     yield _address(given.host, given.port)
     yield _store(given.store)
     try:
-        provider = provider_by_settings(given.llm())
+        provider = provider_by_settings(given.llm)
     except (ValueError, OSError) as error:
         yield Finding("fail", "language model", str(error))
         return
     yield Finding("ok", "language model", f"{provider.name}, {provider.default_model}")
-    if given.llm_base_url:
-        yield _reachable("language model", given.llm_base_url)
+    if given.llm.base_url:
+        yield _reachable("language model", given.llm.base_url)
 
 
 def _address(host: str, port: int) -> Finding:

@@ -35,8 +35,8 @@ class LLMSettings(BaseModel):
     model: str | None = None
     base_url: str | None = None
     script: Path | None = None
-    first: float = Field(default=0, ge=0)
-    rate: float = Field(default=0, ge=0)
+    first: float = Field(default=0, ge=0, allow_inf_nan=False)
+    rate: float = Field(default=0, ge=0, allow_inf_nan=False)
     jitter: float = Field(default=0, ge=0, le=1)
 
     @classmethod

@@ -1,32 +1,35 @@
-"""What a connection may cost beside its answers: the limits, and how the server is given them."""
+"""The limits of a connection, and uvicorn's configuration with them."""
 
-import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
+from pydantic import BaseModel, Field
 
 __all__ = ["Config", "HttpLimits"]
 
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HttpLimits:
-    """What a connection may cost before there is a request. Times are in seconds."""
 
-    header_bytes: int = 32 * 1024
-    """The most bytes that the head of a request may have, its target included: else 431."""
+class HttpLimits(BaseModel):
+    """The limits of a connection, outside the answers themselves."""
 
-    header_timeout: float = 10.0
-    """The longest that a head may take to arrive: else 408."""
+    header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
+    """The maximum size of the head of a request, with its target, in bytes. Beyond it: 431."""
 
-    body_timeout: float = 30.0
-    """The longest that a body may pause while nothing has been answered: else 408."""
+    header_timeout: Seconds = 10.0
+    """The maximum time in seconds in which the head of a request arrives. Beyond it: 408."""
 
-    send_timeout: float = 30.0
-    """The longest that a reader may take nothing of an answer that is made: else it is cut off."""
+    body_timeout: Seconds = 30.0
+    """The maximum pause in seconds between two parts of a body while nothing has been answered.
+    Beyond it: 408."""
+
+    send_timeout: Seconds = 30.0
+    """The maximum time in seconds in which a client reads nothing of an answer. Beyond it, the
+    connection is aborted."""
 
 
 class Config(uvicorn.Config):
-    """uvicorn's configuration, with our limits."""
+    """uvicorn's configuration, with `limits` for `StreamingProtocol`."""
 
     def __init__(self, app: Any, *, limits: HttpLimits, **settings: Any) -> None:
         super().__init__(app, h11_max_incomplete_event_size=limits.header_bytes, **settings)

@@ -49,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load()
     metrics = Metrics()
-    client = LLMClient(provider_by_settings(settings.llm()), on_end=metrics.spent)
+    client = LLMClient(provider_by_settings(settings.llm), on_end=metrics.spent)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

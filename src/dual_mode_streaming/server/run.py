@@ -1,8 +1,8 @@
 """Run the service under uvicorn: streams end at a shutdown, stalled connections close."""
 
 import contextlib
+import functools
 import os
-import secrets
 import signal
 import socket
 import tempfile
@@ -14,7 +14,7 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from dual_mode_streaming.server._config import Config, HttpLimits
+from dual_mode_streaming.server._config import Config
 from dual_mode_streaming.server._logs import configured
 from dual_mode_streaming.server._metrics import SHARED
 from dual_mode_streaming.server._protocol import StreamingProtocol
@@ -70,22 +70,17 @@ def bound(config: uvicorn.Config) -> socket.socket:
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT; prints its address once it is bound.
 
-    Several workers make their own app each, from the environment. Exits the process with a message
-    if the address cannot be bound.
+    Each of several workers makes an app of its own, by the same settings. Exits the process with a
+    message if the address cannot be bound.
     """
     several = settings.workers > 1
     config = Config(
-        "dual_mode_streaming.server.app:create_app" if several else create_app(settings),
+        functools.partial(create_app, settings) if several else create_app(settings),
         factory=several,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        limits=HttpLimits(
-            header_bytes=settings.header_bytes,
-            header_timeout=settings.header_timeout,
-            body_timeout=settings.body_timeout,
-            send_timeout=settings.send_timeout,
-        ),
+        limits=settings,
         http=StreamingProtocol,
         ws="none",  # there is no route for one
         log_config=configured(settings.log_level, settings.log_format),
@@ -95,8 +90,6 @@ def serve(settings: Settings) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"Serving on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     if several:
-        os.environ.update(settings.as_environment())
-        os.environ.setdefault("DUAL_MODE_TOKEN_SECRET", secrets.token_hex(32))
         with tempfile.TemporaryDirectory(prefix="dual-mode-metrics-") as folder:
             os.environ.setdefault(SHARED, folder)
             Multiprocess(config, sockets=[listener]).run()

@@ -1,15 +1,22 @@
-"""The settings of the service: `DUAL_MODE_*` variables, and the flags that win over them."""
+"""The settings of the service: `DUAL_MODE_*` variables, and the flags that override them."""
 
-import os
 import secrets
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, cast
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic_settings.sources import PydanticBaseSettingsSource
 
 from dual_mode_streaming.limits import Admission, LimitBackend, MemoryLimits
 from dual_mode_streaming.llm import LLMSettings
+from dual_mode_streaming.server._config import HttpLimits, Seconds
 from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.stores._factory import check_address
 from dual_mode_streaming.web._options import OptionOverrides
@@ -17,61 +24,96 @@ from dual_mode_streaming.web._tokens import TokenSigner
 
 __all__ = ["Settings", "SettingsError", "load"]
 
-_PREFIX = "DUAL_MODE_"
-_OF_THE_CHAT = "DUAL_MODE_UI_"  # the Streamlit app's, which may stand in the same environment
+_OTHERS: Final = "dual_mode_ui_"
+"""The prefix of the variables of `dual-mode ui`, which may be set in the same environment."""
 
 
 class SettingsError(ValueError):
-    """A setting is wrong; the text is one line that names it and says what would be right."""
+    """A setting is wrong. The message is one line: its name, its value, what would be right."""
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-class Settings(BaseSettings):
-    """What the service runs with. Times are in seconds."""
+def _check_signing(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    try:
+        TokenSigner([value.get_secret_value() for value in values])
+    except ValueError:
+        raise ValueError("one or more secrets of at least 16 characters") from None
+    return values
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
+
+Count = Annotated[int, Field(ge=1)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+"""Secrets, separated by commas."""
+
+
+class _Environment(EnvSettingsSource):
+    """The environment variables; the unknown ones too, so that `extra="forbid"` refuses them."""
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        for variable, value in self.env_vars.items():
+            name = variable.removeprefix(self.env_prefix.lower())
+            if name == variable or variable.startswith(_OTHERS):
+                continue
+            nested = isinstance(values.get(name.partition("_")[0]), dict)
+            if name not in self.settings_cls.model_fields and not nested:
+                values[name] = value
+        return values
+
+
+class Settings(HttpLimits, BaseSettings):
+    """The settings of the service. Times are in seconds, sizes in bytes.
+
+    The variable of a setting is its name after `DUAL_MODE_`; of one of `llm`, after
+    `DUAL_MODE_LLM_`. Without a `token_secret`, a random one is made.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DUAL_MODE_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        nested_model_default_partial_update=True,
+        extra="forbid",
+    )
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     workers: int = Field(1, ge=1, le=256)
-    store: Annotated[str, AfterValidator(check_address)] = "memory"
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
     log_format: Literal["text", "json"] = "text"
-    heartbeat: Positive = 15.0
-    grace: float = Field(1.0, ge=0, allow_inf_nan=False)
-    send_timeout: Positive = 30.0
-    stream_limit: Positive | None = None
-    batch_items: int = Field(100_000, ge=1)
-    batch_bytes: int = Field(64 * 1024 * 1024, ge=1)
-    batch_seconds: Positive = 300.0
     drain_delay: float = Field(0.2, ge=0, allow_inf_nan=False)
-    drain_timeout: Positive = 4.0
-    streams: int = Field(10_000, ge=1)
-    client_streams: int = Field(1_000, ge=1)
-    idle_timeout: Positive | None = None
-    event_bytes: int = Field(16 * 1024 * 1024, ge=1)
-    recordings: int = Field(100_000, ge=1)
-    recording_bytes: int = Field(64 * 1024 * 1024, ge=1)
-    recordings_bytes: int = Field(1024 * 1024 * 1024, ge=1)
-    retention: Positive = 3600.0
-    api_keys: SecretStr | None = None
-    token_secret: SecretStr | None = None
-    token_seconds: int = Field(300, ge=1)
-    key_streams: int | None = Field(None, ge=1)
-    key_requests_a_minute: int | None = Field(None, ge=1)
-    body_limit: int = Field(4 * 1024 * 1024, ge=1)
-    header_bytes: int = Field(32 * 1024, ge=1024)
-    header_timeout: Positive = 10.0
-    body_timeout: Positive = 30.0
-    llm_provider: Literal["simulator", "anthropic", "openai"] = "simulator"
-    llm_model: str | None = None
-    llm_base_url: str | None = None
-    llm_script: Path | None = None
-    llm_first: float = Field(0.3, ge=0, allow_inf_nan=False)
-    llm_rate: float = Field(30.0, ge=0, allow_inf_nan=False)
-    llm_jitter: float = Field(0.3, ge=0, le=1)
+    drain_timeout: Seconds = 4.0
+    body_limit: Count = 4 * 1024 * 1024
+
+    heartbeat: Seconds = 15.0
+    grace: float = Field(1.0, ge=0, allow_inf_nan=False)
+    stream_limit: Seconds | None = None
+    idle_timeout: Seconds | None = None
+    event_bytes: Count = 16 * 1024 * 1024
+    batch_items: Count = 100_000
+    batch_bytes: Count = 64 * 1024 * 1024
+    batch_seconds: Seconds = 300.0
+
+    store: Annotated[str, AfterValidator(check_address)] = "memory"
+    recordings: Count = 100_000
+    recording_bytes: Count = 64 * 1024 * 1024
+    recordings_bytes: Count = 1024 * 1024 * 1024
+    retention: Seconds = 3600.0
+
+    streams: Count = 10_000
+    client_streams: Count = 1_000
+    api_keys: Secrets = ()
+    key_streams: Count | None = None
+    key_requests_a_minute: Count | None = None
+    token_secret: Annotated[Secrets, AfterValidator(_check_signing)] = Field(
+        default_factory=lambda: (SecretStr(secrets.token_hex(32)),)
+    )
+    token_seconds: Count = 300
+
+    llm: LLMSettings = LLMSettings(first=0.3, rate=30.0, jitter=0.3)
 
     @model_validator(mode="after")
     def _workers_share_the_store(self) -> Self:
@@ -79,22 +121,25 @@ class Settings(BaseSettings):
             raise ValueError("several workers need a store they share: sqlite:PATH or redis://…")
         return self
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the arguments, then the environment; no files."""
+        return init_settings, _Environment(settings_cls)
+
     def response_options(self) -> OptionOverrides:
-        """The settings that are options of every response."""
-        return {
-            "heartbeat": self.heartbeat,
-            "grace": self.grace,
-            "send_timeout": self.send_timeout,
-            "max_duration": self.stream_limit,
-            "idle_timeout": self.idle_timeout,
-            "event_bytes": self.event_bytes,
-            "batch_items": self.batch_items,
-            "batch_bytes": self.batch_bytes,
-            "batch_seconds": self.batch_seconds,
-        }
+        """Return the options of every response."""
+        names = OptionOverrides.__annotations__.keys() & type(self).model_fields.keys()
+        options = {name: getattr(self, name) for name in names}
+        return cast(OptionOverrides, options | {"max_duration": self.stream_limit})
 
     def store_limits(self) -> Limits:
-        """The bounds of the store of recordings."""
+        """Return the limits of the store of recordings."""
         return Limits(
             retention=self.retention,
             stream_bytes=self.recording_bytes,
@@ -109,58 +154,48 @@ class Settings(BaseSettings):
             from dual_mode_streaming.limits import RedisLimits
 
             backend = RedisLimits(self.store)
-        keys = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
         return Admission(
             streams=self.streams,
             client_streams=self.client_streams,
-            keys=(key.strip() for key in keys),
+            keys=(key.get_secret_value() for key in self.api_keys),
             key_streams=self.key_streams,
             key_requests_a_minute=self.key_requests_a_minute,
             backend=backend,
         )
 
     def tokens(self) -> TokenSigner:
-        """What signs the tokens of URLs; without a secret, one that is this process' own."""
-        secret = self.token_secret
-        given = secrets.token_hex(32) if secret is None else secret.get_secret_value()
-        return TokenSigner(given.split(","), seconds=self.token_seconds)
-
-    def llm(self) -> LLMSettings:
-        """The settings of the language models."""
-        prefix = "llm_"
-        given = self.model_dump(include={n for n in Settings.model_fields if n.startswith(prefix)})
-        return LLMSettings(**{name.removeprefix(prefix): value for name, value in given.items()})
-
-    def as_environment(self) -> dict[str, str]:
-        """The settings as variables, for processes that load them anew."""
-        values = self.model_dump(exclude_none=True)
-        if self.api_keys is not None:
-            values["api_keys"] = self.api_keys.get_secret_value()
-        if self.token_secret is not None:
-            values["token_secret"] = self.token_secret.get_secret_value()
-        return {f"{_PREFIX}{name.upper()}": str(value) for name, value in values.items()}
+        """Return the signer of the tokens in URLs."""
+        values = [secret.get_secret_value() for secret in self.token_secret]
+        return TokenSigner(values, seconds=self.token_seconds)
 
 
 def load(**flags: Any) -> Settings:
-    """The settings: what the flags give (None is not given), then the environment, then defaults.
+    """Return the settings: the flags that are not None, then the environment, then the defaults.
 
-    Raises SettingsError, one line, for the first that is wrong or that there is not.
+    Raises:
+        SettingsError: a setting is wrong, or a `DUAL_MODE_*` variable is unknown.
     """
-    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for name in os.environ:
-        if name.upper().startswith(_OF_THE_CHAT):
-            continue
-        if name.upper().startswith(_PREFIX) and name.upper() not in known:
-            raise SettingsError(f"{name}: there is no such setting, but {', '.join(sorted(known))}")
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        if not first["loc"]:  # of several settings together
-            raise SettingsError(reason) from None
-        name = str(first["loc"][0])
-        where = f"--{name.replace('_', '-')}" if name in given else f"{_PREFIX}{name.upper()}"
-        given_as = "…" if "@" in str(first["input"]) else first["input"]  # it may hold a password
-        raise SettingsError(f"{where}={given_as}: should be {reason}") from error
+        raise SettingsError(_message(error, given)) from error
+
+
+def _message(error: ValidationError, flags: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if not first["loc"]:  # of several settings together
+        return reason
+    name = "_".join(part for part in first["loc"] if isinstance(part, str))
+    variable = f"DUAL_MODE_{name.upper()}"
+    if first["type"] == "extra_forbidden":
+        return f"{variable}: there is no such setting, but {', '.join(_variables())}"
+    where = f"--{name.replace('_', '-')}" if name in flags else variable
+    secret = name in ("api_keys", "token_secret") or "@" in str(first["input"])
+    return f"{where}={'…' if secret else first['input']}: should be {reason}"
+
+
+def _variables() -> list[str]:
+    names = [*Settings.model_fields, *(f"llm_{name}" for name in LLMSettings.model_fields)]
+    return sorted(f"DUAL_MODE_{name.upper()}" for name in names if name != "llm")
