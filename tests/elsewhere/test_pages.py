@@ -44,8 +44,8 @@ def test_a_lost_connection_is_told_and_not_closed(page, upstream):
     show(page, upstream.url, "page.html")
     upstream.allow()
     expect(page.locator("li")).to_have_count(1)
-    expect(page.locator("#state")).to_have_text("lost; again")
-    assert page.evaluate("source.readyState") == 0  # it comes again in 3 s
+    expect(page.locator("#state")).to_have_text("lost; reconnecting")
+    assert page.evaluate("source.readyState") == 0  # the browser reconnects after 3 s
 
 
 def test_a_refusal_is_told(page, upstream):
