@@ -1,9 +1,9 @@
-"""How does one function answer with a whole document, and also live?
+"""How does one function answer as a document and as a live stream?
 
-Seen: the document came once, when all was done. The stream came item by item, at 1, 2 and 3 s, and
-then said that it was whole (`done`). Both have the same items: one generator made both.
+Seen: the document arrived once, when everything was done. The stream arrived item by item, at 1, 2
+and 3 s, and ended with `done`. Both have the same items, because the same generator made them.
 
-Try next: let it count to 5. Ask for `application/jsonl`, and print `answer.aiter_lines()`.
+Try next: count to 5. Request `application/jsonl`, and print `answer.aiter_lines()`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ app = FastAPI()
 @dual_mode
 async def count(to: int = 3) -> AsyncIterator[dict[str, int]]:
     for number in range(1, to + 1):
-        await asyncio.sleep(1)  # the work that takes its time
+        await asyncio.sleep(1)  # work that takes time
         yield {"number": number}
 
 
@@ -31,19 +31,19 @@ def say(text: str) -> None:
 
 
 async def main() -> None:
-    # The app runs inside this process, and its clock is a virtual one: a second costs nothing.
+    # The app runs in this process, on a virtual clock: waiting takes no time.
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://app", timeout=60) as client:
-        say("A client asks for /count and says no more. It waits.")
+        say("A client requests /count with the default Accept header, and waits.")
         answer = await client.get("/count")
-        say(f"It has the whole document: {answer.text}")
+        say(f"It receives the whole document: {answer.text}")
 
     async with httpx.AsyncClient(transport=transport, base_url="http://app", timeout=60) as client:
-        say("Another client asks for /count as an event stream.")
-        wish = {"Accept": "text/event-stream"}
-        async with client.stream("GET", "/count", headers=wish) as answer:
+        say("Another client requests /count as an event stream.")
+        headers = {"Accept": "text/event-stream"}
+        async with client.stream("GET", "/count", headers=headers) as answer:
             async for event in read_events(answer):
-                say(f"It has {event.event or 'an item'}: {event.data}")
+                say(f"It receives {event.event or 'an item'}: {event.data}")
 
 
 if __name__ == "__main__":

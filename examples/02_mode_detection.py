@@ -1,10 +1,10 @@
 """Who decides whether an answer is a document or a stream?
 
-Seen: without a wish it is a document. The Accept header chooses, by its q where it names several.
-The `stream` flag in the address wins over the header, either way: it is for curl, and for links.
-A client that accepts nothing that there is gets a 406 that lists what there is.
+Seen: the default is a document. The client chooses with the Accept header; if the header names
+several types, their weights (q) decide. The query parameter `stream` overrides the header, which is
+useful for curl and for links. If a client accepts no available type, it gets a 406 with a list.
 
-Try next: give two types the same q. Read what your browser sends as Accept, and try that.
+Try next: give two types the same q. Look up what your browser sends as Accept, and try that.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ async def letters() -> AsyncIterator[str]:
         yield letter
 
 
-WISHES = [
+REQUESTS = [
     ("", "*/*"),
     ("", "application/json"),
     ("", "text/event-stream"),
@@ -42,13 +42,13 @@ WISHES = [
 async def main() -> None:
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
-        for flag, accept in WISHES:
+        for flag, accept in REQUESTS:
             answer = await client.get(f"/letters{flag}", headers={"Accept": accept})
             print(f"GET /letters{flag}   Accept: {accept}")
             print(f"    {answer.status_code}  {answer.headers['content-type']}")
-        print(f"and what there is: {answer.json()['available']}")
+        print(f"available types: {answer.json()['available']}")
 
-    # The same decision for code of your own.
+    # The same decision as a function, for your own code.
     print(f"detect_mode for an event stream: {detect_mode('text/event-stream')}")
     print(f"the same with stream=False: {detect_mode('text/event-stream', stream=False)}")
 

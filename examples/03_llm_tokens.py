@@ -1,11 +1,11 @@
-"""How does the answer of a language model reach a reader token by token?
+"""How does the answer of a language model reach a client token by token?
 
-Seen: the first token came after half a second, and then four a second: a reader has something to
-read at once. The document came after the last token, and says the same in one piece.
+Seen: the first token arrived after half a second, then four tokens a second, so a person can read
+from the start. The document arrived after the last token, with the same text in one piece.
 
-Try next: slow the pace down. Give the model `failure=Failure(after_tokens=3)` in its Reply, and see
-how the stream ends. Leave out the provider, `LLMClient()`, and set ANTHROPIC_API_KEY and
-DUAL_MODE_LLM_PROVIDER=anthropic for a real model (with `asyncio.run`, on the real clock).
+Try next: make the pace slower. Give the model `failure=Failure(after_tokens=3)` in its Reply, and
+see how the stream ends. For a real model, write `LLMClient()` without a provider, set
+ANTHROPIC_API_KEY and DUAL_MODE_LLM_PROVIDER=anthropic, and use `asyncio.run` with the real clock.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ def say(text: str) -> None:
 async def main() -> None:
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://app", timeout=60) as client:
-        say("A reader asks, and wants the tokens as they come.")
+        say("A client requests the answer as a stream.")
         address = "/ask?question=Why+do+streams+leak"
         async with client.stream("GET", f"{address}&stream=true") as answer:
             async for event in read_events(answer):
                 say(f"{event.event or 'token'}: {event.data}")
-        say("Another asks the same, and wants one document.")
+        say("Another client requests the same answer as a document.")
         say((await client.get(address)).text)
 
 

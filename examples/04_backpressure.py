@@ -1,11 +1,11 @@
-"""What does a fast generator do when its reader is slow?
+"""What does a fast generator do when its client is slow?
 
-Seen: it waits. The generator could make ten items a second, but its reader takes one a second; so
-it stays one item ahead, and makes the next when one is taken. Nothing piles up in memory, and
-nobody wrote a line of code for that: `yield` does not return before there is room for the item.
+Seen: it waits. The generator can make ten items a second, but the client reads only one a second.
+So the generator stays one item ahead, and makes the next item when one has been read. Nothing
+collects in memory. This needs no code: `yield` does not return before the item can be sent.
 
-Try next: let the reader take no pause. Then let the generator run on, while old items give way:
-move it to a function `source`, and let the endpoint yield the items of
+Try next: remove the pause of the client. Then let the generator continue without waiting, and drop
+old items: move it to a function `source`, and let the endpoint yield the items of
 `streams.buffer(source(), 3, overflow=Overflow.DROP_OLDEST)`.
 """
 
@@ -27,7 +27,7 @@ made = 0
 async def numbers() -> AsyncIterator[int]:
     global made
     while made < 40:
-        await asyncio.sleep(0.1)  # ten a second, if it may
+        await asyncio.sleep(0.1)  # ten a second at most
         made += 1
         yield made
 
@@ -37,16 +37,16 @@ def say(text: str) -> None:
 
 
 async def main() -> None:
-    transport = StreamingTransport(app)  # it holds one chunk, as a full socket holds a few
+    transport = StreamingTransport(app)  # it buffers one chunk; a socket buffers more
     async with httpx.AsyncClient(transport=transport, base_url="http://app", timeout=60) as client:
-        say("A reader opens the stream, and takes one item a second.")
+        say("A client opens the stream, and reads one item a second.")
         async with client.stream("GET", "/numbers?stream=true") as answer:
             async for event in read_events(answer):
                 say(f"read {event.data}, made {made}   {'#' * made}")
                 await asyncio.sleep(1)
                 if event.data == "8":
                     break
-        say(f"It read 8 and left. In this time {made} were made; 80 would have been possible.")
+        say(f"The client read 8 items and left. {made} items were made; 80 were possible.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What happens to the generator when its reader is gone?
+"""What happens to the generator when its client disconnects?
 
-Seen: the reader tore its connection, without a word. The generator waited for its next line then;
-it was cancelled right there, and its `finally` ran to the end, also the part that has to wait. What
-is opened in a generator can therefore be closed in its `finally`.
+Seen: the client reset its connection. The generator was waiting for its next line. It was cancelled
+at this point, and its `finally` block ran to the end, including the `await` in it. So a generator
+can open something and close it in `finally`.
 
-Try next: put `while True: yield "more"` in the place of the wait. When the reader leaves, the
-generator is at a `yield` then: it is closed there, and sees GeneratorExit instead.
+Try next: replace the wait with `while True: yield "more"`. The generator is then paused at a
+`yield` when the client disconnects. It is closed there, and receives GeneratorExit instead.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ cleaned_up = asyncio.Event()
 
 
 async def close_the_log() -> None:
-    await asyncio.sleep(0.01)  # what must be closed may take a moment for it
+    await asyncio.sleep(0.01)  # closing takes a moment
     print("server: the log is closed")
 
 
@@ -31,9 +31,9 @@ async def log() -> AsyncIterator[str]:
     print("server: the log is open")
     try:
         yield "the first line"
-        await asyncio.Event().wait()  # no further line comes
+        await asyncio.Event().wait()  # there is no further line
     except asyncio.CancelledError:
-        print("server: the reader is gone, I am cancelled")
+        print("server: the client has disconnected, the generator is cancelled")
         raise
     finally:
         await close_the_log()
@@ -44,8 +44,8 @@ async def main() -> None:
     async with serving(app) as url:  # a real server, on a free port
         async with RawClient.get(f"{url}/log?stream=true") as client:
             await client.until(b"data: ")
-            print("client: I have a first line")
-            print("client: and now I tear the connection")
+            print("client: received the first line")
+            print("client: resetting the connection")
             client.abort()
             await cleaned_up.wait()
 

@@ -1,11 +1,12 @@
-"""What does a client see of an error, before the first byte and after it?
+"""What does a client see of an error, before the first item and after it?
 
-Seen: before the first item nothing has left, so the error has its true status, in both modes. After
-it the status 200 is on its way and cannot be called back: the stream says `event: error`, and a
-`done` does not come. A document is only sent when it is whole, so there it is always the status.
+Seen: before the first item nothing has been sent, so the error keeps its status, in both modes.
+After it the status 200 has been sent and cannot be changed: the stream ends with `event: error`,
+without a `done`. A document is sent only when it is complete, so its errors always keep their
+status.
 
-Try next: raise a ZeroDivisionError instead: the client is told a 500, and nothing of its text.
-Ask for `application/jsonl`: its transfer breaks off, which httpx tells as RemoteProtocolError.
+Try next: raise a ZeroDivisionError instead. The client gets a plain 500 without its text. Request
+`application/jsonl`: the transfer is broken off, and httpx raises RemoteProtocolError.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from dual_mode_streaming import dual_mode
 from dual_mode_streaming.testing import StreamingTransport, read_events
 
 app = FastAPI()
-logging.getLogger("dual_mode_streaming").setLevel(logging.CRITICAL)  # or the error is logged, too
+logging.getLogger("dual_mode_streaming").setLevel(logging.CRITICAL)  # no log here
 
 
 @app.get("/pages")
@@ -44,12 +45,12 @@ async def ask(client: httpx.AsyncClient, missing: int, stream: bool) -> None:
 
 
 async def main() -> None:
-    transport = StreamingTransport(app, raise_app_exceptions=False)  # as servers do: a 500
+    transport = StreamingTransport(app, raise_app_exceptions=False)  # a 500, as from a server
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
-        print("The first page is missing: the error comes before the first byte.")
+        print("The first page is missing: the error comes before the first item.")
         await ask(client, missing=1, stream=True)
         await ask(client, missing=1, stream=False)
-        print("The third page is missing: two pages have left already.")
+        print("The third page is missing: two pages have already been sent.")
         await ask(client, missing=3, stream=True)
         await ask(client, missing=3, stream=False)
 

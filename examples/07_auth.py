@@ -1,10 +1,10 @@
 """How is a client refused before a stream begins?
 
-Seen: without the right key it is a plain 401, in each mode, and the generator was never started: no
-query is made, no model is asked. FastAPI's dependencies run before the endpoint, as for any other.
+Seen: without a valid key the answer is a plain 401, in each mode. The generator was not started, so
+no query is made and no model is called. FastAPI runs dependencies before the endpoint, as always.
 
-Try next: a browser's EventSource cannot send an Authorization header. Let `user` read a cookie
-as well (`fastapi.Cookie`). Raise 403 for a user who may not read this very report.
+Try next: a browser's EventSource cannot send an Authorization header. Let `user` also read a cookie
+(`fastapi.Cookie`). Raise 403 for a user who may not read this report.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ USERS = {"Bearer key-of-ada": "Ada"}
 
 async def user(authorization: Annotated[str, Header()] = "") -> str:
     if authorization not in USERS:
-        raise HTTPException(401, "who are you?", {"WWW-Authenticate": "Bearer"})
+        raise HTTPException(401, "the key is missing or unknown", {"WWW-Authenticate": "Bearer"})
     return USERS[authorization]
 
 
@@ -36,7 +36,7 @@ async def report(name: Annotated[str, Depends(user)]) -> AsyncIterator[str]:
 
 
 async def ask(client: httpx.AsyncClient, who: str, key: str, accept: str) -> None:
-    print(f"{who} asks for {accept}")
+    print(f"{who} requests {accept}")
     answer = await client.get("/report", headers={"Authorization": key, "Accept": accept})
     print(f"    status {answer.status_code}, {answer.headers['content-type']}")
 

@@ -1,11 +1,11 @@
-"""How does a reader go on after its connection was cut?
+"""How does a client continue after its connection was cut?
 
-Seen: nothing was lost and nothing came twice. Each event has an id; a reader shows the last one it
-has got as Last-Event-ID when it comes again, and the endpoint goes on behind it. A browser's
-EventSource does all of this by itself. At the id of the end there is nothing more to send: 204.
+Seen: no item was missing, and none arrived twice. Each event has an id. A client that reconnects
+sends the last id as Last-Event-ID, and the endpoint continues after it. A browser's EventSource
+does this by itself. With the id of the end there is nothing more to send, and the answer is 204.
 
-Try next: let the endpoint refuse an id that is no number. Leave out `id=` and the parameter: ids
-are then made up, new for each answer; who shows one starts afresh, and `event: reset` tells it.
+Try next: refuse an id that is not a number. Remove `id=` and the parameter: the ids are then new
+for each answer, and a client that reconnects starts again, with `event: reset` first.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ async def story(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
-    print(f"    server: I begin behind number {seen}")
+    print(f"    server: starting after number {seen}")
     for number, chapter in enumerate(CHAPTERS[seen:], seen + 1):
         yield ServerSentEvent(data=chapter, id=str(number))
 
@@ -37,13 +37,13 @@ async def read(client: httpx.AsyncClient, last: str, most: int) -> str:
     headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
     async with client.stream("GET", "/story", headers=headers) as answer:
         if answer.status_code == 204:
-            print("    reader: 204, there is no more")
+            print("    client: 204, there is no more")
             return last
         async for event in read_events(answer):
-            print(f"    reader: {event.event or event.id}: {event.data}")
+            print(f"    client: {event.event or event.id}: {event.data}")
             last, most = event.id or last, most - 1
             if most == 0:
-                break  # and with the block the connection is left
+                break  # leaving the block closes the connection
     return last
 
 
@@ -51,8 +51,8 @@ async def main() -> None:
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
         last = ""
-        for what, most in [("A reader comes, and is cut off.", 3), ("Again.", 9), ("Again.", 9)]:
-            print(f"{what} It shows the id {'of the end' if '.' in last else last or '(none)'}.")
+        for what, most in [("It connects, and is cut.", 3), ("It reconnects.", 9), ("Again.", 9)]:
+            print(f"{what} Last-Event-ID: {'of the end' if '.' in last else last or 'none'}")
             last = await read(client, last, most)
 
 

@@ -1,10 +1,11 @@
-"""How do several streams become one, and one become several?
+"""How do several streams become one, and one stream several?
 
-Seen: `merge` gives what comes as it comes. `concat` keeps the order: all of the first, then all of
-the second, which ran meanwhile, so that its items came at once. `split` gives every item to both.
+Seen: `merge` gives each item as soon as it arrives. `concat` keeps the order: all items of the
+first stream, then all of the second. The second ran at the same time, so its items were ready at
+once. `split` gives every item to both branches.
 
-Try next: let one source raise an error, and see when each operator tells it. Use `streams.zip`.
-Yield from `merge` in an endpoint. `docs/streams.md` draws every operator.
+Try next: let one source raise an error, and see when each operator raises it. Use `streams.zip`.
+Yield from `merge` in an endpoint. `docs/streams.md` has a diagram of every operator.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ def digits() -> Stream[str]:
 
 
 async def show(stream: AsyncIterable[str], name: str) -> None:
-    """Print what comes, and after how many seconds."""
+    """Print the items, and the seconds until each arrived."""
     start = asyncio.get_running_loop().time()
     seen = []
     async for item in stream:

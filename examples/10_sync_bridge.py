@@ -1,11 +1,11 @@
-"""How does plain code, without `async`, read an async stream?
+"""How does synchronous code, without `async`, read an async stream?
 
-Seen: a plain `for` was enough. The stream runs in an event loop in a thread of its own; when the
-block was left after three words, it was cancelled there and closed, before the next line ran. That
-also works in a notebook, where a loop runs already and `asyncio.run` is refused.
+Seen: a plain `for` loop was enough. The stream ran in an event loop in another thread. After three
+words the program left the block. The stream was cancelled and closed before the next line ran. This
+also works in a notebook, where a loop is already running and `asyncio.run` is not allowed.
 
-Try next: raise an error in `words`: it arrives in the `for`. Read the same stream to its end by
-`collect_sync(words())`. Go the other way with `from_sync`: `docs/bridges.md`.
+Try next: raise an error in `words`: the `for` loop raises it. Read the whole stream with
+`collect_sync(words())`. For the opposite direction, see `from_sync` in `docs/bridges.md`.
 """
 
 import threading
@@ -16,12 +16,12 @@ from dual_mode_streaming.streams import stream_content
 
 
 async def words() -> AsyncIterator[str]:
-    print(f"stream: I begin, in {where()}")
+    print(f"stream: started, in {where()}")
     try:
         async for word in stream_content(["to", "be", "or", "not"], with_delay_sec=0.01):
             yield word
     finally:
-        print(f"stream: I am closed, in {where()}")
+        print(f"stream: closed, in {where()}")
 
 
 def where() -> str:
@@ -30,14 +30,14 @@ def where() -> str:
 
 
 def main() -> None:
-    print(f"script: I begin, in {where()}")
+    print(f"script: started, in {where()}")
     threads = threading.active_count()
     with iterate_sync(words()) as stream:
         for word in stream:
             print(f"script: {word}")
             if word == "or":
                 break
-    print(f"script: I go on; threads left over: {threading.active_count() - threads}")
+    print(f"script: continuing; threads left: {threading.active_count() - threads}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How does a job tell how far it is, and still have a plain result?
+"""How does a job report its progress, and still have a plain result?
 
-Seen: the job is ordinary code that blocks: it reads a file and hashes it. It yields after each
-piece, so a reader of the stream sees it advance. The server stays free meanwhile: a plain generator
-runs in a thread. Who asks for a document gets the last item alone; that is what `fold` chooses.
+Seen: the job is ordinary blocking code that reads a file and computes its hash. It yields after
+each piece, so a client of the stream sees the progress. A plain generator runs in a thread, so the
+server is free for other requests. The document is only the last item, because `fold` chooses it.
 
-Try next: hash a file of yours. Leave the stream at 50 percent, and print `file.closed` in an outer
-`finally`.
+Try next: hash a file of your own. Leave the stream at 50 percent, and print `file.closed` in an
+outer `finally`.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ async def main() -> None:
         with tempfile.NamedTemporaryFile() as file:
             file.write(b"stream" * PIECE)
             file.flush()
-            print("A reader watches six megabytes being hashed.")
-            wish = {"name": file.name, "stream": "true"}
-            async with client.stream("GET", "/hash", params=wish) as answer:
+            print("A client watches the progress of hashing six megabytes.")
+            params = {"name": file.name, "stream": "true"}
+            async with client.stream("GET", "/hash", params=params) as answer:
                 async for event in read_events(answer):
                     print(f"    {event.event or 'item'}: {event.data}")
-            print("Another only wants the result.")
+            print("Another client requests only the result.")
             print(f"    {(await client.get('/hash', params={'name': file.name})).text}")
 
 

@@ -1,11 +1,11 @@
-"""How is a stream tested, even one that never ends?
+"""How do you test a stream, even one that never ends?
 
-Seen: the usual test clients wait for the whole body, so an endless stream would hang them; this
-transport really streams. The tests read three of endless ticks and saw the generator closed, waited
-two hours in no time, and told an answer that was cut from one that is whole.
+Seen: the usual test clients wait for the whole body, so they hang on an endless stream. This
+transport really streams. The tests read three ticks and saw that the generator was closed. They
+waited two hours in no time, and could tell a complete answer from one that was cut.
 
-Try next: move `closed.append` behind the loop, without `finally`: the first test fails. Take the
-tests to pytest, with `client` as a fixture. `docs/testing.md` has clients that stall, too.
+Try next: move `closed.append` after the loop, without `finally`: the first test fails. Run the
+tests with pytest, with `client` as a fixture. `docs/testing.md` also has clients that stall.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ async def ticks(count: int = 10**9, every: float = 1) -> AsyncIterator[int]:
         closed.append("ticks")
 
 
-async def test_a_reader_that_leaves_closes_the_generator(client: httpx.AsyncClient) -> None:
+async def test_a_disconnect_closes_the_generator(client: httpx.AsyncClient) -> None:
     async with client.stream("GET", "/ticks?stream=true") as response:
         events = await t.collect_events(response, limit=3)
     assert [event.data for event in events] == ["0", "1", "2"]
@@ -40,7 +40,7 @@ async def test_a_reader_that_leaves_closes_the_generator(client: httpx.AsyncClie
     try:
         t.assert_done(events)
     except AssertionError as error:
-        print(f"told, as it should be: {error}")
+        print(f"error, as expected: {error}")
 
 
 async def test_two_hours(client: httpx.AsyncClient) -> None:
@@ -55,6 +55,6 @@ async def run(test: object) -> None:
 
 
 if __name__ == "__main__":
-    for test in (test_a_reader_that_leaves_closes_the_generator, test_two_hours):
+    for test in (test_a_disconnect_closes_the_generator, test_two_hours):
         t.run_with_virtual_clock(run(test))
         print(f"passed: {test.__name__}")

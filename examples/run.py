@@ -1,5 +1,7 @@
-"""Runs the examples: `run.py` all of them, `run.py 3` one, `run.py --list` none, `run.py --write`
-writes their golden texts, which the tests compare with what they print."""
+"""Run the examples: `run.py` runs all of them, `run.py 3` runs one, `run.py --list` lists them.
+
+`run.py --write` writes the golden outputs, which the tests compare with what the examples print.
+"""
 
 import argparse
 import contextlib
@@ -15,7 +17,7 @@ EXAMPLES = sorted(HERE.glob("[0-9][0-9]_*.py"))
 
 
 def parts(path: Path) -> tuple[str, str, str]:
-    """The question, what was seen, and what to try next, as the example's docstring has them."""
+    """Return the three parts of the docstring: the question, "Seen" and "Try next"."""
     text = path.read_text("utf-8").split('"""')[1]
     question, rest = text.split("\n\nSeen: ")
     seen, following = rest.split("\n\nTry next: ")
@@ -23,7 +25,7 @@ def parts(path: Path) -> tuple[str, str, str]:
 
 
 def title(path: Path) -> str:
-    """`01_basic_streaming.py` is "1  basic streaming"."""
+    """Return the title of an example: "1  basic streaming" for `01_basic_streaming.py`."""
     number, _, name = path.stem.partition("_")
     return f"{int(number):2}  {name.replace('_', ' ')}"
 
@@ -33,7 +35,7 @@ def listing(path: Path) -> None:
 
 
 def run(path: Path) -> bool:
-    """Run one as `python examples/…` would, between its question and its explanation."""
+    """Run one example, and print its question before and its explanation after it."""
     question, seen, following = parts(path)
     print(f"{'-' * 100}\n{title(path)}\n\n{question}\n", flush=True)
     try:
@@ -46,7 +48,7 @@ def run(path: Path) -> bool:
 
 
 def output(path: Path) -> str:
-    """What an example prints."""
+    """Return what an example prints."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         runpy.run_path(str(path), run_name="__main__")
     return printed.getvalue()
@@ -58,15 +60,15 @@ def write(path: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the examples.")
-    parser.add_argument("number", nargs="?", help="of one example; all of them without it")
-    parser.add_argument("--list", action="store_true", help="only say what there is")
-    parser.add_argument("--write", action="store_true", help="write the golden texts")
+    parser.add_argument("number", nargs="?", help="the number of one example (default: all)")
+    parser.add_argument("--list", action="store_true", help="list the examples")
+    parser.add_argument("--write", action="store_true", help="write the golden outputs")
     chosen = parser.parse_args()
     paths = EXAMPLES
     if chosen.number is not None:
         paths = [path for path in paths if path.stem.split("_")[0] == chosen.number.zfill(2)]
         if not paths:
-            print(f"there is no example {chosen.number}; there are 1 to {len(EXAMPLES)}")
+            print(f"there is no example {chosen.number}; the numbers are 1 to {len(EXAMPLES)}")
             return 1
     if chosen.list or chosen.write:
         for path in paths:
