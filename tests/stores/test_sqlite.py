@@ -205,7 +205,7 @@ async def test_more_than_the_queue_holds_waits(store):
 
 async def test_a_locked_file_is_an_error_of_the_store_and_the_loop_goes_on(store, path):
     stream = await made(store)
-    impatient = SQLiteStore(path, patience=0.05)
+    impatient = SQLiteStore(path, timeout=0.05)
     with closing(sqlite3.connect(path)) as other:
         other.execute("begin immediate")
         append = asyncio.create_task(store.append(stream, 1, 1, [b"1"]))

@@ -1,18 +1,18 @@
-"""Streams in a file of SQLite: they survive the process, and several processes may share them.
+"""Streams in a SQLite file. They survive the process, and processes of one machine can share them.
 
-All of them on one machine, whose clock (`time.time`) is the store's. One thread writes; what waits
-for it is committed together, so that a hundred producers need one flush of the disk and not a
-hundred. A few others read. Beside the file are its log (`-wal`, `-shm`), and `-lock`.
+The machine's clock (`time.time`) is the clock of the store. One thread writes, and commits together
+what waits for it: a hundred producers need one flush of the disk, not a hundred. A few other
+threads read. Beside the file are its write-ahead log (`-wal`, `-shm`) and a lock (`-lock`).
 """
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
+from dual_mode_streaming.errors import StoreError
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores import _sqlite_reader as reader
 from dual_mode_streaming.stores._base import (
@@ -20,30 +20,37 @@ from dual_mode_streaming.stores._base import (
     Entry,
     Limits,
     NewStream,
-    StoreError,
+    OnChange,
     StreamInfo,
     check_stream,
 )
 from dual_mode_streaming.stores._sqlite_file import Synchronous
 from dual_mode_streaming.stores._sqlite_tables import Tables
-from dual_mode_streaming.stores._sqlite_writer import Answer, News, Request, Writer
+from dual_mode_streaming.stores._sqlite_writer import WriteRequest, WriterThread
 
 __all__ = ["SQLiteStore"]
 
 T = TypeVar("T")
 
-_WAITING: Final = 1024  # requests that the writer has; more of them wait
+_QUEUE: Final = 1024  # requests in the queue of the writer; more of them wait
 
 
 class SQLiteStore:
-    """The streams of a file, which is opened on first use, and made if there is none.
+    """A store in a SQLite file, which is opened, and created if necessary, on first use.
 
-    `synchronous` says how much is waited for the disk. With FULL an entry that is acknowledged
-    survives a power cut, if the disk honours a flush; with NORMAL the last ones may be gone after
-    one; with OFF the whole file may be. All survive the death of the process. `patience` are the
-    seconds for which another process may keep the file locked; then it is a StoreError.
+    Whoever creates the store closes it with `aclose`.
 
-    ValueError if the path cannot be one, as its directory is missing.
+    Args:
+        path: the file. Its directory must exist.
+        limits: the limits of the store.
+        synchronous: when SQLite waits for the disk. All entries survive the end of the process.
+            With "FULL" an acknowledged entry also survives a power cut, if the disk honours
+            flushes; with "NORMAL" the last entries may be lost then; with "OFF" the whole file.
+        timeout: the seconds to wait while another process locks the file; then the call raises
+            StoreError.
+
+    Raises:
+        ValueError: if there cannot be a file at `path`, or SQLite is older than 3.33.
     """
 
     shared = True
@@ -54,31 +61,28 @@ class SQLiteStore:
         limits: Limits | None = None,
         *,
         synchronous: Synchronous = "FULL",
-        patience: float = 5.0,
+        timeout: float = 5.0,
     ) -> None:
         if sqlite3.sqlite_version_info < (3, 33):
-            raise ValueError(f"SQLite 3.33 is needed at least, not {sqlite3.sqlite_version}")
+            raise ValueError(f"SQLite 3.33 or newer is needed, not {sqlite3.sqlite_version}")
         if synchronous not in get_args(Synchronous):
-            raise ValueError(f"synchronous is OFF, NORMAL or FULL, not {synchronous!r}")
+            raise ValueError(f"synchronous must be OFF, NORMAL or FULL, not {synchronous!r}")
         self._path = _checked(path)
         self.limits = limits or Limits()
         self._synchronous: Synchronous = synchronous
-        self._patience = patience
-        self._writer: Writer | None = None
+        self._timeout = timeout
+        self._writer: WriterThread | None = None
+        self._reader = reader.ReaderPool(self._path, timeout)
         self._is_open = False
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._slots = asyncio.Semaphore(_WAITING)
-        self._reader = reader.Reader(self._path, patience)
-        self._listeners: dict[str, list[Callable[[], None]]] = {}
-        self._closing = threading.Lock()
-        self._has_ended = False
-        self._waiting_for_end: list[asyncio.Future[None]] = []
+        self._slots = asyncio.Semaphore(_QUEUE)
+        self._subscribers: dict[str, list[OnChange]] = {}
 
     async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`."""
-        made: str = await self._do(new.stream, lambda tables: tables.create(new, idempotency_key))
-        return made
+        stream: str = await self._write(lambda tables: tables.create(new, idempotency_key))
+        return stream
 
     async def append(
         self,
@@ -90,11 +94,12 @@ class SQLiteStore:
         end: EndState | None = None,
     ) -> AppendResult:
         """See `Store.append`."""
-        kept = tuple(payloads)
-        verdict: AppendResult = await self._do(
-            stream, lambda tables: tables.append(stream, generation, first, kept, end)
+        check_stream(stream)
+        fixed = tuple(payloads)
+        result: AppendResult = await self._write(
+            lambda tables: tables.append(stream, generation, first, fixed, end)
         )
-        return verdict
+        return result
 
     async def read(
         self, stream: str, after: int, *, entries: int = 1000, size: int = 1024 * 1024
@@ -114,11 +119,13 @@ class SQLiteStore:
 
     async def cancel(self, stream: str) -> None:
         """See `Store.cancel`."""
-        await self._do(stream, lambda tables: tables.cancel(stream))
+        check_stream(stream)
+        await self._write(lambda tables: tables.cancel(stream))
 
     async def take_over(self, stream: str) -> int | None:
         """See `Store.take_over`."""
-        generation: int | None = await self._do(stream, lambda tables: tables.take_over(stream))
+        check_stream(stream)
+        generation: int | None = await self._write(lambda tables: tables.take_over(stream))
         return generation
 
     async def abandoned(self) -> list[str]:
@@ -127,69 +134,63 @@ class SQLiteStore:
 
     async def delete(self, stream: str) -> None:
         """See `Store.delete`."""
-        await self._do(stream, lambda tables: tables.delete(stream))
+        check_stream(stream)
+        await self._write(lambda tables: tables.delete(stream))
 
     @asynccontextmanager
-    async def subscribe(self, stream: str, on_change: Callable[[], None]) -> AsyncIterator[None]:
+    async def subscribe(self, stream: str, on_change: OnChange) -> AsyncIterator[None]:
         """See `Store.subscribe`."""
         check_stream(stream)
         writer = await self._opened()
-        listeners = self._listeners.setdefault(stream, [])
-        listeners.append(on_change)
+        subscribers = self._subscribers.setdefault(stream, [])
+        subscribers.append(on_change)
         if not writer.is_watching:
             writer.is_watching = True
-            writer.put(Request(stream, lambda tables: None))  # it looks, and from now on often
+            writer.put(WriteRequest(_nothing))  # wakes it, so that it looks often
         try:
             yield
         finally:
-            listeners.remove(on_change)
-            if not listeners and self._listeners.get(stream) is listeners:
-                del self._listeners[stream]
-            writer.is_watching = bool(self._listeners)
+            subscribers.remove(on_change)
+            if not subscribers and self._subscribers.get(stream) is subscribers:
+                del self._subscribers[stream]
+            writer.is_watching = bool(self._subscribers)
 
     async def aclose(self) -> None:
-        """End the threads and close the file, after all that was asked for before; for good."""
+        """Do what was asked for before, then close the file and end the threads, for good."""
         self._is_closed = True
-        writer = self._writer
-        if writer is None:
+        if self._writer is None:
             self._reader.close()
             return
-        ended = asyncio.get_running_loop().create_future()
-        with self._closing:
-            if self._has_ended:
-                ended.set_result(None)
-            else:
-                self._waiting_for_end.append(ended)
-                writer.stop()
-        await ended
-        writer.join()
+        self._writer.stop()
+        await asyncio.shield(asyncio.wrap_future(self._writer.ended))
+        self._writer.join()
 
-    # Writing
+    def _start(self) -> WriterThread:
+        """Return the writer, which delivers to this event loop from now on.
 
-    def _start(self) -> Writer:
-        """The writer, whose answers are for this event loop. StoreError if the store is closed."""
+        Raises:
+            StoreError: if the store is closed.
+        """
         if self._is_closed:
             raise StoreError(f"the store in {self._path} is closed")
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # of those who waited in another loop, nobody waits any more
+        if loop is not self._loop:  # in another loop nobody waits any more
             self._loop = loop
-            self._slots = asyncio.Semaphore(_WAITING)
+            self._slots = asyncio.Semaphore(_QUEUE)
         if self._writer is None:
-            self._writer = Writer(
+            self._writer = WriterThread(
                 self._path,
                 self.limits,
                 self._synchronous,
-                self._patience,
-                self._take_answers,
+                self._timeout,
+                self._deliver,
                 self._reader.close,
-                self._end,
             )
             self._writer.start()
         return self._writer
 
-    async def _do(self, stream: str, work: Callable[[Tables], Any]) -> Any:
-        """Have the writer do it. It is done too if the caller is cancelled meanwhile."""
-        check_stream(stream)
+    async def _write(self, work: Callable[[Tables], Any]) -> Any:
+        """Have the writer do some work. It is done even if the caller is cancelled."""
         writer = self._start()
         slots = self._slots
         await slots.acquire()
@@ -197,7 +198,7 @@ class SQLiteStore:
             slots.release()
             self._start()
         waiter = asyncio.get_running_loop().create_future()
-        writer.put(Request(stream, work, waiter))
+        writer.put(WriteRequest(work, waiter))
         value = await waiter
         self._is_open = True
         return value
@@ -206,62 +207,56 @@ class SQLiteStore:
         await self._opened()
         return await self._reader.run(work)
 
-    async def _opened(self) -> Writer:
-        """The writer, once the file is open."""
+    async def _opened(self) -> WriterThread:
+        """Return the writer, after it has opened the file."""
         writer = self._start()
         if not self._is_open:
-            await self._do("0" * 32, lambda tables: None)
-            writer = self._start()  # it may have been closed meanwhile
+            await self._write(_nothing)
+            writer = self._start()  # the store may have been closed meanwhile
         return writer
 
-    def _take_answers(self, answers: list[Answer], news: News) -> None:
-        """In the writer's thread: hand on what it says."""
+    def _deliver(self, requests: list[WriteRequest], changed: set[str] | None) -> None:
+        """Pass on, from the writer's thread, what is done and what has changed."""
         loop = self._loop
         if loop is not None:
             try:
-                loop.call_soon_threadsafe(self._hand_out, loop, answers, news)
+                loop.call_soon_threadsafe(self._receive, loop, requests, changed)
             except RuntimeError:
                 pass  # the loop is closed, and nobody waits
 
-    def _hand_out(self, loop: asyncio.AbstractEventLoop, answers: list[Answer], news: News) -> None:
-        for answer in answers:
-            waiter = answer.request.waiter
+    def _receive(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        requests: list[WriteRequest],
+        changed: set[str] | None,
+    ) -> None:
+        for request in requests:
+            waiter = request.waiter
             if waiter is None or waiter.get_loop() is not loop:
                 continue
             self._slots.release()
             if waiter.done():
                 continue  # cancelled
-            if answer.error is None:
-                waiter.set_result(answer.value)
+            if request.error is None:
+                waiter.set_result(request.value)
             else:
-                waiter.set_exception(answer.error)
-        for stream in tuple(self._listeners) if news is None else news:
-            for ring in tuple(self._listeners.get(stream, ())):
-                ring()
-
-    def _end(self) -> None:
-        """In the writer's thread, as its last."""
-        with self._closing:
-            self._has_ended = True
-            for ended in self._waiting_for_end:
-                try:
-                    ended.get_loop().call_soon_threadsafe(_finish, ended)
-                except RuntimeError:
-                    pass  # the loop is closed, and nobody waits
+                waiter.set_exception(request.error)
+        for stream in tuple(self._subscribers) if changed is None else changed:
+            for on_change in tuple(self._subscribers.get(stream, ())):
+                on_change()
 
 
-def _finish(ended: "asyncio.Future[None]") -> None:
-    if not ended.done():
-        ended.set_result(None)
+def _nothing(tables: Tables) -> None:
+    """No work: the writer only opens the file and looks for changes."""
 
 
 def _checked(path: str | Path) -> Path:
-    """The path, if a file may be there. Raises ValueError."""
-    place = Path(path)
+    """Return the path if there can be a file. Raises ValueError."""
+    file = Path(path)
     if str(path) in ("", ".", ":memory:"):
         raise ValueError(f"a SQLite store needs a file, not {str(path)!r}")
-    if place.is_dir():
-        raise ValueError(f"{place} is a directory, and no file for a SQLite store")
-    if not place.absolute().parent.is_dir():
-        raise ValueError(f"the directory of {place} is not there")
-    return place.absolute()
+    if file.is_dir():
+        raise ValueError(f"{file} is a directory; a SQLite store needs a file")
+    if not file.absolute().parent.is_dir():
+        raise ValueError(f"the directory of {file} does not exist")
+    return file.absolute()

@@ -1,4 +1,4 @@
-"""The threads that read a SQLite store's file, and what they read. They wait for no writer."""
+"""The threads that read a SQLite store, and what they read. They do not wait for writers."""
 
 import asyncio
 import json
@@ -11,31 +11,31 @@ from time import time
 from typing import Final, TypeVar
 
 from dual_mode_streaming.stores._base import Entry, NewStream, StreamInfo
-from dual_mode_streaming.stores._sqlite_file import open_for_reading, told
+from dual_mode_streaming.stores._sqlite_file import open_for_reading, store_error
 
-__all__ = ["Reader", "abandoned", "info", "read"]
+__all__ = ["ReaderPool", "abandoned", "info", "read"]
 
 T = TypeVar("T")
 
 _THREADS: Final = 4
-_ABANDONED: Final = 1000  # that are told of at a time
+_ABANDONED: Final = 1000  # streams that are returned at a time
 
 
-class Reader:
-    """A few threads, each with a connection that cannot write. The file must be there."""
+class ReaderPool:
+    """A few threads, each with a read-only connection. The file must exist."""
 
-    def __init__(self, path: Path, patience: float) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
-        self._patience = patience
+        self._timeout = timeout
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"sqlite:{path.name}")
-        self._free: list[sqlite3.Connection] = []  # those that read nothing now
+        self._free: list[sqlite3.Connection] = []
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` returns, which is done in one of the threads. StoreError if it fails."""
+        """Run a function in one of the threads. Raises StoreError if SQLite fails."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
 
     def close(self) -> None:
-        """Let all come to its end that was begun; then end the threads. It blocks."""
+        """Wait for what has begun, then end the threads. It blocks."""
         self._threads.shutdown()
         while self._free:
             self._free.pop().close()
@@ -46,13 +46,13 @@ class Reader:
             try:
                 connection = self._free.pop()
             except IndexError:
-                connection = open_for_reading(self._path, self._patience)
+                connection = open_for_reading(self._path, self._timeout)
             result = work(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()
             if isinstance(error, sqlite3.Error):
-                raise told(error, self._path) from error
+                raise store_error(error, self._path) from error
             raise
         self._free.append(connection)
         return result
@@ -70,7 +70,7 @@ select ended, emptied, state, head, earliest, generations, cancelling, lease, op
 from streams join made on made.stream = number where streams.stream = ?
 """
 
-_LEFT: Final = "select stream from streams where ended is null and lease <= ? limit ?"
+_ENDED_LEASES: Final = "select stream from streams where ended is null and lease <= ? limit ?"
 
 
 def read(
@@ -83,8 +83,8 @@ def read(
 ) -> list[Entry]:
     """See `Store.read`."""
     found: list[Entry] = []
-    asked = (stream, time() - retention, after, entries)
-    with closing(connection.execute(_READ, asked)) as rows:
+    values = (stream, time() - retention, after, entries)
+    with closing(connection.execute(_READ, values)) as rows:
         for row in rows:
             size -= len(row[2])
             if size < 0 and found:
@@ -94,7 +94,7 @@ def read(
 
 
 def info(connection: sqlite3.Connection, stream: str, retention: float) -> StreamInfo | None:
-    """See `Store.info`; what is too old is so by its time, whether it is emptied yet or not."""
+    """See `Store.info`. A stream expires by its age, even before its entries are removed."""
     row = connection.execute(_INFO, (stream,)).fetchone()
     if row is None:
         return None
@@ -124,4 +124,4 @@ def info(connection: sqlite3.Connection, stream: str, retention: float) -> Strea
 
 def abandoned(connection: sqlite3.Connection) -> list[str]:
     """See `Store.abandoned`."""
-    return [stream for (stream,) in connection.execute(_LEFT, (time(), _ABANDONED))]
+    return [stream for (stream,) in connection.execute(_ENDED_LEASES, (time(), _ABANDONED))]

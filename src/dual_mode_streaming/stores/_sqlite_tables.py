@@ -1,50 +1,134 @@
-"""What a SQLite store's requests change, each within the transaction of its group."""
+"""The transactions of a SQLite store: what each request reads and changes in the tables.
+
+A transaction serves a group of requests. A stream is read once, however many of them concern it,
+and all changes are written together at the end.
+"""
 
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
+from time import time
+from typing import Any, Final
 
+from dual_mode_streaming.errors import StoreFull
 from dual_mode_streaming.sse import EndState
-from dual_mode_streaming.stores._base import AppendResult, Limits, NewStream, StoreFull
-from dual_mode_streaming.stores._sqlite_rows import SELECT, Row, Transaction
+from dual_mode_streaming.stores._base import AppendResult, Limits, NewStream
+from dual_mode_streaming.stores._sqlite_rows import (
+    EntryRow,
+    StreamRow,
+    insert_entries,
+    remove_oldest,
+    select,
+    update,
+)
 
 __all__ = ["Tables"]
 
-_PORTION: Final = 1000  # entries that are removed at a time, and
-_PORTION_BYTES: Final = 4 * 1024 * 1024  # their bytes
-_STREAMS: Final = 100  # that are emptied or forgotten at a time
+_PORTION: Final = 500  # entries that are removed in one transaction
+_STREAMS: Final = 100  # streams that are emptied or deleted in one transaction
+
+_REMOVE: Final = """
+delete from entries where (stream, seq) in
+  (select stream, seq from garbage cross join entries using (stream) limit ?)
+"""
 
 
-class Tables(Transaction):
-    """The requests of a `Store`, and what goes on beside them."""
+class Tables:
+    """The tables, for the one thread and connection that write.
+
+    Call `begin`, the methods of the requests, `finish` and `commit`, in this order; `rollback` when
+    one of them fails.
+    """
 
     def __init__(self, connection: sqlite3.Connection, limits: Limits) -> None:
-        super().__init__(connection, limits)
-        self._swept = 0.0
+        self.has_garbage = True
+        """Whether the next transaction should be asked to clean up."""
+        self._connection = connection
+        self._run = connection.execute
+        self._limits = limits
+        self._now = 0.0
+        self._streams = self._bytes = self._tick = self._deleted = 0  # as in `totals`
+        self._totals = (0, 0, 0, 0)  # as they were at the beginning
+        self._rows: dict[str, StreamRow | None] = {}
+        self._dirty: dict[int, StreamRow] = {}
+        self._entries: list[EntryRow] = []
+        self._written = 0
+        self._changed = False
+        self._seen: int | None = None  # the tick of the last `changes`
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._run("begin immediate")
+        self._now = time()
+        self._clear()
+        self._totals = self._run("select streams, bytes, tick, deleted from totals").fetchone()
+        self._streams, self._bytes, self._tick, self._deleted = self._totals
+        self._tick += 1
+
+    def finish(self, *, clean: bool) -> None:
+        """Write what the requests have changed.
+
+        Args:
+            clean: also empty and delete what is too old, and remove a portion of the garbage.
+        """
+        self._flush()
+        if clean or self.has_garbage:
+            self._clean()
+            self._flush()
+        totals = (self._streams, self._bytes, self._tick, self._deleted)
+        if totals[:2] != self._totals[:2] or self._changed:
+            self._run("update totals set streams = ?, bytes = ?, tick = ?, deleted = ?", totals)
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        self._run("commit")
+
+    def rollback(self) -> None:
+        """Undo the transaction, if there is one."""
+        self._clear()
+        self.has_garbage = True
+        if self._connection.in_transaction:
+            self._run("rollback")
+
+    def changes(self) -> set[str] | None:
+        """Return the streams that any process has changed since the last call.
+
+        None stands for all: at the first call, or if a stream was deleted.
+        """
+        tick, deleted = self._run("select tick, deleted from totals").fetchone()
+        seen, self._seen = self._seen, tick
+        if seen is None or deleted > seen:
+            return None
+        changed = "select stream from streams where changed > ?"
+        return {stream for (stream,) in self._run(changed, (seen,))} if tick > seen else set()
+
+    def ignore_changes(self) -> None:
+        """Let the next `changes` return None, instead of all changes since the last call."""
+        self._seen = None
+
+    # The requests
 
     def create(self, new: NewStream, idempotency_key: str | None) -> str:
         """See `Store.create`."""
-        row = self.row(new.stream)
-        if row is not None:
-            return row.stream  # by the same call, whose outcome was not known
+        if self._row(new.stream) is not None:
+            return new.stream  # the same call, repeated
         if idempotency_key is not None:
-            found = self.run(
-                "select stream from streams where claim = ?", (idempotency_key,)
-            ).fetchone()
-            held = self.row(found[0]) if found else None
-            if held is not None and not self.is_aged(held, 1):
-                return held.stream
-            self.run("update streams set claim = null where claim = ?", (idempotency_key,))
+            for held in self._select("idempotency_key = ?", (idempotency_key,)):
+                if not self._is_aged(held, 1):
+                    return held.stream
+            self._run(
+                "update streams set idempotency_key = null where idempotency_key = ?",
+                (idempotency_key,),
+            )
         self._make_room()
-        number = self.run(
-            "insert into streams (stream, claim, lease) values (?, ?, ?)",
-            (new.stream, idempotency_key, self.now + self.limits.lease),
+        number = self._run(
+            "insert into streams (stream, idempotency_key, lease) values (?, ?, ?)",
+            (new.stream, idempotency_key, self._now + self._limits.lease),
         ).lastrowid
-        known = (number, new.operation, new.owner, new.fingerprint, new.request)
-        self.run("insert into made values (?, ?, ?, ?, ?)", known)
-        self.rows.pop(new.stream, None)
-        self.streams += 1
+        made = (number, new.operation, new.owner, new.fingerprint, new.request)
+        self._run("insert into made values (?, ?, ?, ?, ?)", made)
+        self._rows.pop(new.stream, None)
+        self._streams += 1
         return new.stream
 
     def append(
@@ -56,121 +140,157 @@ class Tables(Transaction):
         end: EndState | None,
     ) -> AppendResult:
         """See `Store.append`."""
-        row = self.row(stream)
+        row = self._row(stream)
         if row is None:
             return AppendResult.CLOSED
         if row.generation != generation:
             return AppendResult.FENCED
-        known = max(0, row.head + 1 - first)
+        stored = max(0, row.head + 1 - first)
         if row.state != "running":
-            again = end == row.state and known >= len(payloads)
-            return AppendResult.OK if again else AppendResult.CLOSED
+            is_repeated = end == row.state and stored >= len(payloads)
+            return AppendResult.OK if is_repeated else AppendResult.CLOSED
         if payloads and first > row.head + 1:
             return AppendResult.GAP
-        added = payloads[known:]
+        added = payloads[stored:]
         size = sum(map(len, added))
         for sequence, payload in enumerate(added, row.head + 1):
-            self.entries.append((row.number, sequence, generation, payload))
+            self._entries.append((row.number, sequence, generation, payload))
         row.head += len(added)
         row.size += size
-        self.bytes += size
-        row.lease = self.now + self.limits.lease
-        self.hot[row.number] = row
+        self._bytes += size
+        row.lease = self._now + self._limits.lease
         if end is not None:
-            row.state, row.ended = end, self.now
-            self.cold[row.number] = row
-        if payloads or end:
-            self.tell(row)
+            row.state, row.ended = end, self._now
+        self._touch(row, is_change=bool(payloads or end))
         return AppendResult.CANCEL if row.cancelling and end is None else AppendResult.OK
 
     def cancel(self, stream: str) -> None:
         """See `Store.cancel`."""
-        row = self.row(stream)
+        row = self._row(stream)
         if row is not None and row.state == "running":
             row.cancelling = 1
-            self.cold[row.number] = row
-            self.tell(row)
+            self._touch(row, is_change=True)
 
     def take_over(self, stream: str) -> int | None:
         """See `Store.take_over`."""
-        row = self.row(stream)
-        if row is None or row.state != "running" or row.lease > self.now:
+        row = self._row(stream)
+        if row is None or row.state != "running" or row.lease > self._now:
             return None
         row.generation += 1
         row.generations = json.dumps([*json.loads(row.generations), [row.generation, row.head + 1]])
-        row.lease = self.now + self.limits.lease
-        self.hot[row.number] = self.cold[row.number] = row
+        row.lease = self._now + self._limits.lease
+        self._touch(row, is_change=False)
         return row.generation
 
     def delete(self, stream: str) -> None:
         """See `Store.delete`."""
-        row = self.row(stream)
+        row = self._row(stream)
         if row is not None:
             self._forget(row)
-            self.news.add(stream)
-            self.deleted = self.tick + 1
+            self._deleted = self._tick
+            self._changed = True
 
-    def sweep(self, pause: float) -> bool:
-        """Empty and forget what is too old, and remove a portion of the entries that were of it.
+    # Rows
 
-        What is too old is looked for once in a `pause`. Out: there is more to do.
-        """
-        self.flush()
-        old: list[Row] = []
-        if not self._swept <= self.now < self._swept + pause:
-            for emptied in (0, 1):
-                before = self.now - self.limits.retention * (1 + emptied)
-                found = f"{SELECT} where emptied = ? and ended <= ? order by ended limit {_STREAMS}"
-                old += [Row(*values) for values in self.run(found, (emptied, before))]
-            for row in old:
-                if row.emptied:
-                    self._forget(row)
-                else:
-                    self._empty(row)
-            self._swept = self.now if len(old) < _STREAMS else 0.0
-        return self._remove() or len(old) >= _STREAMS
+    def _select(self, condition: str, values: Sequence[Any]) -> list[StreamRow]:
+        """Read rows, as this transaction has left them."""
+        self._flush()
+        rows = select(self._connection, condition, values)
+        self._rows.update((row.stream, row) for row in rows)
+        return rows
+
+    def _row(self, stream: str) -> StreamRow | None:
+        """Return the row of a stream; None if there is none, or if it is too old."""
+        if stream not in self._rows:
+            self._rows[stream] = None
+            self._select("stream = ?", (stream,))
+        row = self._rows[stream]
+        return None if row is None or self._is_aged(row, 2) else row
+
+    def _is_aged(self, row: StreamRow, times: int) -> bool:
+        """Return whether the retention has passed so many times since the end of the stream."""
+        return row.ended is not None and self._now >= row.ended + times * self._limits.retention
+
+    def _touch(self, row: StreamRow, *, is_change: bool) -> None:
+        """Have a row written; `is_change` if subscribers should look at the stream."""
+        self._dirty[row.number] = row
+        if is_change:
+            row.changed = self._tick
+            self._changed = True
+
+    def _flush(self) -> None:
+        """Write the entries and rows that are not written yet."""
+        insert_entries(self._connection, self._entries)
+        self._written += len(self._entries)
+        self._entries.clear()
+        for row in self._dirty.values():
+            self._trim(row)
+        update(self._connection, list(self._dirty.values()))
+        self._dirty.clear()
+
+    def _clear(self) -> None:
+        self._written = 0
+        self._changed = False
+        for kept in (self._rows, self._dirty, self._entries):
+            kept.clear()
+
+    # Limits and age
+
+    def _trim(self, row: StreamRow) -> None:
+        """Remove the oldest entries beyond the limits of a stream, but never the last one."""
+        entries = row.head - row.earliest + 1 - self._limits.stream_entries
+        size = row.size - self._limits.stream_bytes
+        if entries > 0 or size > 0:
+            count, freed = remove_oldest(self._connection, row.number, row.head, entries, size)
+            row.earliest += count
+            row.size -= freed
+            self._bytes -= freed
 
     def _make_room(self) -> None:
-        """Forget what ended longest ago until one more fits. Raises StoreFull."""
-        limits = self.limits
-        while self.streams >= limits.streams or self.bytes >= limits.total_bytes:
-            self.flush()
-            oldest = f"{SELECT} where ended is not null order by emptied desc, ended limit 1"
-            values = self.run(oldest).fetchone()
-            if values is None:
-                bound = f"{self.streams} streams and {self.bytes} bytes"
+        """Delete the streams that ended longest ago until another one fits. Raises StoreFull."""
+        limits = self._limits
+        while self._streams >= limits.streams or self._bytes >= limits.total_bytes:
+            oldest = self._select("ended is not null order by emptied desc, ended limit 1", ())
+            if not oldest:
+                bound = f"{self._streams} streams and {self._bytes} bytes"
                 raise StoreFull(f"the store has {bound}, and all of them are running")
-            self._forget(Row(*values))
+            self._forget(oldest[0])
 
-    def _empty(self, row: Row) -> None:
-        """Let go of all entries of a stream that has ended; it is remembered."""
-        self.rows.pop(row.stream, None)
-        self.run(
-            "update streams set emptied = 1, size = 0, earliest = head + 1 where number = ?",
-            (row.number,),
-        )
-        self.bytes -= row.size
-        self.run("insert or ignore into garbage values (?)", (row.number,))
+    def _clean(self) -> None:
+        """Empty and delete what is too old, and remove a portion of the garbage."""
+        aged = f"emptied = ? and ended <= ? order by ended limit {_STREAMS}"
+        retention = self._limits.retention
+        old = self._select(aged, (0, self._now - retention))
+        for row in old:
+            self._empty(row)
+        older = self._select(aged, (1, self._now - 2 * retention))
+        for row in older:
+            self._forget(row)
+        has_more = self._remove_garbage()
+        self.has_garbage = has_more or max(len(old), len(older)) == _STREAMS
 
-    def _forget(self, row: Row) -> None:
-        """Remember a stream no longer; its entries are removed by and by."""
-        self.flush()
+    def _empty(self, row: StreamRow) -> None:
+        """Leave the entries of a stream to be removed."""
+        self._bytes -= row.size
+        row.emptied, row.size, row.earliest = 1, 0, row.head + 1
+        self._dirty[row.number] = row
+        self._run("insert or ignore into garbage values (?)", (row.number,))
+        self.has_garbage = True
+
+    def _forget(self, row: StreamRow) -> None:
+        """Delete a stream; its entries are removed later."""
+        self._flush()
         self._empty(row)
-        self.run("delete from made where stream = ?", (row.number,))
-        self.run("delete from streams where number = ?", (row.number,))
-        self.streams -= 1
+        del self._dirty[row.number]
+        self._rows[row.stream] = None
+        self._run("delete from made where stream = ?", (row.number,))
+        self._run("delete from streams where number = ?", (row.number,))
+        self._streams -= 1
 
-    def _remove(self) -> bool:
-        """Remove a portion of the garbage, and more than was written; out: there is more."""
-        entries, size = _PORTION + 2 * self.written, _PORTION_BYTES
-        while entries > 0 and size > 0:
-            found = self.run("select stream from garbage limit 1").fetchone()
-            if found is None:
-                return False
-            count, freed = self.cut(found[0], lambda n, b: n >= entries or b >= size)  # noqa: B023
-            entries -= count
-            size -= freed
-            if entries > 0 and size > 0:  # there were no more of that stream
-                entries -= 1
-                self.run("delete from garbage where stream = ?", found)
-        return True
+    def _remove_garbage(self) -> bool:
+        """Remove a portion of the garbage, larger than what was written; return if more is left."""
+        portion = _PORTION + 2 * self._written
+        removed = self._run(_REMOVE, (portion,)).rowcount
+        if removed < portion:
+            self._run("delete from garbage")
+        return removed == portion

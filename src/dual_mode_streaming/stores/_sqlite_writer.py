@@ -1,67 +1,63 @@
-"""The thread that does all writing of a SQLite store: what waits is written in one transaction.
-
-Of several processes one at a time writes or checkpoints, as SQLite before 3.51.3 may lose data if
-two do at the same instant. They take turns by a lock on a file beside the database, `PATH-lock`,
-which is tried every millisecond: SQLite itself would wait longer and longer.
-"""
+"""The thread that writes a SQLite store: what waits for it is committed in one transaction."""
 
 import contextlib
 import os
 import queue
 import sqlite3
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dual_mode_streaming.stores._base import Limits, StoreError
-from dual_mode_streaming.stores._sqlite_file import Synchronous, open_for_writing, told
+from dual_mode_streaming.errors import StoreError
+from dual_mode_streaming.stores._base import Limits
+from dual_mode_streaming.stores._sqlite_file import (
+    FileLock,
+    Synchronous,
+    open_for_writing,
+    store_error,
+)
 from dual_mode_streaming.stores._sqlite_tables import Tables
 
-if sys.platform != "win32":  # there it is SQLite's own lock alone
-    import fcntl
+__all__ = ["WriteRequest", "WriterThread"]
 
-__all__ = ["Answer", "News", "Request", "Writer"]
-
-News = set[str] | None
-"""Streams of which there may be news; None: of all."""
-
-_GROUP: Final = 1024  # requests of a transaction
-_LOOK: Final = 0.02  # seconds between two looks for what others have written
-_BREATH: Final = 0.005  # seconds between two portions that are swept, if nothing else is to do
-_LONGEST_LOG: Final = 64 * 1024 * 1024  # bytes; then readers are waited for, to begin it anew:
-_LOG_PATIENCE: Final = 0.05  # seconds, and not again before
-_LOG_PAUSE: Final = 1.0  # others
+_GROUP: Final = 1024  # requests of one transaction
+_LOOK: Final = 0.02  # seconds between two looks for what other processes have written
+_PORTION_PAUSE: Final = 0.005  # seconds between two portions of garbage, if there are no requests
+_LONGEST_LOG: Final = 64 * 1024 * 1024  # bytes of the write-ahead log before readers are waited for
+_LOG_TIMEOUT: Final = 0.05  # seconds to wait for them, and
+_LOG_PAUSE: Final = 1.0  # before it is tried again
 _LOST: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY")
 
 
 @dataclass(slots=True)
-class Request:
-    """What is to be done within a transaction, of which stream, and who waits for it."""
+class WriteRequest:
+    """A piece of work within a transaction, and then its result: a value or an exception.
 
-    stream: str
+    `waiter` is left to the caller.
+    """
+
     work: Callable[[Tables], Any]
     waiter: Any = None
-
-
-@dataclass(slots=True)
-class Answer:
-    """What came of a request: a value, or an exception."""
-
-    request: Request
     value: Any = None
     error: Exception | None = None
 
 
-class Writer(threading.Thread):
-    """Does the requests, in the order of `put`; calls `answer` in this thread, after the commit.
+class WriterThread(threading.Thread):
+    """Does requests in the order in which they were put.
 
-    `answer` takes the answers and the news, and is to return at once. After `stop`, what was put
-    before is still done; then it calls `ending`, which lets go of what reads the file, so that the
-    last connection is this one and takes the log away; then, closed, `ended`.
+    Args:
+        path: the database.
+        limits: the limits of the store.
+        synchronous: when SQLite waits for the disk.
+        timeout: the seconds to wait for a lock that another process holds.
+        deliver: called in this thread, after a commit, with the requests that are done and with
+            the streams that any process has changed (None: all). It must return at once.
+        release: called at the end, to close all other connections. The last connection removes
+            the write-ahead log.
     """
 
     def __init__(
@@ -69,59 +65,66 @@ class Writer(threading.Thread):
         path: Path,
         limits: Limits,
         synchronous: Synchronous,
-        patience: float,
-        answer: Callable[[list[Answer], News], None],
-        ending: Callable[[], None],
-        ended: Callable[[], None],
+        timeout: float,
+        deliver: Callable[[list[WriteRequest], set[str] | None], None],
+        release: Callable[[], None],
     ) -> None:
         super().__init__(name=f"sqlite:{path.name}", daemon=True)
         self.is_watching = False
-        """Whether news of other processes are wanted."""
+        """Whether changes of streams are to be delivered."""
+        self.ended: Future[None] = Future()
+        """Done when the file is closed."""
         self._path = path
         self._limits = limits
         self._synchronous: Synchronous = synchronous
-        self._patience = patience
-        self._answer = answer
-        self._ending = ending
-        self._ended = ended
-        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._turn = _Turn(Path(f"{path}-lock"), patience)
+        self._timeout = timeout
+        self._deliver = deliver
+        self._release = release
+        self._requests: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
+        self._lock = FileLock(Path(f"{path}-lock"), timeout)
         self._connection: sqlite3.Connection | None = None
         self._tables: Tables | None = None
-        self._pause = min(max(limits.retention / 10, 0.05), 10.0)  # between two sweeps
-        self._has_more = False  # to sweep
+        self._pause = min(max(limits.retention / 10, 0.05), 10.0)  # between two cleanings
+        self._clean_at = 0.0
         self._log_tried = 0.0
 
-    def put(self, request: Request) -> None:
-        """Have it done; from any thread."""
+    def put(self, request: WriteRequest) -> None:
+        """Have a request done. May be called from any thread."""
         self._requests.put(request)
 
     def stop(self) -> None:
-        """End the thread, after all that was put."""
+        """End the thread after the requests that were put before."""
         self._requests.put(None)
 
     def run(self) -> None:
-        """The thread."""
-        swept = time.monotonic()
+        """Serve requests until `stop`; clean up and look for changes in between."""
         is_stopped = False
         while not is_stopped:
-            group, is_stopped = self._next(swept)
-            now = time.monotonic()
-            if group or now >= swept + self._pause or self._has_more:
-                swept = now
+            group, is_stopped = self._next()
+            if group or self._is_cleaning_due():
                 self._serve(group)
-            elif self.is_watching:
-                self._look()
-        self._ending()
-        self._close()
-        self._ended()
+                self._restart_log()
+            elif self.is_watching and self._tables is not None:
+                self._deliver_with_changes([])
+        self._release()
+        try:
+            with self._lock:
+                self._close_connection()
+        except (OSError, StoreError):
+            self._close_connection()
+        self._lock.close()
+        self.ended.set_result(None)
 
-    def _next(self, swept: float) -> tuple[list[Request], bool]:
-        """What waits, or nothing after a while; and whether it is the last."""
-        group: list[Request] = []
-        pause = max(0.0, swept + self._pause - time.monotonic())
-        if self._has_more:
-            pause = _BREATH
+    def _is_cleaning_due(self) -> bool:
+        has_garbage = self._tables is not None and self._tables.has_garbage
+        return has_garbage or time.monotonic() >= self._clean_at
+
+    def _next(self) -> tuple[list[WriteRequest], bool]:
+        """Return the requests that wait, or none after a while; and whether to stop."""
+        group: list[WriteRequest] = []
+        pause = max(0.0, self._clean_at - time.monotonic())
+        if self._tables is not None and self._tables.has_garbage:
+            pause = _PORTION_PAUSE
         elif self.is_watching:
             pause = min(pause, _LOOK)
         try:
@@ -135,85 +138,68 @@ class Writer(threading.Thread):
             return group, False
         return group, True
 
-    def _serve(self, group: list[Request]) -> None:
-        """Do a group; if one spoils the transaction, each in one of its own."""
-        news: set[str] = set()
+    def _serve(self, group: list[WriteRequest]) -> None:
+        """Do a group in one transaction; if one request spoils it, each in one of its own."""
+        is_within = False
         try:
-            answers, others = self._transact(group, news)
-        except _Spoiled as spoiled:
-            if len(group) > 1:
-                self._answer([], None)
-                for request in group:
-                    self._serve([request])
-                return
-            answers, others = self._failed(group, spoiled.error), None
-        except Exception as error:
-            answers, others = self._failed(group, error), None
-        told_of = None if others is None else others | news
-        if answers or told_of is None or told_of:
-            self._answer(answers, told_of)
-        self._begin_log_anew()
-
-    def _transact(self, group: list[Request], news: set[str]) -> tuple[list[Answer], News]:
-        """Do a group in one transaction; out: the answers, and the news of others.
-
-        _Spoiled if nothing of it was done for one of the requests, any other error for all of them.
-        """
-        answers: list[Answer] = []
-        others: News = set()
-        with self._turn:
-            tables = self._tables or self._open()
-            tables.begin(request.stream for request in group)
-            try:
-                if self.is_watching:
-                    others = tables.others()
+            with self._lock:
+                tables = self._tables or self._open()
+                tables.begin()
+                is_within = True
                 for request in group:
                     try:
-                        answers.append(Answer(request, request.work(tables)))
+                        request.value = request.work(tables)
                     except StoreError as error:
-                        answers.append(Answer(request, error=error))
-                tables.flush()
-                self._has_more = tables.sweep(self._pause)
-                news |= tables.news
-            except Exception as error:
-                news.clear()
-                self._has_more = False
-                tables.rollback()
-                raise _Spoiled(error) from error
-            tables.commit()
-        return answers, others
+                        request.error = error
+                is_due = time.monotonic() >= self._clean_at
+                tables.finish(clean=is_due)
+                is_within = False
+                tables.commit()
+        except Exception as error:
+            self._recover(error)
+            if is_within and len(group) > 1:
+                for request in group:
+                    request.error = None
+                    self._serve([request])
+                return
+            for request in group:
+                request.error = store_error(error, self._path)
+            is_due = True
+        if is_due:
+            self._clean_at = time.monotonic() + self._pause
+        self._deliver_with_changes(group)
 
-    def _failed(self, group: Iterable[Request], error: Exception) -> list[Answer]:
-        """The answers if nothing could be done; what is broken is opened anew by the next."""
-        self._has_more = False
-        name = getattr(error, "sqlite_errorname", "")
-        if self._tables is not None and name.startswith(_LOST):
-            self._let_go()
+    def _deliver_with_changes(self, group: list[WriteRequest]) -> None:
+        changed: set[str] | None = set()
+        if self._tables is not None and not self.is_watching:
+            self._tables.ignore_changes()
         elif self._tables is not None:
             try:
-                self._tables.rollback()
+                changed = self._tables.changes()
             except sqlite3.Error:
-                self._let_go()
-        return [Answer(request, error=told(error, self._path)) for request in group]
+                changed = None  # subscribers will look, and see what is wrong
+        if group or changed is None or changed:
+            self._deliver(group, changed)
 
     def _open(self) -> Tables:
-        """The tables; the turn must be had."""
-        self._connection = open_for_writing(self._path, self._synchronous, self._patience)
+        """Open the file, with the lock held."""
+        self._connection = open_for_writing(self._path, self._synchronous, self._timeout)
         self._tables = Tables(self._connection, self._limits)
         return self._tables
 
-    def _look(self) -> None:
-        """Tell of what others have written."""
-        if self._tables is not None:
-            try:
-                news = self._tables.others()
-            except sqlite3.Error:
-                news = None  # the readers will hear what is wrong
-            if news is None or news:
-                self._answer([], news)
+    def _recover(self, error: Exception) -> None:
+        """Roll back; close a connection that is broken, so that the next group opens another."""
+        try:
+            if self._tables is not None:
+                self._tables.rollback()
+            is_lost = getattr(error, "sqlite_errorname", "").startswith(_LOST)
+        except sqlite3.Error:
+            is_lost = True
+        if is_lost:
+            self._close_connection()
 
-    def _begin_log_anew(self) -> None:
-        """SQLite does it by itself if no reader is in its way at that moment."""
+    def _restart_log(self) -> None:
+        """Restart a long write-ahead log. SQLite itself does it only when no reader is active."""
         now = time.monotonic()
         if self._connection is None or now < self._log_tried + _LOG_PAUSE:
             return
@@ -221,68 +207,17 @@ class Writer(threading.Thread):
         run = self._connection.execute
         try:
             if os.stat(f"{self._path}-wal").st_size > _LONGEST_LOG:
-                with self._turn:
-                    run(f"pragma busy_timeout = {_LOG_PATIENCE * 1000:.0f}")
+                with self._lock:
+                    run(f"pragma busy_timeout = {_LOG_TIMEOUT * 1000:.0f}")
                     run("pragma wal_checkpoint(truncate)")
         except (OSError, sqlite3.Error, StoreError):
-            pass  # then later
+            pass  # it is tried again
         finally:
-            with contextlib.suppress(sqlite3.Error):  # what is broken the next group will find
-                run(f"pragma busy_timeout = {self._patience * 1000:.0f}")
+            with contextlib.suppress(sqlite3.Error):  # the next group finds what is broken
+                run(f"pragma busy_timeout = {self._timeout * 1000:.0f}")
 
-    def _let_go(self) -> None:
+    def _close_connection(self) -> None:
         connection, self._connection, self._tables = self._connection, None, None
         if connection is not None:
-            try:
+            with contextlib.suppress(sqlite3.Error):
                 connection.close()
-            except sqlite3.Error:
-                pass
-
-    def _close(self) -> None:
-        try:
-            with self._turn:
-                self._let_go()
-        except (OSError, StoreError):
-            self._let_go()
-        self._turn.close()
-
-
-class _Spoiled(Exception):
-    """One request has made the transaction impossible."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class _Turn:
-    """The lock by which processes take turns, as a context; StoreError after `patience` seconds."""
-
-    def __init__(self, path: Path, patience: float) -> None:
-        self._path = path
-        self._patience = patience
-        self._file: int | None = None
-
-    def __enter__(self) -> None:
-        if sys.platform == "win32":
-            return
-        if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreError(f"{self._path} is kept locked by another process") from None
-            time.sleep(0.001)
-
-    def __exit__(self, *_: object) -> None:
-        if sys.platform != "win32" and self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Let go of the file, which stays: to remove it would part those who have it open."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
