@@ -53,7 +53,7 @@ def test_where_items_are_dropped_the_producer_goes_on(service, policy):
 def test_a_reader_that_is_cut_off_is_told(service):
     asked = {"produce": 1000, "drain": 10, "size": 5, "policy": "disconnect"}
     *_, last = watched(service, **asked)
-    assert (last["status"], last["detail"]) == (503, "the reader was too slow, and is cut off")
+    assert (last["status"], last["detail"]) == (503, "the reader was too slow and was disconnected")
     batch = httpx.get(f"{service}/slow", params=asked)
     assert (batch.status_code, batch.json()) == (503, last)
     assert batch.headers["content-type"] == "application/problem+json"

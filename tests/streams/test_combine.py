@@ -164,7 +164,7 @@ def test_a_branch_that_is_not_read_holds_the_others_back_unless_it_may_lose():
 
 @pytest.mark.parametrize("n", [0, -1])
 def test_a_stream_cannot_be_split_in_less_than_one(n):
-    with pytest.raises(ValueError, match=f"1 or more, not in {n}"):
+    with pytest.raises(ValueError, match=f"n must be at least 1, not {n}"):
         split(stream_content("a"), n)
 
 

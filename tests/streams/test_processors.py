@@ -184,7 +184,7 @@ def test_an_error_of_an_item_comes_in_its_place_and_cancels_the_others():
 
 
 def test_a_function_that_is_not_async_is_told_so():
-    with pytest.raises(TypeError, match=r"each\(\) takes an async function .* gave a str: 'A'"):
+    with pytest.raises(TypeError, match=r"each\(\) takes an async function .* returned a str: 'A'"):
         result_of(each(str.upper))
 
 

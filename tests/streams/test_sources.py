@@ -213,7 +213,7 @@ def test_callbacks_that_are_too_fast_fail_or_drop_as_told():
         assert await gather_stream(newest) == [3, 4]
         assert newest.dropped == 3
 
-        with pytest.raises(ValueError, match="cannot be made to wait"):
+        with pytest.raises(ValueError, match="cannot wait"):
             from_callback(register, overflow=Overflow.BLOCK)
 
     play("asyncio", program)

@@ -1,4 +1,4 @@
-"""An async stream as a plain iterator: a loop in another thread reads it ahead, up to a bound."""
+"""Async stream to plain iterator: a loop in another thread reads ahead, up to a bound."""
 
 import contextvars
 import threading
@@ -6,7 +6,8 @@ from collections.abc import AsyncIterable, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 from dual_mode_streaming.bridges._loop_thread import LoopThread
-from dual_mode_streaming.streams._scope import Pumps, Sink
+from dual_mode_streaming.streams._chunks import chunks
+from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
 
 __all__ = ["collect_sync", "iterate_sync"]
 
@@ -14,21 +15,26 @@ T = TypeVar("T")
 
 
 class iterate_sync(Iterator[T]):
-    """The items of `stream` for a thread without a loop, or with one that it must not enter.
+    """Iterate an async stream with a plain `for`.
 
         with iterate_sync(chat("hello")) as words:
             for word in words:
                 print(word)
 
-    In: an async iterable, which nothing else iterates. Out: an iterator, for one thread.
+    In: an async iterable that nothing else iterates. Out: an iterator for one thread. The stream
+    runs in an event loop in another thread, in a copy of the caller's context.
 
-    The stream runs in an event loop in a thread of its own, in a copy of the caller's context; with
-    `loop` in that one, such as `shared_loop()`, where async clients that are cached live.
     Bound: `maxsize` items are pulled and not delivered.
-    On error: what came before is delivered, then the error is raised as it is.
-    On early exit, and on KeyboardInterrupt: the stream is cancelled, closed in its own task, and
-    the thread joined, before the block is left. After a `break` without `with` the same happens
-    when the iterator is dropped, which is at once in CPython.
+    On error: the items before it are delivered, then the error is raised as it is.
+    On early exit, and on KeyboardInterrupt: the stream is cancelled and closed in its own task, and
+    the thread is joined, before the block is left. After a `break` without `with` the same happens
+    when the iterator is finalized, which in CPython is at once.
+
+    Args:
+        stream: What to read.
+        maxsize: The bound, in items.
+        loop: The thread that runs the stream, such as `shared_loop()`, where cached async clients
+            live. It stays open. By default a thread is started and joined for this stream.
     """
 
     def __init__(
@@ -46,7 +52,7 @@ class iterate_sync(Iterator[T]):
         return next(self._items)
 
     def close(self) -> None:
-        """Close the stream, in its task, and wait for that. Raises nothing of the stream."""
+        """Close the stream in its task and wait for that. Errors of its cleanup are logged."""
         self._items.close()
         self._bridge.close()
 
@@ -58,17 +64,18 @@ class iterate_sync(Iterator[T]):
 
 
 def collect_sync(stream: AsyncIterable[T], *, loop: LoopThread | None = None) -> list[T]:
-    """All items of a stream as a list; loop, errors and interrupts as with `iterate_sync`."""
+    """Return all items of a stream as a list. `loop`, errors, interrupts: as in `iterate_sync`."""
     with iterate_sync(stream, loop=loop) as items:
         return list(items)
 
 
-class _Bridge(Sink, Generic[T]):
-    """The pump's end is used in the loop's thread, the reader's in the other.
+class _Bridge(ItemBuffer, Generic[T]):
+    """The buffer between the pump in the loop's thread and the reader in the other.
 
-    What both touch is only lists, each appended to by one thread and emptied by the other, and two
-    numbers, each written by one. Of two that race, one asks for something before it looks, and the
-    other provides it before it looks whether it was asked: so one of them always sees the other.
+    Both threads share only lists, of which one thread appends and the other removes, and two
+    counters, each written by one thread. There is no lock around them. Instead, whoever waits first
+    says so and then looks, and whoever provides first provides and then looks whether the other
+    waits; so one of the two always sees the other.
     """
 
     def __init__(self, stream: AsyncIterable[T], maxsize: int, loop: LoopThread | None) -> None:
@@ -76,89 +83,93 @@ class _Bridge(Sink, Generic[T]):
         self._stream = stream
         self._pumps = Pumps(stream)
         self._maxsize = maxsize
-        self._piece = max(1, maxsize // 4)
-        self._much = maxsize - maxsize // 4  # so much room is worth a switch of threads
+        self._chunk_size = max(1, maxsize // 4)
+        self._least_demand = maxsize - maxsize // 4  # less is not worth a switch of threads
         self._own_loop = loop is None
         self._loop = LoopThread("iterate_sync") if loop is None else loop
         self._context = contextvars.copy_context()
         self._list: list[T] = []
         self.append = self._list.append
-        self._wanted: list[None] = []  # one entry while the reader waits; who takes it wakes it
-        self.waiting: Any = self._wanted
-        self._news = threading.Lock()
-        self._news.acquire()
-        self._granted = maxsize  # how many items the pump may pull in all; written by the pump
-        self._delivered = 0  # how many of them the reader has; written by the reader
-        self._wants_room = False
+        self._reader_waits: list[None] = []  # one entry while it does; removing it is the right to
+        self.waiting: Any = self._reader_waits  # wake the reader
+        self._wake_up = threading.Lock()
+        self._wake_up.acquire()
+        self._granted = maxsize  # items the pump may pull in total; written by the pump
+        self._delivered = 0  # items the reader has; written by the reader
+        self._count = 0  # items the reader has taken and not delivered
+        self._pump_waits = False
         self._started = False
         self._done = False
         self._closed = False
 
     # In the loop's thread.
 
-    def room(self) -> int:
-        self._wants_room = True
-        free = self._free()
-        if free < self._much:
-            return 0
-        self._wants_room = False
-        self._granted += free
-        return free
-
     def wake(self) -> None:
         try:
-            self._wanted.pop()
+            self._reader_waits.pop()
         except IndexError:
             return
-        self._news.release()
+        self._wake_up.release()
 
-    def ended(self) -> None:
+    def pump_ended(self) -> None:
         self._done = True
         self.wake()
 
     def _start(self) -> None:
-        self._pumps.pump(self._stream, self, self._maxsize, self.room)
+        self._pumps.pump(self._stream, self, self._maxsize, self._demand)
+
+    def _demand(self) -> int:
+        self._pump_waits = True
+        free = self._free()
+        if free < self._least_demand:
+            return 0
+        self._pump_waits = False
+        self._granted += free
+        return free
 
     # In the reader's thread.
 
     def read(self) -> Generator[T, None, None]:
-        items, limit = self._list, self._piece
         try:
             self._started = True
-            loop = self._loop.loop
-            loop.call_soon_threadsafe(self._start, context=self._context)
-            while True:
-                if piece := items[:limit]:
-                    del items[:limit]
-                    count = len(piece)
-                    last = piece.pop()
-                    yield from piece
-                    self._delivered += count
-                    if self._wants_room and self._free() >= self._much:
-                        self._wants_room = False
-                        loop.call_soon_threadsafe(self.unblock)
-                    yield last
-                elif self._done:
-                    if not items:
-                        break
+            self._loop.loop.call_soon_threadsafe(self._start, context=self._context)
+            for chunk in chunks(self):
+                if chunk:
+                    yield from chunk
                 else:
-                    self._wait_for_news()
+                    self._wait_for_pump()
         finally:
             self.close()
-        self.check()
+        self.raise_error()
+
+    def take(self) -> list[T]:
+        chunk = self._list[: self._chunk_size]
+        self._count = len(chunk)
+        del self._list[: self._count]
+        return chunk
+
+    def deliver(self) -> None:
+        self._delivered += self._count
+        if self._pump_waits and self._free() >= self._least_demand:
+            self._pump_waits = False
+            self._loop.call(self.unblock)
+
+    @property
+    def finished(self) -> bool:
+        return self._done and not self._list
 
     def _free(self) -> int:
         return self._maxsize - (self._granted - self._delivered)
 
-    def _wait_for_news(self) -> None:
-        self._wanted.append(None)
+    def _wait_for_pump(self) -> None:
+        self._reader_waits.append(None)
         if self._list or self._done:
             try:
-                self._wanted.pop()
+                self._reader_waits.pop()
                 return
             except IndexError:
-                pass  # it was taken just now, and the lock is released for it
-        self._news.acquire()
+                pass  # the pump has removed it and releases the lock
+        self._wake_up.acquire()
 
     def close(self) -> None:
         if self._closed:

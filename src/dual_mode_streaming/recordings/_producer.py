@@ -17,7 +17,7 @@ from dual_mode_streaming.running.owner import End, Owner, close_source, drive, t
 from dual_mode_streaming.running.timeslice import Turns
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import AppendResult, Store, StoreError
-from dual_mode_streaming.streams._scope import turn
+from dual_mode_streaming.streams._pumps import yield_to_loop
 
 __all__ = ["Producer"]
 
@@ -95,7 +95,7 @@ class Producer:
         if self._asked is not None:
             self._owner.stop(self._asked)
         try:
-            await turn()  # where that arrives
+            await yield_to_loop()  # where that arrives
             source = self._source()
             try:
                 await drive(self._pump(source), self._on_wait)
@@ -118,7 +118,7 @@ class Producer:
                         await self._make_way()
                         making_way = False
                     if self._owner.end is not None:
-                        await turn()  # where a cancellation still under way arrives
+                        await yield_to_loop()  # where a cancellation still under way arrives
                         raise asyncio.CancelledError
                 return
             except asyncio.CancelledError as cancelled:

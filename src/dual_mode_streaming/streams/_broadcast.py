@@ -1,4 +1,4 @@
-"""`Broadcast`: one producer for any number of subscribers who come and go."""
+"""`Broadcast`: one producer for any number of subscribers that come and go."""
 
 import contextvars
 from collections.abc import AsyncIterable, Callable
@@ -13,19 +13,30 @@ T = TypeVar("T")
 
 
 class Broadcast(Generic[T]):
-    """Gives the items of one source to any number of subscribers, each as fast as it reads.
+    """Gives the items of one source to any number of subscribers, each at its own speed.
 
-    In: a stream, or a function that makes one. The source is started when a subscriber first reads,
-    and read by one task, in the context in which the broadcast was made. With `stop_after_last` it
-    is closed when the last subscriber leaves; if it was given as a function, the next subscriber
-    starts it anew. Otherwise it runs on.
+    In: a stream, or a function that makes one. One task reads it, from the moment a subscriber
+    first reads, in the context in which the broadcast was made. With `stop_after_last` it is closed
+    when the last subscriber leaves; if it was given as a function, the next subscriber starts it
+    again. Otherwise it keeps running.
+    Out: `subscribe()` returns a stream that begins with the last `history` items.
 
-    Bound: a subscriber that is `maxsize` items behind loses the oldest, or what `overflow` says.
-    One that is slow or fails harms nobody; only BLOCK makes the producer, and so all, wait for it.
-    `history` items are kept, and a subscriber begins with them.
-    On error: every subscriber gets it, after the items before it; also those who come later.
+    Bound: a subscriber that is `maxsize` items behind loses the oldest, or what `overflow` says. A
+    slow or failing subscriber does not affect the others, except with BLOCK: then the producer, and
+    so every subscriber, waits for it.
+    On error: every subscriber gets the error after the items before it, also those that come later.
     On early exit: a subscriber that is closed leaves. `aclose()` or `async with` ends the
-    broadcast: the source is closed, by the task that read it, and the subscribers end.
+    broadcast: the source is closed by the task that read it, and the subscribers end.
+
+    Args:
+        source: A stream, or a function without arguments that returns one.
+        maxsize: The bound of each subscriber, in items.
+        overflow: What happens at the bound.
+        history: How many past items are kept for new subscribers.
+        stop_after_last: Close the source when the last subscriber leaves.
+
+    Raises:
+        ValueError: `maxsize` is below 1 or `history` is negative.
     """
 
     def __init__(
@@ -38,31 +49,33 @@ class Broadcast(Generic[T]):
         stop_after_last: bool = False,
     ) -> None:
         if maxsize < 1 or history < 0:
-            raise ValueError("maxsize must be at least 1, and history not negative")
+            raise ValueError(
+                f"maxsize must be at least 1 and history at least 0, not {maxsize} and {history}"
+            )
         self._source = source
         self._maxsize = maxsize
         self._overflow = overflow
         self._history = history
         self._stop_after_last = stop_after_last
         self._closed = False
-        self._dropped = 0  # by the fanouts before this one
-        self._context = contextvars.copy_context()  # not that of the reader who happens to be first
+        self._dropped = 0  # by the earlier fanouts
+        self._context = contextvars.copy_context()
         self._fanout = self._new_fanout()
 
     @property
     def subscribers(self) -> int:
-        """How many there are now."""
-        return len(self._fanout.places)
+        """How many subscribers there are now."""
+        return len(self._fanout.positions)
 
     @property
     def depth(self) -> int:
-        """How many items the slowest subscriber has yet to read."""
+        """How many items the slowest subscriber is behind."""
         fanout = self._fanout
-        return max((fanout.head - place.next for place in fanout.places), default=0)
+        return max((fanout.head - position.next for position in fanout.positions), default=0)
 
     @property
     def dropped(self) -> int:
-        """How many items subscribers have missed for being slow, in all."""
+        """How many items slow subscribers have missed, in total."""
         return self._dropped + self._fanout.dropped
 
     def subscribe(
@@ -75,12 +88,13 @@ class Broadcast(Generic[T]):
         coalesce: Callable[[T, T], T] | None = None,
         on_drop: Callable[[int], T] | None = None,
     ) -> BufferedStream[T]:
-        """A stream of what comes from now on, after the history; the rest is as in `buffer`.
+        """Return a stream of the history and of what comes from now on.
 
-        Close it to leave. One that is dropped without being read leaves too.
+        `maxsize` and `overflow` default to those of the broadcast; the others are as in `buffer`.
+        Close the stream to leave. A stream that is dropped without being read leaves too.
         """
-        gone = self._fanout.abandoned and not self._closed
-        if gone and not isinstance(self._source, AsyncIterable):
+        restart = self._fanout.abandoned and not self._closed
+        if restart and not isinstance(self._source, AsyncIterable):
             self._dropped += self._fanout.dropped
             self._fanout = self._new_fanout()
         return self._fanout.subscribe(
@@ -93,7 +107,7 @@ class Broadcast(Generic[T]):
         )
 
     async def aclose(self) -> None:
-        """Close the source; the subscribers get what is on its way to them, and the end."""
+        """Close the source. The subscribers get the items that were pulled, then the end."""
         self._closed = True
         await self._fanout.aclose()
 

@@ -1,4 +1,4 @@
-"""Between a producer and a slower reader: bounds of items and bytes, and what gives when full."""
+"""`buffer`: read ahead of a slower reader, bounded, with a policy for overflow."""
 
 import enum
 from collections import deque
@@ -7,67 +7,76 @@ from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 from dual_mode_streaming.errors import StreamOverflow
-from dual_mode_streaming.streams._handoff import Handoff, read
-from dual_mode_streaming.streams._scope import Pumps, Scope, Sink, Stream
+from dual_mode_streaming.streams._chunks import ChunkedQueue, read
+from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
+from dual_mode_streaming.streams._scope import Scope, Stream
 
-__all__ = ["TURN", "BufferedStream", "Held", "Losses", "Overflow", "buffer", "buffered"]
+__all__ = [
+    "YIELD_EVERY",
+    "BufferedStream",
+    "DropCount",
+    "Overflow",
+    "OverflowBuffer",
+    "buffer",
+    "buffered",
+]
 
 T = TypeVar("T")
 
-TURN = 64
-"""A pump that never has to wait for room lets the loop go round after so many items."""
+YIELD_EVERY = 64
+"""Items after which a pump that never has to wait yields to the event loop."""
 
 
 class Overflow(enum.Enum):
-    """What happens to an item that comes when the buffer is full."""
+    """What happens to an item that arrives when the buffer is full."""
 
     BLOCK = "block"
     """The producer waits. Nothing is lost."""
     DROP_OLDEST = "drop_oldest"
-    """The oldest held items give way to it (Akka's dropHead)."""
+    """The oldest items in the buffer are dropped (Akka's dropHead)."""
     DROP_NEWEST = "drop_newest"
-    """It is dropped itself (Akka's dropNew)."""
+    """The new item is dropped (Akka's dropNew)."""
     COALESCE = "coalesce"
-    """It is combined with the newest that is held; by default it takes its place."""
+    """The new item is combined with the newest in the buffer; by default it replaces that."""
     ERROR = "error"
-    """The reader gets what is held, and then a StreamOverflow (Akka's fail)."""
+    """The reader gets the items in the buffer, then a StreamOverflow (Akka's fail)."""
     DISCONNECT = "disconnect"
-    """The reader gets a StreamOverflow at once, and nothing more."""
+    """The buffer is cleared, and the reader gets a StreamOverflow at once."""
 
 
-class Losses:
-    """What has been dropped on the way to one reader."""
+class DropCount:
+    """How many items were dropped on the way to one reader."""
 
-    __slots__ = ("count", "untold")
+    __slots__ = ("total", "unreported")
 
     def __init__(self) -> None:
-        self.count = 0  # in all
-        self.untold = 0  # since the reader was last told
+        self.total = 0
+        self.unreported = 0  # since the last `take_unreported`
 
     def add(self, count: int) -> None:
-        """Count what has just been dropped."""
-        self.count += count
-        self.untold += count
+        """Count items that were just dropped."""
+        self.total += count
+        self.unreported += count
 
-    def tell(self) -> int:
-        """What was dropped since this was last asked."""
-        untold, self.untold = self.untold, 0
-        return untold
+    def take_unreported(self) -> int:
+        """Return how many were dropped since the last call."""
+        unreported, self.unreported = self.unreported, 0
+        return unreported
 
 
 class BufferedStream(Stream[T]):
-    """A stream that may lose items on the way, and counts them."""
+    """A stream that may drop items, and counts them."""
 
-    __slots__ = ("losses",)
+    __slots__ = ("_drops",)
 
-    def __init__(self, items: AsyncGenerator[T, None], scope: Scope, losses: Losses) -> None:
+    def __init__(self, items: AsyncGenerator[T, None], scope: Scope, drops: DropCount) -> None:
         super().__init__(items, scope)
-        self.losses = losses
+        self._drops = drops
 
     @property
     def dropped(self) -> int:
         """How many items have been dropped so far."""
-        return self.losses.count
+        return self._drops.total
 
 
 def buffer(
@@ -80,25 +89,36 @@ def buffer(
     coalesce: Callable[[T, T], T] | None = None,
     on_drop: Callable[[int], T] | None = None,
 ) -> BufferedStream[T]:
-    """The same items; the source runs ahead of the reader while there is room, in its own task.
+    """Let a source run ahead of its reader, in a task of its own, until the buffer is full.
 
-    In: a stream. Out: its items, less those that `overflow` gives up. `.dropped` counts these, and
-    `on_drop(count)` makes an item that tells the reader, given before the next that is left.
+    In: a stream. Out: its items, without those that `overflow` drops. `.dropped` counts the dropped
+    items. `on_drop(count)` makes an item that reports them, delivered before the next item.
 
-    Bound: `maxsize` items are pulled and not delivered, and `max_bytes` if given, by `size_of`
-    (which is there for bytes and str; an item is measured when it has been pulled, so with BLOCK
-    the last one may pass the bound, and a single item is always let in).
-    With COALESCE, `coalesce(held, new)` makes one item of two; without it the newer one remains and
-    the other counts as dropped.
-    On error: what is held is delivered, then the error is raised as it is.
+    Bound: `maxsize` items are pulled and not delivered. If `max_bytes` is given, it is a bound of
+    their sizes as well. An item is measured after it was pulled, so with BLOCK the last item may
+    exceed that bound, and a single item is always accepted.
+    On error: the items in the buffer are delivered, then the error is raised as it is.
     On early exit: the source is closed by the task that read it.
+
+    Args:
+        stream: The source.
+        maxsize: The bound in items.
+        max_bytes: The bound in bytes, if any.
+        overflow: What happens to an item that arrives when the buffer is full.
+        size_of: The size of an item in bytes; the default knows bytes and str (in UTF-8).
+        coalesce: With COALESCE, `coalesce(held, new)` makes one item of two. Without it the newer
+            item remains, and the other counts as dropped.
+        on_drop: Makes the item that reports dropped items.
+
+    Raises:
+        ValueError: A bound is below 1.
     """
-    return buffered(stream, Losses(), maxsize, max_bytes, overflow, size_of, coalesce, on_drop)
+    return buffered(stream, DropCount(), maxsize, max_bytes, overflow, size_of, coalesce, on_drop)
 
 
 def buffered(
     stream: AsyncIterable[T],
-    losses: Losses,
+    drops: DropCount,
     maxsize: int,
     max_bytes: int | None,
     overflow: Overflow,
@@ -106,37 +126,39 @@ def buffered(
     coalesce: Callable[[T, T], T] | None,
     on_drop: Callable[[int], T] | None,
 ) -> BufferedStream[T]:
-    """`buffer`, with the losses counted in `losses`."""
+    """Return `buffer(...)` that counts in `drops`."""
     pumps = Pumps(stream)
     if overflow is Overflow.BLOCK and max_bytes is None:
-        return BufferedStream(read(pumps, Handoff(pumps, [stream], maxsize)), pumps, losses)
-    held = Held(maxsize, max_bytes, overflow, losses, size_of=size_of, coalesce=coalesce)
+        return BufferedStream(read(pumps, ChunkedQueue(pumps, [stream], maxsize)), pumps, drops)
+    held = OverflowBuffer(maxsize, max_bytes, overflow, drops, size_of=size_of, coalesce=coalesce)
 
     async def run() -> AsyncGenerator[T, None]:
         async with pumps:
-            pumps.pump(stream, held, 1, held.room)
+            pumps.pump(stream, held, 1, held.demand)
             async with aclosing(held.read(on_drop)) as items:
                 async for item in items:
                     yield item
 
-    return BufferedStream(run(), pumps, losses)
+    return BufferedStream(run(), pumps, drops)
 
 
-class Held(Sink, Generic[T]):
-    """The items that are on hold under a policy, for one reader."""
+class OverflowBuffer(ItemBuffer, Generic[T]):
+    """Items for one reader, read one by one, with a policy for overflow."""
 
     def __init__(
         self,
         maxsize: int,
         max_bytes: int | None,
         overflow: Overflow,
-        losses: Losses,
+        drops: DropCount,
         *,
         size_of: Callable[[T], int] | None = None,
         coalesce: Callable[[T, T], T] | None = None,
     ) -> None:
         if maxsize < 1 or (max_bytes is not None and max_bytes < 1):
-            raise ValueError("a buffer must hold at least 1 item, and 1 byte")
+            raise ValueError(
+                f"maxsize and max_bytes must be at least 1, not {maxsize} and {max_bytes}"
+            )
         super().__init__()
         self.append = self.put
         self.done = False
@@ -145,59 +167,59 @@ class Held(Sink, Generic[T]):
         self._maxsize = maxsize
         self._max_bytes = max_bytes
         self._overflow = overflow
-        self._losses = losses
-        self._size_of = (size_of or _size) if max_bytes is not None else _nothing
+        self._drops = drops
+        self._size_of = (size_of or _size) if max_bytes is not None else _no_size
         self._coalesce = coalesce
-        self._had_its_turn = False
+        self._yielded = False
 
     def __len__(self) -> int:
         return len(self._items)
 
     def put(self, item: T) -> None:
-        """Take an item in, as the policy says. May raise StreamOverflow."""
+        """Add an item, or drop or combine as the policy says. May raise StreamOverflow."""
         size = self._size_of(item)
         if self._overflow is not Overflow.BLOCK and self._full(size):
             match self._overflow:
                 case Overflow.DROP_OLDEST:
                     while self._full(size):
                         self._bytes -= self._items.popleft()[1]
-                        self._losses.add(1)
+                        self._drops.add(1)
                 case Overflow.DROP_NEWEST:
-                    self._losses.add(1)
+                    self._drops.add(1)
                     return
                 case Overflow.COALESCE:
                     item, size = self._combine(item, size)
                 case Overflow.DISCONNECT:
                     self._items.clear()
-                    raise StreamOverflow("the reader was too slow, and is cut off")
+                    raise StreamOverflow("the reader was too slow and was disconnected")
                 case _:
                     raise StreamOverflow("the buffer is full")
         self._items.append((item, size))
         self._bytes += size
 
     def take(self) -> T:
-        """The oldest item."""
+        """Remove and return the oldest item."""
         item, size = self._items.popleft()
         self._bytes -= size
         return item
 
-    def room(self) -> int:
-        """How many items a pump may pull."""
+    def demand(self) -> int:
+        """Return how many items a pump may pull."""
         if self._overflow is Overflow.BLOCK:
-            # The next item's size is not known yet: one at a time.
+            # The size of the next item is not known: pull one at a time.
             has_room = len(self._items) < self._maxsize and self._bytes < (self._max_bytes or 1)
             return 1 if has_room else 0
-        self._had_its_turn = not self._had_its_turn
-        return 0 if self._had_its_turn else TURN
+        self._yielded = not self._yielded
+        return 0 if self._yielded else YIELD_EVERY
 
-    def ended(self) -> None:
+    def pump_ended(self) -> None:
         self.done = True
         self.wake()
 
     async def read(self, on_drop: Callable[[int], T] | None = None) -> AsyncGenerator[T, None]:
-        """The items one by one, so that what is given is as fresh as can be; then the error."""
+        """Yield the items, each as fresh as possible; then raise the error."""
         while True:
-            if on_drop is not None and (count := self._losses.tell()):
+            if on_drop is not None and (count := self._drops.take_unreported()):
                 yield on_drop(count)
             elif self._items:
                 item = self.take()
@@ -208,7 +230,7 @@ class Held(Sink, Generic[T]):
                 break
             else:
                 await self.wait()
-        self.check()
+        self.raise_error()
 
     def _full(self, size: int) -> bool:
         if len(self._items) >= self._maxsize:
@@ -221,14 +243,14 @@ class Held(Sink, Generic[T]):
             held, held_size = self._items.pop()
             self._bytes -= held_size
             if self._coalesce is None:
-                self._losses.add(1)
+                self._drops.add(1)
             else:
                 item = self._coalesce(held, item)
                 size = self._size_of(item)
         return item, size
 
 
-def _nothing(item: object) -> int:
+def _no_size(item: object) -> int:
     return 0
 
 
@@ -240,4 +262,4 @@ def _size(item: Any) -> int:
             return item.nbytes
         case str():
             return len(item.encode())
-    raise TypeError(f"max_bytes of {type(item).__name__} items needs size_of")
+    raise TypeError(f"max_bytes needs size_of for items of type {type(item).__name__}")

@@ -1,13 +1,14 @@
-"""Many streams into one, and one into many: `merge`, `concat`, `zip`, `split`."""
+"""Combine many streams into one, and split one into many: `merge`, `concat`, `zip`, `split`."""
 
 import copy
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
 from dual_mode_streaming.streams._buffers import Overflow
+from dual_mode_streaming.streams._chunks import ChunkedQueue, read
 from dual_mode_streaming.streams._fanout import Fanout
-from dual_mode_streaming.streams._handoff import Handoff, read
-from dual_mode_streaming.streams._scope import Pumps, Scope, Stream
+from dual_mode_streaming.streams._pumps import Pumps
+from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.streams._transforms import map
 
 __all__ = ["concat", "merge", "split", "zip"]
@@ -50,21 +51,21 @@ def merge(
     *streams: AsyncIterable[T], maxsize: int = 64, stop_on_first: bool = False
 ) -> Stream[T]: ...
 def merge(*streams: Any, maxsize: int = 64, stop_on_first: bool = False) -> Stream[Any]:
-    """The items of all streams as they come, each stream's in its order.
+    """Yield the items of all streams as they arrive; the order within each stream is kept.
 
-    In: streams, or one iterable of streams. Out: their items; the end comes when all have ended, or
-    with `stop_on_first` when one has.
+    In: streams, or one iterable of streams. Out: their items. It ends when all streams have ended;
+    with `stop_on_first`, when the first has.
 
     Bound: of each stream at most `maxsize` items are pulled and not delivered. A stream that is
     always ready cannot crowd out the others.
-    On error: the other streams are cancelled, what came before is delivered, then the error is
-    raised as it is; what else fails is noted on it.
-    On early exit: every stream is closed, by the task that read it.
+    On error: the other streams are cancelled, the items before it are delivered, then the error is
+    raised as it is. Further errors become notes on it.
+    On early exit: every stream is closed by the task that read it.
     """
     sources = _sources(streams)
     pumps = Pumps(*sources)
-    handoff: Handoff[Any] = Handoff(pumps, sources, maxsize, stop_on_first=stop_on_first)
-    return Stream(read(pumps, handoff), pumps)
+    queue: ChunkedQueue[Any] = ChunkedQueue(pumps, sources, maxsize, stop_on_first=stop_on_first)
+    return Stream(read(pumps, queue), pumps)
 
 
 @overload
@@ -87,20 +88,21 @@ def concat(
 @overload
 def concat(*streams: AsyncIterable[T], maxsize: int = 64) -> Stream[T]: ...
 def concat(*streams: Any, maxsize: int = 64) -> Stream[Any]:
-    """All items of the first stream, then all of the second, and so on; all run from the start.
+    """Yield all items of the first stream, then all of the second, and so on.
 
-    In: streams, or one iterable of streams. Out: what reading one after the other gives, sooner.
+    In: streams, or one iterable of streams. All of them run from the start. Out: the same items as
+    reading one after the other, but sooner.
 
-    Bound: of each stream at most `maxsize` items are pulled and not delivered; then it waits for
-    its turn.
-    On error: it is raised in its place, after the items of the streams before; then the other
-    streams are closed.
-    On early exit: every stream is closed, by the task that read it.
+    Bound: of each stream at most `maxsize` items are pulled and not delivered; then the stream
+    waits until it is read.
+    On error: the error is raised in its place, after the items of the earlier streams; then the
+    other streams are closed.
+    On early exit: every stream is closed by the task that read it.
     """
     sources = _sources(streams)
     pumps = Pumps(*sources)
-    handoffs: list[Handoff[Any]] = [Handoff(pumps, [source], maxsize) for source in sources]
-    return Stream(read(pumps, *handoffs), pumps)
+    queues: list[ChunkedQueue[Any]] = [ChunkedQueue(pumps, [source], maxsize) for source in sources]
+    return Stream(read(pumps, *queues), pumps)
 
 
 @overload
@@ -112,11 +114,13 @@ def zip(
 @overload
 def zip(*streams: AsyncIterable[T]) -> Stream[tuple[T, ...]]: ...
 def zip(*streams: AsyncIterable[Any]) -> Stream[Any]:
-    """Tuples of one item of each stream, until one of them ends; they are asked in turn.
+    """Yield tuples of one item of each stream, until the first stream ends.
 
-    Bound: nothing is pulled before it is asked for; `buffer` a stream that is to run ahead.
-    On error: it is raised as it is, and all streams closed.
-    On early exit: the streams are closed, by whoever closes this one.
+    In: streams, which are read one after the other for each tuple. Out: tuples.
+
+    Bound: nothing is pulled before it is needed; `buffer` a stream that should run ahead.
+    On error: the error is raised as it is, and all streams are closed.
+    On early exit: the streams are closed, in the task that closes this one.
     """
     scope = Scope(*streams)
 
@@ -143,19 +147,19 @@ def split(
     maxsize: int = 64,
     overflow: Overflow = Overflow.BLOCK,
 ) -> tuple[Stream[T], ...]:
-    """`n` streams of the same items; with `with_copy` each gets its own deep copy.
+    """Return `n` streams of the same items; with `with_copy` each gets its own deep copies.
 
-    In: a stream, read by one task from when a branch is first read. Out: the branches, each of
-    which gives all items, or the error. Read them at the same time, in tasks of their own.
+    In: a stream. One task reads it, from the moment a branch is first read. Out: the branches. Each
+    yields all items, or raises the error. Read them at the same time, in tasks of their own.
 
-    Bound: a branch that is `maxsize` items behind makes the source, and so the others, wait; with
-    another `overflow` it loses items instead, or fails, by itself.
-    On error: every branch gets what came before, then the error as it is.
-    On early exit: a branch that is closed leaves the others whole; so does one that is dropped
-    unread. The last to leave closes the source, in the task that read it.
+    Bound: a branch that is `maxsize` items behind makes the source, and so the other branches,
+    wait. With another `overflow` only that branch loses items or fails.
+    On error: every branch gets the items before it, then the error as it is.
+    On early exit: a branch that is closed, or dropped without being read, does not affect the
+    others. When the last branch leaves, the source is closed by the task that read it.
     """
     if n < 1:
-        raise ValueError(f"a stream can be split in 1 or more, not in {n}")
+        raise ValueError(f"n must be at least 1, not {n}")
     fanout = Fanout(stream)
     branches: list[Stream[T]] = [fanout.subscribe(maxsize, overflow) for _ in range(n)]
     if with_copy:
@@ -164,7 +168,7 @@ def split(
 
 
 def _sources(streams: Sequence[Any]) -> list[AsyncIterable[Any]]:
-    """The streams themselves, or those of the one iterable."""
+    """Return the streams as given, or those of the one iterable."""
     if len(streams) == 1 and isinstance(streams[0], Iterable):
         streams = list(streams[0])
     if len({id(stream) for stream in streams}) < len(streams):

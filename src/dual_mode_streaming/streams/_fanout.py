@@ -1,4 +1,4 @@
-"""From one pump to many readers: each has its own place in one shared list."""
+"""Fan-out: one pump and one shared list for many readers, each with its own position in it."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextvars import Context
@@ -6,27 +6,31 @@ from operator import length_hint
 from typing import Generic, TypeVar
 
 from dual_mode_streaming.errors import StreamOverflow
-from dual_mode_streaming.streams._buffers import TURN, BufferedStream, Losses, Overflow, buffered
-from dual_mode_streaming.streams._scope import Pumps, Scope, Sink, Stream, turn
+from dual_mode_streaming.streams._buffers import (
+    YIELD_EVERY,
+    BufferedStream,
+    DropCount,
+    Overflow,
+    buffered,
+)
+from dual_mode_streaming.streams._chunks import read
+from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
+from dual_mode_streaming.streams._scope import Scope, Stream
 
 __all__ = ["Fanout"]
 
 T = TypeVar("T")
 
 
-class _Place:
-    """Where a reader is: it has got all items before number `next`."""
+class Fanout(ItemBuffer, Generic[T]):
+    """The items of one source, kept as long as a reader may still take them.
 
-    __slots__ = ("blocking", "maxsize", "next")
-
-    def __init__(self, first: int, maxsize: int, blocking: bool) -> None:
-        self.next = first
-        self.maxsize = maxsize
-        self.blocking = blocking
-
-
-class Fanout(Sink, Generic[T]):
-    """What one pump has pulled, as long as a reader may still ask for it."""
+    Args:
+        source: A stream, or a function that makes one when the first reader starts.
+        history: How many past items a new reader begins with.
+        stop_after_last: Close the source when the last reader leaves.
+        context: The context of the pump; by default that of the first reader.
+    """
 
     def __init__(
         self,
@@ -39,11 +43,11 @@ class Fanout(Sink, Generic[T]):
         super().__init__()
         self.items: list[T] = []
         self.append = self.items.append
-        self.base = 0  # the number of the first item of the list
-        self.places: set[_Place] = set()
-        self.dropped = 0  # for readers that were too slow, in all
+        self.base = 0  # the number of the first item in the list
+        self.positions: set[_Position[T]] = set()
+        self.dropped = 0  # items that slow readers have missed, in total
         self.done = False
-        self.abandoned = False  # the last reader has left, and the source with it
+        self.abandoned = False  # the last reader has left and the source is closed
         self._source = source
         self._pumps = Pumps(context=context)
         if isinstance(source, AsyncIterable) or not callable(source):
@@ -51,11 +55,11 @@ class Fanout(Sink, Generic[T]):
         self._started = False
         self._history = history
         self._stop_after_last = stop_after_last
-        self._changed = False  # somebody has come or gone since these were last counted:
-        self._blocking: list[_Place] = []
-        self._keep = history  # so many items are kept for those who do not block
-        self._full: set[_Place] = set()  # whom the pump waits for
-        self._had_its_turn = False
+        self._changed = False  # readers have come or gone since the next two were computed
+        self._blocking: list[_Position[T]] = []
+        self._keep = history  # how many items are kept for the readers that do not block
+        self.full: set[_Position[T]] = set()  # the readers that the pump waits for
+        self._yielded = False
 
     def subscribe(
         self,
@@ -67,25 +71,33 @@ class Fanout(Sink, Generic[T]):
         coalesce: Callable[[T, T], T] | None = None,
         on_drop: Callable[[int], T] | None = None,
     ) -> BufferedStream[T]:
-        """A new reader, from now on, after the history."""
+        """Return a new reader that begins with the history; the options are those of `buffer`."""
         if maxsize < 1:
             raise ValueError(f"maxsize must be at least 1, not {maxsize}")
-        losses = Losses()
+        drops = DropCount()
         first = max(self.base, self.head - self._history)
-        simple = (Overflow.BLOCK, Overflow.DROP_OLDEST, Overflow.DISCONNECT)
-        if max_bytes is None and overflow in simple:
-            place = _Place(first, maxsize, overflow is Overflow.BLOCK)
-            reader = _Reader(self, place)
-            if place.blocking:
-                return BufferedStream(_whole(self, reader), reader, losses)
-            cut_off = overflow is Overflow.DISCONNECT
-            return BufferedStream(_newest(self, reader, losses, cut_off, on_drop), reader, losses)
-        # The other policies are those of a buffer, which reads along at once.
         blocking = overflow is Overflow.BLOCK
-        reader = _Reader(self, _Place(first, max(maxsize, 2 * TURN), blocking))
-        along = _whole(self, reader) if blocking else _newest(self, reader, losses, False, None)
+        if max_bytes is None and overflow in (
+            Overflow.BLOCK,
+            Overflow.DROP_OLDEST,
+            Overflow.DISCONNECT,
+        ):
+            position = _Position(self, first, maxsize, blocking)
+            scope = _ReaderScope(position)
+            if blocking:
+                return BufferedStream(read(scope, position), scope, drops)
+            disconnect = overflow is Overflow.DISCONNECT
+            return BufferedStream(
+                _read_newest(position, scope, drops, disconnect, on_drop), scope, drops
+            )
+        # The other policies are those of a buffer that reads along at once.
+        position = _Position(self, first, max(maxsize, 2 * YIELD_EVERY), blocking)
+        scope = _ReaderScope(position)
+        along = (
+            read(scope, position) if blocking else _read_newest(position, scope, drops, False, None)
+        )
         return buffered(
-            Stream(along, reader), losses, maxsize, max_bytes, overflow, size_of, coalesce, on_drop
+            Stream(along, scope), drops, maxsize, max_bytes, overflow, size_of, coalesce, on_drop
         )
 
     @property
@@ -101,157 +113,166 @@ class Fanout(Sink, Generic[T]):
                 source = self._source if isinstance(self._source, AsyncIterable) else self._source()
             except Exception as error:
                 self.fail(error)
-                self.ended()
+                self.pump_ended()
             else:
-                self._pumps.pump(source, self, 1, self.room)
+                self._pumps.pump(source, self, 1, self._demand)
 
-    def room(self) -> int:
-        """How many items the pump may pull: as many as the slowest who blocks has room for."""
+    def _demand(self) -> int:
+        """Drop the items that all have read; return what the slowest blocking reader can take."""
         if self._changed:
-            self._count()
+            self._changed = False
+            self._blocking = [position for position in self.positions if position.blocking]
+            lossy = [position.maxsize for position in self.positions if not position.blocking]
+            self._keep = max(self._history, *lossy, 0)
         head = self.base + len(self.items)
-        slowest, until = head, head + TURN
-        for place in self._blocking:
-            slowest = min(slowest, place.next)
-            until = min(until, place.next + place.maxsize)
+        slowest, until = head, head + YIELD_EVERY
+        for position in self._blocking:
+            slowest = min(slowest, position.next)
+            until = min(until, position.next + position.maxsize)
         if (spent := min(slowest, head - self._keep) - self.base) > 0:
             del self.items[:spent]
             self.base += spent
         if not self._blocking:
-            self._had_its_turn = not self._had_its_turn
-            return 0 if self._had_its_turn else TURN
+            self._yielded = not self._yielded
+            return 0 if self._yielded else YIELD_EVERY
         if until <= head:
-            self._full = {p for p in self._blocking if head - p.next >= p.maxsize}
+            self.full = {p for p in self._blocking if head - p.next >= p.maxsize}
             return 0
         return until - head
 
-    def enter(self, place: _Place) -> None:
-        """Take a reader in."""
-        self.places.add(place)
+    def add(self, position: "_Position[T]") -> None:
+        """Add a reader."""
+        self.positions.add(position)
         self._changed = True
 
-    def moved(self, place: _Place) -> None:
-        """A reader has made room."""
-        if self._full:
-            self._full.discard(place)
-            if not self._full:
+    def advanced(self, position: "_Position[T]") -> None:
+        """A reader has taken items: let the pump go on if it was the last that was full."""
+        if self.full:
+            self.full.discard(position)
+            if not self.full:
                 self.unblock()
 
-    def leave(self, place: _Place) -> bool:
-        """Take a reader out. True if it was the last, and the source is to be closed."""
-        if place not in self.places:
+    def remove(self, position: "_Position[T]") -> bool:
+        """Remove a reader. Return True if it was the last, and the source is to be closed."""
+        if position not in self.positions:
             return False
-        self.places.discard(place)
+        self.positions.discard(position)
         self._changed = True
-        self.moved(place)
-        if self.places or not self._stop_after_last:
+        self.advanced(position)
+        if self.positions or not self._stop_after_last:
             return False
         self.abandoned = True
         return True
 
-    def _count(self) -> None:
-        self._changed = False
-        self._blocking = [place for place in self.places if place.blocking]
-        lossy = [place.maxsize for place in self.places if not place.blocking]
-        self._keep = max(self._history, *lossy, 0)
-
-    def ended(self) -> None:
+    def pump_ended(self) -> None:
         self.done = True
         self.wake()
 
     def stop(self) -> None:
-        """Cancel the pump; does not wait for it."""
+        """Cancel the pump, without waiting for it."""
         self._pumps.stop()
 
     async def aclose(self) -> None:
-        """Close the source."""
+        """Close the source and end the readers."""
         await self._pumps.aclose()
         self.abandoned = True
-        self.ended()
+        self.pump_ended()
 
 
-class _Reader(Scope):
-    """Closes one reader: takes it out, and closes the source after the last."""
+class _Position(Generic[T]):
+    """How far a reader is: `next` is the number of the next item it is owed. A `Readable`."""
 
-    def __init__(self, fanout: Fanout[T], place: _Place) -> None:
+    __slots__ = ("_chunk_size", "_count", "_items", "blocking", "fanout", "maxsize", "next")
+
+    def __init__(self, fanout: Fanout[T], first: int, maxsize: int, blocking: bool) -> None:
+        self.fanout = fanout
+        self.next = first
+        self.maxsize = maxsize
+        self.blocking = blocking
+        self._items = fanout.items
+        self._chunk_size = max(1, maxsize // 2)
+        self._count = 0  # items taken and not delivered
+
+    @property
+    def finished(self) -> bool:
+        return self.fanout.done
+
+    def start(self) -> None:
+        self.fanout.start()
+
+    def take(self) -> list[T]:
+        """Return the next items, at most half the bound. They stay in the shared list."""
+        begin = self.next - self.fanout.base
+        chunk = self._items[begin : begin + self._chunk_size]
+        self._count = len(chunk)
+        return chunk
+
+    def deliver(self) -> None:
+        """Move past what was taken."""
+        self.next += self._count
+        if self.fanout.full:
+            self.fanout.advanced(self)
+
+    async def wait(self) -> None:
+        await self.fanout.wait()
+
+    def raise_error(self) -> None:
+        self.fanout.raise_error()
+
+
+class _ReaderScope(Scope):
+    """Removes one reader when it is closed or dropped, and closes the source after the last."""
+
+    def __init__(self, position: _Position[T]) -> None:
         super().__init__()
-        self.place = place
-        self._fanout = fanout
-        fanout.enter(place)
+        self._position = position
+        position.fanout.add(position)
 
     async def aclose(self) -> None:
-        if self._fanout.leave(self.place):
-            await self._fanout.aclose()
+        if self._position.fanout.remove(self._position):
+            await self._position.fanout.aclose()
 
     def __del__(self) -> None:
-        if self._fanout.leave(self.place):  # it was dropped, never read
+        fanout = self._position.fanout
+        if fanout.remove(self._position):  # it was dropped without being read
             try:
-                self._fanout.stop()
+                fanout.stop()
             except RuntimeError:
                 pass  # the event loop is closed, and no task runs any more
 
 
-async def _whole(fanout: Fanout[T], reader: _Reader) -> AsyncGenerator[T, None]:
-    """All items, in pieces of half the bound; the pump waits."""
-    place = reader.place
-    half = max(1, place.maxsize // 2)
-    looked = False
-    async with reader:
-        fanout.start()
-        while True:
-            begin = place.next - fanout.base
-            if piece := fanout.items[begin : begin + half]:
-                count = len(piece)
-                last = piece.pop()
-                for item in piece:
-                    yield item
-                place.next += count
-                fanout.moved(place)
-                yield last
-                looked = False
-            elif fanout.done:
-                break
-            elif looked:
-                await fanout.wait()
-            else:  # most often the pump has more by our next turn
-                looked = True
-                await turn()
-        fanout.check()
-
-
-async def _newest(
-    fanout: Fanout[T],
-    reader: _Reader,
-    losses: Losses,
-    cut_off: bool,
+async def _read_newest(
+    position: _Position[T],
+    scope: _ReaderScope,
+    drops: DropCount,
+    disconnect: bool,
     on_drop: Callable[[int], T] | None,
 ) -> AsyncGenerator[T, None]:
-    """What there is, until there is more; a reader that is too far behind jumps, or is cut off."""
-    place = reader.place
-    items, position, maxsize = fanout.items, place.next, place.maxsize
-    async with reader:
+    """Yield the items; a reader more than its bound behind skips the oldest, or is disconnected."""
+    fanout, number, maxsize = position.fanout, position.next, position.maxsize
+    items = fanout.items
+    async with scope:
         fanout.start()
         while True:
             head = fanout.head
-            behind = head - position
+            behind = head - number
             if behind > maxsize:
-                if cut_off:
-                    raise StreamOverflow("the reader was too slow, and is cut off")
-                losses.add(behind - maxsize)
+                if disconnect:
+                    raise StreamOverflow("the reader was too slow and was disconnected")
+                drops.add(behind - maxsize)
                 fanout.dropped += behind - maxsize
-                position = place.next = head - maxsize
+                number = position.next = head - maxsize
                 if on_drop is not None:
-                    yield on_drop(losses.tell())
+                    yield on_drop(drops.take_unreported())
             elif behind:
-                begin = position - fanout.base
-                piece = iter(items[begin:])
-                for item in piece:
+                chunk = iter(items[number - fanout.base :])
+                for item in chunk:
                     yield item
-                    if fanout.base + len(items) != head:
+                    if fanout.base + len(items) != head:  # new items: check the bound
                         break
-                position = place.next = head - length_hint(piece)
+                number = position.next = head - length_hint(chunk)
             elif fanout.done:
                 break
             else:
                 await fanout.wait()
-        fanout.check()
+        fanout.raise_error()

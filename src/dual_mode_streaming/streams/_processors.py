@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar, overload
 
+from dual_mode_streaming.streams._chunks import ChunkedQueue, read
 from dual_mode_streaming.streams._combine import concat, merge, split
-from dual_mode_streaming.streams._handoff import Handoff, read
-from dual_mode_streaming.streams._scope import Pumps, Scope, Stream
+from dual_mode_streaming.streams._pumps import Pumps
+from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.streams._transforms import owned
 
 __all__ = ["EachProcessor", "Processor", "each"]
@@ -20,7 +21,7 @@ Transform = Callable[[Any], AsyncIterable[Any]]
 
 
 class Processor(Generic[A, B]):
-    """A function that takes a stream and gives one; an async generator function most often.
+    """A function from stream to stream, usually an async generator function.
 
         @Processor
         async def shout(words: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -29,12 +30,12 @@ class Processor(Generic[A, B]):
 
         async with (shout + count)(stream) as items: ...
 
-    `a + b` gives what `a` gives to `b`. `a // b` gives each of them all items, and what they give
-    as it comes; their functions run in tasks of their own then, and are up to 64 items apart. On
-    the other side of `+` and `//` a plain function does as well.
+    `a + b` passes the output of `a` to `b`. `a // b` passes all items to both and merges their
+    outputs as they arrive; each then runs in a task of its own, and they are up to 64 items apart.
+    The other operand of `+` and `//` may be a plain function.
 
-    The function need not close its stream: it is closed when the result ends, fails or is closed,
-    after the function's own generator, and by the same task.
+    The function need not close its stream. The stream is closed when the result ends, fails or is
+    closed: after the function's own generator, and in the same task.
     """
 
     def __init__(self, function: Callable[[AsyncIterator[A]], AsyncIterable[B]]) -> None:
@@ -42,7 +43,7 @@ class Processor(Generic[A, B]):
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, stream: AsyncIterable[A]) -> Stream[B]:
-        """What the function makes of `stream`. Bound: that of the function itself, or of `//`."""
+        """Return the output for `stream`. Bound: that of the function itself, or of `//`."""
         stream = owned(stream)
         scope = Scope(stream)
 
@@ -74,10 +75,10 @@ class Processor(Generic[A, B]):
 
 
 class EachProcessor(Processor[A, B]):
-    """What `each` makes.
+    """The result of `each`.
 
-    `a // b` of two runs both on each item, and keeps the order: what `a` makes of an item, then
-    what `b` makes of it, then the next item.
+    `a // b` of two of them runs both on each item and keeps the order: the results of `a` for an
+    item, then those of `b` for it, then the next item.
     """
 
     def __init__(self, function: Callable[[A], Any], concurrency: int) -> None:
@@ -107,23 +108,23 @@ class EachProcessor(Processor[A, B]):
                     async for result in results:
                         yield result
             return
-        # One pump reads the stream, and starts a pump for each item; what that makes waits in a
-        # handoff, and the handoffs wait in another, in order, whose bound is the concurrency: one
-        # is being read, the others are in the list.
+        # One pump reads the stream and starts a worker, a pump of its own, for each item. The
+        # results of a worker wait in its queue. The queues wait in another queue, in order, whose
+        # bound is the concurrency: one of them is being read, the others are in the list.
         workers, reader = Pumps(), Pumps()
 
-        async def start_workers() -> AsyncGenerator[Handoff[B], None]:
+        async def start_workers() -> AsyncGenerator[ChunkedQueue[B], None]:
             scope = Scope(stream)
             async with scope:
                 async for item in scope.open(stream):
-                    worker = Handoff(workers, [_results(self._function, item)], 64)
+                    worker = ChunkedQueue(workers, [_results(self._function, item)], 64)
                     worker.start()
                     yield worker
 
-        running = Handoff(reader, [start_workers()], self._concurrency - 1)
+        running = ChunkedQueue(reader, [start_workers()], self._concurrency - 1)
         async with workers, aclosing(read(reader, running)) as started:
             async for worker in started:
-                async with aclosing(read(Pumps(), worker)) as results:
+                async with aclosing(read(Scope(), worker)) as results:
                     async for result in results:
                         yield result
 
@@ -141,13 +142,17 @@ def each(
     *, concurrency: int
 ) -> Callable[[Callable[[A], AsyncIterable[B]]], EachProcessor[A, B]]: ...
 def each(function: Any = None, *, concurrency: int = 16) -> Any:
-    """A processor of single items: `function(item)` is an async generator of any number of results,
-    or an async function of one. Up to `concurrency` items are in work; the order is kept.
+    """Make a processor of a function of one item.
 
-    Bound: `concurrency` items are pulled and not done, of each up to 64 results wait.
-    On error: it is raised in its place, after the results of the items before; then the other items
-    are cancelled.
-    On early exit: all that runs is cancelled and closed, each by its task, and the stream too.
+    In: `function(item)`, an async generator of any number of results or an async function of one.
+    Out: a processor that yields the results in the order of the items. Up to `concurrency` items
+    are processed at the same time.
+
+    Bound: `concurrency` items are pulled and not done; up to 64 results of each wait.
+    On error: the error is raised in its place, after the results of the earlier items; then the
+    other items are cancelled.
+    On early exit: the running calls are cancelled and closed, each in its task, and so is the
+    stream.
     """
     if function is None:
         return functools.partial(each, concurrency=concurrency)
@@ -161,7 +166,7 @@ async def _results(function: Callable[[Any], Any], item: Any) -> AsyncGenerator[
         return
     if not isinstance(made, AsyncIterable):
         raise TypeError(
-            f"each() takes an async function or async generator function; this one gave a"
+            f"each() takes an async function or async generator function; this one returned a"
             f" {type(made).__name__}: {made!r}"
         )
     scope = Scope(made)

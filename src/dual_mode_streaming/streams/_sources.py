@@ -1,4 +1,4 @@
-"""Where streams begin: what is at hand, a queue, callbacks, or nothing at all."""
+"""Sources: streams made of an iterable, a queue, callbacks, or nothing at all."""
 
 import asyncio
 import threading
@@ -6,14 +6,14 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing
 from typing import Any, Final, Generic, TypeVar
 
-from dual_mode_streaming.streams._buffers import BufferedStream, Held, Losses, Overflow
+from dual_mode_streaming.streams._buffers import BufferedStream, DropCount, Overflow, OverflowBuffer
 from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.streams._timing import sleep
 
 __all__ = [
     "END",
     "Emitter",
-    "Failure",
+    "QueuedError",
     "dequeue",
     "endless_stream",
     "from_callback",
@@ -23,17 +23,17 @@ __all__ = [
 T = TypeVar("T")
 
 
-class _End:
+class _EndMarker:
     def __repr__(self) -> str:
         return "END"
 
 
-END: Final = _End()
-"""The end of a queue. It is no item, and no item can be it by accident."""
+END: Final = _EndMarker()
+"""Marks the end of a queue. It is compared by identity, so no item equals it by accident."""
 
 
-class Failure:
-    """An error on its way through a queue; `dequeue` raises it."""
+class QueuedError:
+    """Carries an error through a queue; `dequeue` raises it."""
 
     __slots__ = ("error",)
 
@@ -47,15 +47,20 @@ def stream_content(
     delay_first: bool = False,
     delay_end: bool = True,
 ) -> Stream[T]:
-    """The items of a sync iterable, `with_delay_sec` apart if given.
+    """Yield the items of a plain iterable, optionally with a delay between them.
 
-    A delay before the first item and one after the last are made if `delay_first` and `delay_end`
-    say so. The iterable runs in the event loop and must not block: `bridges.from_sync` is for those
-    that do.
+    In: an iterable. It runs in the event loop and must not block; `bridges.from_sync` takes
+    iterables that block. Out: its items.
 
-    Bound: nothing is pulled before it is asked for.
-    On error: it is raised as it is.
+    Bound: nothing is pulled before it is needed.
+    On error: the error is raised as it is.
     On early exit: a generator given as `content` is closed.
+
+    Args:
+        content: The items.
+        with_delay_sec: Seconds between two items; None for no delay.
+        delay_first: Wait before the first item, too.
+        delay_end: Wait after the last item, too.
     """
 
     async def items() -> AsyncGenerator[T, None]:
@@ -81,7 +86,7 @@ def stream_content(
 
 
 def endless_stream() -> Stream[Any]:
-    """No item and no end, until it is closed or its reader cancelled. Nothing is polled."""
+    """Yield no item and never end, until it is closed or its reader is cancelled. No polling."""
 
     async def items() -> AsyncGenerator[Any, None]:
         await asyncio.get_running_loop().create_future()
@@ -91,14 +96,14 @@ def endless_stream() -> Stream[Any]:
 
 
 def dequeue(queue: "asyncio.Queue[T]", end: object = END) -> Stream[T]:
-    """The items of a queue until its end marker; the other side of `enqueue`.
+    """Yield the items of a queue until its end marker; the other side of `enqueue`.
 
-    `end` is compared by identity, so that an item that equals it is data. With `end=None`, as
-    genai-processors has it, None ends the stream. `task_done` is called for what is taken.
+    In: a queue, and its end marker, which is compared by identity. With `end=None`, the convention
+    of genai-processors, None ends the stream. Out: the items; `task_done` is called for each.
 
-    Bound: nothing is taken before it is asked for.
-    On error: what the stream that was enqueued raised is raised here, as it is.
-    On early exit: the queue remains as it is, with what is in it.
+    Bound: nothing is taken before it is needed.
+    On error: the error of the stream that was enqueued is raised here, as it is.
+    On early exit: the queue keeps what is in it.
     """
 
     async def items() -> AsyncGenerator[T, None]:
@@ -107,7 +112,7 @@ def dequeue(queue: "asyncio.Queue[T]", end: object = END) -> Stream[T]:
             queue.task_done()
             if item is end:
                 return
-            if type(item) is Failure:
+            if type(item) is QueuedError:
                 raise item.error
             yield item
 
@@ -115,57 +120,58 @@ def dequeue(queue: "asyncio.Queue[T]", end: object = END) -> Stream[T]:
 
 
 class Emitter(Generic[T]):
-    """What a callback calls: `emit(item)`, from any thread; `close()` at the end, or `fail(error)`.
+    """The writer's side of `from_callback`, to be called from any thread.
 
-    After the end, and after the stream was closed, all three do nothing.
+    `emit(item)` adds an item, `emit.close()` ends the stream, `emit.fail(error)` ends it with an
+    error. After the end, and after the stream was closed, all three do nothing.
     """
 
-    def __init__(self, held: "_LockedHeld[T]") -> None:
-        self._held = held
+    def __init__(self, buffer: "_LockedBuffer[T]") -> None:
+        self._buffer = buffer
         self._loop = asyncio.get_running_loop()
-        self._news_is_on_its_way = False
+        self._wake_scheduled = False
 
     def __call__(self, item: T) -> None:
-        with self._held.lock:
-            if not self._held.done:
+        with self._buffer.lock:
+            if not self._buffer.done:
                 try:
-                    self._held.put(item)
+                    self._buffer.put(item)
                 except BaseException as error:
-                    self._held.fail(error)
-                    self._held.done = True
-        self._tell()
+                    self._buffer.fail(error)
+                    self._buffer.done = True
+        self._schedule_wake()
 
     def close(self) -> None:
-        """The end: nothing further comes."""
+        """End the stream after the items before."""
         self._end(None)
 
     def fail(self, error: BaseException) -> None:
-        """The end, by an error, which the reader gets after what came before it."""
+        """End the stream with an error, which is raised after the items before it."""
         self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
-        with self._held.lock:
-            if not self._held.done and error is not None:
-                self._held.fail(error)
-            self._held.done = True
-        self._tell()
+        with self._buffer.lock:
+            if not self._buffer.done and error is not None:
+                self._buffer.fail(error)
+            self._buffer.done = True
+        self._schedule_wake()
 
-    def _tell(self) -> None:
-        # One call is under way at most, however fast the callbacks are: what waits is in `held`.
-        if not self._news_is_on_its_way:
-            self._news_is_on_its_way = True
+    def _schedule_wake(self) -> None:
+        # At most one call is scheduled, however fast the callbacks are.
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
             try:
                 self._loop.call_soon_threadsafe(self._wake)
             except RuntimeError:
-                pass  # the loop is closed: nobody reads
+                pass  # the loop is closed, and no reader is left
 
     def _wake(self) -> None:
-        self._news_is_on_its_way = False
-        self._held.wake()
+        self._wake_scheduled = False
+        self._buffer.wake()
 
 
-class _LockedHeld(Held[T]):
-    """Items on hold that come from other threads."""
+class _LockedBuffer(OverflowBuffer[T]):
+    """A buffer whose items come from other threads."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -186,32 +192,33 @@ def from_callback(
     coalesce: Callable[[T, T], T] | None = None,
     on_drop: Callable[[int], T] | None = None,
 ) -> BufferedStream[T]:
-    """The items that something calls back with.
+    """Yield the items that a callback is called with.
 
-    `register(emit)` is called when the stream is first read. It arranges for `emit(item)` to be
-    called, by any thread; what it returns, if anything, is called when the stream is closed.
+    In: `register(emit)`, called when the stream is first read. It arranges that `emit(item)` is
+    called, in any thread. If it returns a function, that is called when the stream is closed. Out:
+    the emitted items.
 
-    Bound: `maxsize` and `max_bytes`, as in `buffer`. A callback cannot wait, so BLOCK is a
-    ValueError, and unless told otherwise a reader that is too slow gets a StreamOverflow.
-    On error: `emit.fail(error)` raises it here. An error of `register` is raised as it is.
-    On early exit: what `register` returned is called; what is emitted after that is ignored.
+    Bound: `maxsize` and `max_bytes`, as in `buffer`. By default a reader that is too slow gets a
+    StreamOverflow. A callback cannot wait, so BLOCK is a ValueError.
+    On error: the error given to `emit.fail` is raised here, one of `register` too.
+    On early exit: the function that `register` returned is called; later items are ignored.
     """
     if overflow is Overflow.BLOCK:
-        raise ValueError("a callback cannot be made to wait: choose another overflow than BLOCK")
-    losses = Losses()
-    held: _LockedHeld[T] = _LockedHeld(
-        maxsize, max_bytes, overflow, losses, size_of=size_of, coalesce=coalesce
+        raise ValueError("a callback cannot wait: choose an overflow other than BLOCK")
+    drops = DropCount()
+    buffer: _LockedBuffer[T] = _LockedBuffer(
+        maxsize, max_bytes, overflow, drops, size_of=size_of, coalesce=coalesce
     )
 
     async def run() -> AsyncGenerator[T, None]:
-        unregister = register(Emitter(held))
+        unregister = register(Emitter(buffer))
         try:
-            async with aclosing(held.read(on_drop)) as items:
+            async with aclosing(buffer.read(on_drop)) as items:
                 async for item in items:
                     yield item
         finally:
-            held.done = True
+            buffer.done = True
             if unregister is not None:
                 unregister()
 
-    return BufferedStream(run(), Scope(), losses)
+    return BufferedStream(run(), Scope(), drops)

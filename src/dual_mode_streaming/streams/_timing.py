@@ -1,13 +1,14 @@
-"""Streams and time. This is the only file of the streams that reads the clock or sets a timer."""
+"""Operators of time. No other module of this package reads the clock or sets a timer."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-from dual_mode_streaming.streams._buffers import BufferedStream, Held, Losses, Overflow
-from dual_mode_streaming.streams._handoff import Handoff, read
-from dual_mode_streaming.streams._scope import Pumps, Scope, Sink, Stream
+from dual_mode_streaming.streams._buffers import BufferedStream, DropCount, Overflow, OverflowBuffer
+from dual_mode_streaming.streams._chunks import ChunkedQueue, read
+from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
+from dual_mode_streaming.streams._scope import Scope, Stream
 
 __all__ = [
     "batched",
@@ -26,22 +27,22 @@ sleep = asyncio.sleep
 
 
 def _check(seconds: float, name: str = "seconds", least: float = 1e-9) -> None:
-    if not seconds >= least:  # so that NaN is refused, too
+    if not seconds >= least:  # true for NaN as well
         raise ValueError(f"{name} must be {'above' if least else 'at least'} 0, not {seconds}")
 
 
-async def _wait_for_news(sink: Sink, seconds: float) -> bool:
-    """Wait for an item or the end; False if neither came in time."""
+async def _wait(buffer: ItemBuffer, seconds: float) -> bool:
+    """Wait for an item or the end. Return False if neither came within `seconds`."""
     in_time = True
 
     def expire() -> None:
         nonlocal in_time
         in_time = False
-        sink.wake()
+        buffer.wake()
 
     timer = asyncio.get_running_loop().call_later(seconds, expire)
     try:
-        await sink.wait()
+        await buffer.wait()
     finally:
         timer.cancel()
     return in_time
@@ -50,13 +51,13 @@ async def _wait_for_news(sink: Sink, seconds: float) -> bool:
 def idle_timeout(
     stream: AsyncIterable[T], seconds: float, *, first: float | None = None, maxsize: int = 64
 ) -> Stream[T]:
-    """The same items; a TimeoutError if the reader waits longer than `seconds` for one.
+    """Raise TimeoutError if the reader has to wait longer than `seconds` for an item.
 
-    For the first item `first` is the limit, if given. A reader that is busy itself does not count
-    as waiting.
+    In: a stream; `first`, if given, is the limit for the first item. Out: the same items. Time in
+    which the reader is busy with an item does not count.
 
     Bound: `maxsize` items are pulled and not delivered.
-    On error: what came before is delivered, then the error is raised as it is. On a timeout the
+    On error: the items before it are delivered, then the error is raised as it is. On a timeout the
     stream is cancelled and closed first.
     On early exit: the stream is closed by the task that read it.
     """
@@ -64,65 +65,71 @@ def idle_timeout(
     if first is not None:
         _check(first, "first")
 
-    async def wait(handoff: Handoff[T]) -> None:
-        limit = seconds if first is None or handoff.delivered else first
-        if not await _wait_for_news(handoff, limit) and not handoff.items:
+    async def wait() -> None:
+        limit = seconds if first is None or queue.delivered else first
+        if not await _wait(queue, limit) and not queue.items:
             raise TimeoutError(f"no item for {limit:g} s")
 
     pumps = Pumps(stream)
-    return Stream(read(pumps, Handoff(pumps, [stream], maxsize), wait=wait), pumps)
+    queue = ChunkedQueue(pumps, [stream], maxsize)
+    return Stream(read(pumps, queue, wait=wait), pumps)
 
 
 def heartbeat(
     stream: AsyncIterable[T], seconds: float, beat: Callable[[], B], *, maxsize: int = 64
 ) -> Stream[T | B]:
-    """The same items, and `beat()` whenever the reader has waited `seconds` for one.
+    """Yield `beat()` whenever the reader has waited `seconds` for an item.
 
-    The stream is not disturbed by it: no call of its `anext` is cancelled.
+    In: a stream. It is not disturbed: its `anext` is never cancelled for a beat. Out: its items,
+    and the beats.
 
-    Bound, errors and early exit as with `buffer`. An error of `beat` ends the stream like one of
-    its own.
+    Bound: `maxsize` items are pulled and not delivered.
+    On error: the items before it are delivered, then the error is raised as it is. An error of
+    `beat` ends the stream in the same way.
+    On early exit: the stream is closed by the task that read it.
     """
-
     _check(seconds)
 
-    async def wait(handoff: Handoff[T | B]) -> None:
-        if not await _wait_for_news(handoff, seconds) and not handoff.items:
-            handoff.append(beat())
+    async def wait() -> None:
+        if not await _wait(queue, seconds) and not queue.items:
+            queue.append(beat())
 
     pumps = Pumps(stream)
-    handoff: Handoff[T | B] = Handoff(pumps, [stream], maxsize)
-    return Stream(read(pumps, handoff, wait=wait), pumps)
+    queue: ChunkedQueue[T | B] = ChunkedQueue(pumps, [stream], maxsize)
+    return Stream(read(pumps, queue, wait=wait), pumps)
 
 
 def deadline(stream: AsyncIterable[T], seconds: float, *, maxsize: int = 64) -> Stream[T]:
-    """The items of the first `seconds`, counted from the first read; then a TimeoutError.
+    """Raise TimeoutError if the stream has not ended `seconds` after the first read.
 
-    What is pulled and not delivered by then is dropped.
+    In: a stream. Out: its items until then. Items that are pulled and not delivered at that moment
+    are dropped.
 
-    Bound, errors and early exit as with `buffer`.
+    Bound: `maxsize` items are pulled and not delivered.
+    On error: the items before it are delivered, then the error is raised as it is.
+    On early exit: the stream is closed by the task that read it.
     """
     _check(seconds)
     pumps = Pumps(stream)
-    handoff = Handoff(pumps, [stream], maxsize)
+    queue = ChunkedQueue(pumps, [stream], maxsize)
 
     async def run() -> AsyncGenerator[T, None]:
         error = TimeoutError(f"the stream did not end within {seconds:g} s")
 
         def expire() -> None:
-            handoff.items.clear()
-            handoff.fail(error)
-            handoff.wake()
+            queue.items.clear()
+            queue.fail(error)
+            queue.wake()
 
         timer = asyncio.get_running_loop().call_later(seconds, expire)
         try:
             async with pumps:
-                async with aclosing(read(pumps, handoff)) as items:
+                async with aclosing(read(pumps, queue)) as items:
                     async for item in items:
-                        if handoff.error is error:
+                        if queue.error is error:
                             break
                         yield item
-                handoff.check()
+                queue.raise_error()
         finally:
             timer.cancel()
 
@@ -130,11 +137,13 @@ def deadline(stream: AsyncIterable[T], seconds: float, *, maxsize: int = 64) -> 
 
 
 def pace(stream: AsyncIterable[T], seconds: float) -> Stream[T]:
-    """The same items, at least `seconds` apart; none is lost, the stream waits.
+    """Yield items at least `seconds` apart; the stream waits, and no item is lost.
 
-    Bound: nothing is pulled before it is asked for.
-    On error: it is raised as it is, at once.
-    On early exit: the stream is closed, by whoever closes this one.
+    In: a stream. Out: the same items, later.
+
+    Bound: nothing is pulled before it is needed.
+    On error: the error is raised as it is, at once.
+    On early exit: the stream is closed, in the task that closes this one.
     """
     _check(seconds)
     scope = Scope(stream)
@@ -153,24 +162,26 @@ def pace(stream: AsyncIterable[T], seconds: float) -> Stream[T]:
 
 
 def throttle(stream: AsyncIterable[T], seconds: float) -> BufferedStream[T]:
-    """At most one item in `seconds`, always the newest; those in between are dropped, and counted.
+    """Yield the newest item, at most one every `seconds`; the items between are dropped.
+
+    In: a stream. Out: some of its items; `.dropped` counts the others.
 
     Bound: one item waits.
-    On error: what waits is delivered, then the error is raised as it is.
+    On error: the item that waits is delivered, then the error is raised as it is.
     On early exit: the stream is closed by the task that read it.
     """
     _check(seconds)
-    pumps, losses = Pumps(stream), Losses()
-    held: Held[T] = Held(1, None, Overflow.DROP_OLDEST, losses)
+    pumps, drops = Pumps(stream), DropCount()
+    held: OverflowBuffer[T] = OverflowBuffer(1, None, Overflow.DROP_OLDEST, drops)
 
     async def run() -> AsyncGenerator[T, None]:
         clock = asyncio.get_running_loop().time
         due = clock()
         async with pumps, aclosing(held.read()) as newest:
-            pumps.pump(stream, held, 1, held.room)
+            pumps.pump(stream, held, 1, held.demand)
             while True:
                 while (early := due - clock()) > 0 and not held.done:
-                    await _wait_for_news(held, early)
+                    await _wait(held, early)
                 if early > 0 and held:
                     await sleep(early)
                 try:
@@ -180,18 +191,19 @@ def throttle(stream: AsyncIterable[T], seconds: float) -> BufferedStream[T]:
                 due = clock() + seconds
                 yield item
 
-    return BufferedStream(run(), pumps, losses)
+    return BufferedStream(run(), pumps, drops)
 
 
 def batched(stream: AsyncIterable[T], n: int, max_wait: float | None = None) -> Stream[list[T]]:
-    """Lists of `n` items; the last may be shorter.
+    """Yield lists of `n` items; the last list may be shorter.
 
-    With `max_wait`, a list is given at the latest so many seconds after its first item, however
-    short it is; then up to `n` further items are pulled meanwhile. Without it, nothing is pulled
-    before it is asked for.
-    On error: the items before it are given first, then it is raised as it is.
-    On early exit: the stream is closed; by the task that read it with `max_wait`, else by whoever
-    closes this one.
+    In: a stream. Out: lists. With `max_wait`, a shorter list is yielded `max_wait` seconds after
+    its first item arrived.
+
+    Bound: the `n` items of the current list; with `max_wait` up to `n` more are pulled meanwhile.
+    On error: the items before it are yielded as a list, then the error is raised as it is.
+    On early exit: the stream is closed; with `max_wait` by the task that read it, else in the task
+    that closes this one.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
@@ -201,7 +213,8 @@ def batched(stream: AsyncIterable[T], n: int, max_wait: float | None = None) -> 
         scope = Scope(stream)
         return Stream(_batched(scope, stream, n), scope)
     pumps = Pumps(stream)
-    return Stream(_batched_in_time(pumps, Handoff(pumps, [stream], n), n, max_wait), pumps)
+    queue = ChunkedQueue(pumps, [stream], n)
+    return Stream(_batched_in_time(pumps, queue, n, max_wait), pumps)
 
 
 async def _batched(scope: Scope, stream: AsyncIterable[T], n: int) -> AsyncGenerator[list[T], None]:
@@ -222,30 +235,28 @@ async def _batched(scope: Scope, stream: AsyncIterable[T], n: int) -> AsyncGener
 
 
 async def _batched_in_time(
-    pumps: Pumps, handoff: Handoff[T], n: int, max_wait: float
+    pumps: Pumps, queue: ChunkedQueue[T], n: int, max_wait: float
 ) -> AsyncGenerator[list[T], None]:
     clock = asyncio.get_running_loop().time
     async with pumps:
-        handoff.start()
+        queue.start()
         batch: list[T] = []
         due = 0.0
         while True:
-            if handoff.items:
+            if queue.items:
                 due = due if batch else clock() + max_wait
-                missing = n - len(batch)
-                piece = handoff.take(missing)
-                handoff.deliver()
-                batch += piece
+                batch += queue.take(n - len(batch))
+                queue.deliver()
                 if len(batch) == n:
                     yield batch
                     batch = []
-            elif handoff.finished:
+            elif queue.finished:
                 break
             elif not batch:
-                await handoff.wait()
-            elif not await _wait_for_news(handoff, max(0, due - clock())) and not handoff.items:
+                await queue.wait()
+            elif not await _wait(queue, max(0, due - clock())) and not queue.items:
                 yield batch
                 batch = []
         if batch:
             yield batch
-        handoff.check()
+        queue.raise_error()

@@ -1,4 +1,4 @@
-"""One stream in, one out, in the reader's own task; and the sinks, where a stream ends."""
+"""Operators that run in the reader's own task, and the sinks that consume a stream."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
@@ -6,7 +6,7 @@ from typing import Any, TypeVar, overload
 
 from dual_mode_streaming.errors import SourceCancelled
 from dual_mode_streaming.streams._scope import Scope, Stream
-from dual_mode_streaming.streams._sources import END, Failure
+from dual_mode_streaming.streams._sources import END, QueuedError
 
 __all__ = ["enqueue", "filter", "gather_stream", "gather_text", "map", "owned", "take"]
 
@@ -19,11 +19,13 @@ def map(stream: AsyncIterable[T], function: Callable[[T], Awaitable[R]]) -> Stre
 @overload
 def map(stream: AsyncIterable[T], function: Callable[[T], R]) -> Stream[R]: ...
 def map(stream: AsyncIterable[Any], function: Callable[[Any], Any]) -> Stream[Any]:
-    """`function(item)` for each item; an async function is awaited, one call at a time.
+    """Yield `function(item)` for each item; an async function is awaited, one call at a time.
 
-    Bound: nothing is pulled before it is asked for.
-    On error: an error of the stream, or of the function, is raised as it is, the stream closed.
-    On early exit: the stream is closed, by whoever closes this one.
+    In: a stream. Out: one result per item.
+
+    Bound: nothing is pulled before it is needed.
+    On error: an error of the stream or the function is raised as it is, and the stream is closed.
+    On early exit: the stream is closed, in the task that closes this one.
     """
     scope = Scope(stream)
 
@@ -41,7 +43,9 @@ def map(stream: AsyncIterable[Any], function: Callable[[Any], Any]) -> Stream[An
 def filter(
     stream: AsyncIterable[T], predicate: Callable[[T], object] | Callable[[T], Awaitable[object]]
 ) -> Stream[T]:
-    """The items for which `predicate(item)`, which may be an async function, is true.
+    """Yield the items for which `predicate(item)` is true; it may be an async function.
+
+    In: a stream. Out: some of its items.
 
     Bound, errors and early exit as with `map`.
     """
@@ -60,9 +64,11 @@ def filter(
 
 
 def take(stream: AsyncIterable[T], n: int) -> Stream[T]:
-    """The first `n` items; then the stream is closed, before this one ends.
+    """Yield the first `n` items, then close the stream and end.
 
-    Bound: no item beyond the last is pulled. Errors and early exit as with `map`.
+    In: a stream. Out: at most `n` of its items.
+
+    Bound: no item after the last is pulled. Errors and early exit as with `map`.
     """
     scope = Scope(stream)
 
@@ -80,7 +86,7 @@ def take(stream: AsyncIterable[T], n: int) -> Stream[T]:
 
 
 def owned(stream: AsyncIterable[T]) -> AsyncIterator[T]:
-    """The same stream as an iterator that may be closed by several, and is closed once."""
+    """Return the stream as an iterator that can be closed more than once."""
     if isinstance(stream, (Stream, AsyncGenerator)):
         return stream
     scope = Scope(stream)
@@ -94,17 +100,19 @@ def owned(stream: AsyncIterable[T]) -> AsyncIterator[T]:
 
 
 async def gather_stream(stream: AsyncIterable[T]) -> list[T]:
-    """All items, as a list. The stream is closed, also when it fails or this is cancelled."""
+    """Return all items as a list. The stream is closed, also on an error or a cancellation."""
     scope = Scope(stream)
     async with scope:
         return [item async for item in scope.open(stream)]
 
 
 async def gather_text(stream: AsyncIterable[T], of: Callable[[T], str] | None = None) -> str:
-    """What a stream says, as one string.
+    """Return the text of all items as one string. The stream is closed as by `gather_stream`.
 
-    `of(item)` is the text of an item; without it that is the item if it is a str, else its `text`
-    attribute if that is a str, else nothing.
+    Args:
+        stream: The items.
+        of: Returns the text of an item. By default that is the item if it is a str, else its `text`
+            attribute if that is a str, else nothing.
     """
     text_of = _text if of is None else of
     return "".join([text_of(item) for item in await gather_stream(stream)])
@@ -118,12 +126,13 @@ def _text(item: object) -> str:
 async def enqueue(stream: AsyncIterable[T], queue: "asyncio.Queue[Any]", end: object = END) -> None:
     """Put all items into `queue`, then `end`; `dequeue` is the other side.
 
-    Bound: that of the queue; a full one makes the stream wait.
-    On error: it goes through the queue, and `dequeue` raises it; here it is not raised again. An
-    item that is the end marker (None, with `end=None`) is a ValueError, on both sides.
-    On cancellation: the reader gets a SourceCancelled, in the place of the last item if the queue
-    is full, for nobody can wait then.
-    Closes the stream, not the queue.
+    In: a stream, which is closed at the end, and a queue, which is not.
+
+    Bound: that of the queue; while it is full, the stream waits.
+    On error: the error goes through the queue, and `dequeue` raises it; it is not raised here. An
+    item that is the end marker (None with `end=None`) is a ValueError on both sides.
+    On cancellation: the reader gets a SourceCancelled. If the queue is full it replaces the last
+    item, because a cancelled task must not wait.
     """
     scope = Scope(stream)
     misuse: ValueError | None = None
@@ -137,13 +146,13 @@ async def enqueue(stream: AsyncIterable[T], queue: "asyncio.Queue[Any]", end: ob
                     await queue.put(item)
                 last = end
             except Exception as error:
-                last = Failure(error)
+                last = QueuedError(error)
         await queue.put(last)
     except asyncio.CancelledError:
         if queue.full():
             queue.get_nowait()
             queue.task_done()
-        queue.put_nowait(Failure(SourceCancelled()))
+        queue.put_nowait(QueuedError(SourceCancelled()))
         raise
     if misuse is not None:
         raise misuse
