@@ -45,7 +45,6 @@ MANY = {
     "OpenAI's responses": post("/v1/responses", {"model": "simulator", "input": "Hi"}),
     "a feed": b"GET /events HTTP/1.1\r\nHost: x\r\n" + EVENTS + b"\r\n",
     "a batch": STREAM.replace(b"stream=true", b"stream=false"),
-    "by HTTP/1.0": STREAM.replace(b"1.1", b"1.0"),
     "a cancellation": b"POST /streams/%b/cancel HTTP/1.1\r\nHost: x\r\n\r\n" % (b"0" * 32),
     "some at once": STREAM + post("/v1/messages", CLAUDE) + STREAM,
 }

@@ -1,6 +1,5 @@
-"""HTTP itself, on a socket: large heads, slow clients, HTTP/1.0, pipelining, HEAD, OPTIONS."""
+"""HTTP itself, on a socket: large heads, slow clients, pipelining, HEAD, OPTIONS."""
 
-import asyncio
 import contextlib
 import json
 import select
@@ -12,15 +11,9 @@ from contextlib import closing
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dual_mode_streaming import BrokenTransfer, EventDecoder, dual_mode, install
-from dual_mode_streaming.server._config import HttpLimits
-from dual_mode_streaming.server._protocol import Streaming, StreamingProtocol
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
-from dual_mode_streaming.testing import serving
 
 BATCH = b"GET /data?count=2&interval=0 HTTP/1.1\r\nHost: x\r\n\r\n"
 STREAM = b"GET /data?count=2&interval=0&stream=true HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -219,59 +212,31 @@ def test_a_batch_that_is_taken_slowly_arrives(impatient):
     assert len(json.loads(received.partition(b"\r\n\r\n")[2])["data"]) == 90_000
 
 
-# --- HTTP/1.0 ------------------------------------------------------------------------------------
-
-
-def test_a_stream_to_an_old_client_is_delimited_by_the_end_of_the_connection(service):
-    """nginx asks so by default. A chunked answer it may not get: RFC 9112, 6.1."""
-    head, body = asked(service, STREAM.replace(b"1.1", b"1.0"))
-    assert b"transfer-encoding" not in head
-    assert b"connection: close" in head
-    assert [event.event for event in EventDecoder().feed(body)] == [None, None, "done"]
-    kept = STREAM.replace(b"1.1\r\n", b"1.0\r\nConnection: keep-alive\r\n")
-    assert asked(service, kept)[1].endswith(b"\n\n")
-
-
-def test_a_batch_to_an_old_client_has_its_length(service):
-    head, body = asked(service, BATCH.replace(b"1.1", b"1.0"))
-    assert f"content-length: {len(body)}".encode() in head
-    assert len(json.loads(body)["data"]) == 2
-    head, body = asked(service, b"HEAD" + BATCH[3:].replace(b"1.1", b"1.0"))
-    assert (head.startswith(b"http/1.1 200 "), body) == (True, b"")
-
-
-async def test_an_old_client_sees_a_broken_transfer_as_a_reset():
-    """An end of the connection would say that the lines are whole."""
-    app = FastAPI()
-    install(app)
-
-    @app.get("/")
-    @dual_mode
-    async def source():
-        yield 1
-        await asyncio.sleep(0)
-        raise BrokenTransfer("on purpose")
-
-    async with serving(app, http=StreamingProtocol, log_level="critical") as url:
-        address = httpx.URL(url)
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        writer.write(b"GET / HTTP/1.0\r\nAccept: application/jsonl\r\n\r\n")
-        with pytest.raises(ConnectionResetError):
-            await reader.read()
-        writer.close()
-
-
 # --- pipelining ----------------------------------------------------------------------------------
 
 
-def test_pipelined_requests_are_answered_in_order(service):
+def test_a_request_before_the_answer_to_the_last_ends_the_connection(service):
+    """RFC 9112, 9.3.2: the client repeats what was not answered."""
+    for first, end in ((STREAM, b"0\r\n\r\n"), (BATCH, b"}]}")):
+        with closing(connected(service)) as connection:
+            connection.sendall(first + BATCH + STREAM)
+            received = all_of(connection)
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert received.endswith(end)
+
+
+def test_requests_one_after_the_other_share_a_connection(service):
     last = BATCH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     with closing(connected(service)) as connection:
-        connection.sendall(STREAM + BATCH + STREAM + last)
-        received = all_of(connection)
-    answers = received.split(b"HTTP/1.1 200 OK\r\n")[1:]
-    assert [b"event: done" in answer for answer in answers] == [True, False, True, False]
-    assert [answer.count(b'"index":1') for answer in answers] == [1, 1, 1, 1]
+        for request, end in (
+            (STREAM, b"\r\n0\r\n\r\n"),
+            (BATCH, b"}]}"),
+            (STREAM, b"\r\n0\r\n\r\n"),
+        ):
+            connection.sendall(request)
+            assert until(connection, end).count(b'"index":1') == 1
+        connection.sendall(last)
+        assert all_of(connection).count(b'"index":1') == 1
 
 
 def test_whoever_pipelines_without_end_is_cut(service):
@@ -313,27 +278,6 @@ def test_nonsense_behind_a_request_does_not_break_into_its_answer(service):
         received = all_of(connection)
     assert received.endswith(b"\n\n\r\n0\r\n\r\n")
     assert b" 400 " not in received
-
-
-async def test_on_h11_it_is_the_same():
-    """Which is taken where there is no httptools. Its heads are bounded by itself."""
-
-    class OnH11(Streaming, H11Protocol):
-        limits = HttpLimits(header_timeout=0.3, body_timeout=0.3)
-
-    pipelined = STREAM + BATCH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-    body = b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
-    large = b"GET / HTTP/1.1\r\nx: " + b"a" * 70_000
-    requests = [pipelined, BATCH[:20], body, large, STREAM.replace(b"1.1", b"1.0")]
-    async with serving(create_app(Settings()), http=OnH11, log_level="critical") as url:
-        answers = await asyncio.gather(
-            *(asyncio.to_thread(asked, url, request) for request in requests)
-        )
-    statuses = [head.split(b" ")[1] for head, _ in answers]
-    assert statuses == [b"200", b"408", b"408", b"400", b"200"]
-    in_order, closed = answers[0][1], answers[4][1]
-    assert 0 < in_order.find(b"event: done") < in_order.find(b'{"data":')
-    assert closed.endswith(b"\n\n")
 
 
 # --- methods -------------------------------------------------------------------------------------

@@ -32,5 +32,5 @@ class Config(uvicorn.Config):
     """uvicorn's configuration, with `limits` for `StreamingProtocol`."""
 
     def __init__(self, app: Any, *, limits: HttpLimits, **settings: Any) -> None:
-        super().__init__(app, h11_max_incomplete_event_size=limits.header_bytes, **settings)
+        super().__init__(app, **settings)
         self.limits = limits

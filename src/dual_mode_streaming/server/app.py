@@ -2,22 +2,21 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, first, install
 from dual_mode_streaming.llm import LLMClient, provider_by_settings
 from dual_mode_streaming.llm._routes import llm_routes
-from dual_mode_streaming.server._bodies import limit_bodies
-from dual_mode_streaming.server._head import answer_head
 from dual_mode_streaming.server._logs import REQUEST_ID
-from dual_mode_streaming.server._memory import collect_seldom, giving_back
 from dual_mode_streaming.server._metrics import Metrics
-from dual_mode_streaming.server._refusals import refuse_briefly
+from dual_mode_streaming.server._middleware import BodyLimit, HeadAsGet, validation_error
 from dual_mode_streaming.server.routes._chat import chat_routes
 from dual_mode_streaming.server.routes._feed import Sample, host_feed
 from dual_mode_streaming.server.routes._page import page_routes
@@ -53,8 +52,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        collect_seldom()
-        async with metrics.refreshing(), giving_back(lifecycle_of(app).open_answers):
+        _collect_garbage_seldom()
+        async with metrics.refreshing():
             yield
         await client.aclose()
 
@@ -70,9 +69,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         subject = signer.subject_of(request)
         return admission.owner(request) if subject is None else subject
 
-    limit_bodies(app, settings.body_limit)
-    answer_head(app)
-    refuse_briefly(app)
+    app.add_middleware(BodyLimit, limit=settings.body_limit)
+    app.add_middleware(HeadAsGet)
+    app.add_exception_handler(RequestValidationError, validation_error)
     app.add_middleware(
         CorrelationIdMiddleware,
         validator=lambda name: REQUEST_ID.fullmatch(name) is not None,
@@ -134,3 +133,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return Health(status="ok")
 
     return app
+
+
+def _collect_garbage_seldom() -> None:
+    """Let the garbage collector interrupt the open streams less often.
+
+    It need not look at what is loaded now. An open stream is some 300 objects that live for long
+    and are freed without the collector.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 20)

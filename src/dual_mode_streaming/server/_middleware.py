@@ -1,0 +1,71 @@
+"""What surrounds all routes of the service: HEAD, the size of bodies, brief validation errors."""
+
+import json
+from collections.abc import Awaitable
+from typing import Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dual_mode_streaming.web._request_state import exchange_of
+
+__all__ = ["BodyLimit", "HeadAsGet", "validation_error"]
+
+_BODY_HEADERS: Final = (b"content-length", b"transfer-encoding")
+
+
+class HeadAsGet:
+    """Middleware that answers HEAD wherever there is GET (RFC 9110, section 9.3.2).
+
+    FastAPI's routes know only the methods that they are given. The server drops the body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            exchange_of(scope).head = True  # so that no generator is started
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Middleware that refuses bodies of more than `limit` bytes with 413.
+
+    The routes under /v1/ have the same limit, and refuse in their own wire formats.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limited = RequestBodyLimitMiddleware(app, max_body_size=limit)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        wire_format = scope["type"] == "http" and scope["path"].startswith("/v1/")
+        unlimited = wire_format or _has_no_body(scope)
+        return (self._app if unlimited else self._limited)(scope, receive, send)
+
+
+def _has_no_body(scope: Scope) -> bool:
+    """Whether a request of HTTP/1 can have no body (RFC 9112, section 6.3).
+
+    For such a request nothing is wrapped: the wrapper would stay for as long as the stream.
+    """
+    if scope["type"] != "http" or not scope["http_version"].startswith("1"):
+        return False
+    return not any(name in _BODY_HEADERS for name, _ in scope["headers"])
+
+
+async def validation_error(_: Request, error: Exception) -> Response:
+    """Answer a request that does not fit its schema with where and why, without its input.
+
+    FastAPI's own handler repeats the input. That may be a secret, or megabytes; and NaN or a lone
+    surrogate in it would end in a 500. The shape is FastAPI's, which the document describes.
+    """
+    assert isinstance(error, RequestValidationError)
+    errors = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]
+    body = json.dumps({"detail": errors[:20]}, separators=(",", ":"))  # ASCII: escapes surrogates
+    return Response(body, 422, media_type="application/json")
