@@ -1,14 +1,15 @@
 """Exercise 5: broadcast.
 
-There is one thermometer, and any number of readers of GET /temperature. The thermometer can be read
-by one at a time, so they must share it:
+There is one thermometer, and any number of clients of GET /temperature. Only one reader can use the
+thermometer at a time, so the clients must share it:
 
-- It is read once, however many readers there are, and each of them gets all that is measured.
-- Who comes later begins with the newest reading (a history of one), and does not wait for the next.
-- When the last reader has left, the thermometer is closed; for the next one it is read anew.
-- Who asks for a document gets the newest reading alone. (This is done: `fold=first`.)
+- It is opened once, for any number of clients, and each client gets all readings.
+- A client that connects later first gets the newest reading (a history of one), without waiting.
+- When the last client has disconnected, the thermometer is closed. For the next client it is opened
+  again.
+- The document is only the newest reading. (This is already done: `fold=first`.)
 
-Read first: docs/streams.md, the part on Broadcast
+Read first: docs/streams.md, the section on Broadcast
 """
 
 import asyncio
@@ -35,12 +36,12 @@ async def thermometer() -> AsyncIterator[int]:
         log.append("closed")
 
 
-# TODO (first): make one Broadcast of the thermometer here, for all readers.
+# TODO (first): create one Broadcast of the thermometer here, for all clients.
 
 
 @app.get("/temperature")
 @dual_mode(fold=first, feed=True)
 async def temperature() -> AsyncIterator[int]:
-    # TODO (second): subscribe to the broadcast, and yield what comes.
-    raise NotImplementedError("TODO: subscribe to one Broadcast, and yield what comes")
-    yield  # because of this line it is a generator function; your own `yield` will do as well
+    # TODO (second): subscribe to the broadcast, and yield its items.
+    raise NotImplementedError("TODO: subscribe to one Broadcast, and yield its items")
+    yield  # makes this a generator function; your own `yield` replaces it

@@ -1,15 +1,15 @@
 """Exercise 7: a bounded buffer.
 
 A buffer lets a fast source run ahead of its reader, so that neither waits for the other without
-need. Without a bound it fills the memory. Write one by hand: `bounded(source, maxsize)` gives the
+need. Without a bound it fills the memory. Write one yourself: `bounded(source, maxsize)` yields the
 items of `source` in their order, and
 
-- reads it ahead, in a task of its own, by `maxsize` items (one more in its hand is all right);
-- passes every item on, also None;
-- raises an error of the source, as it is, after the items before it;
-- when its reader leaves early, ends the task and closes the source before it returns.
+- reads ahead by `maxsize` items, in a separate task (one more that is being put is fine);
+- passes every item on, None included;
+- raises an error of the source unchanged, after the items before it;
+- when its reader stops early, ends the task and closes the source before it returns.
 
-`dual_mode_streaming.streams.buffer` is the real one; use it when you have written yours.
+`dual_mode_streaming.streams.buffer` does the same; use it in real code.
 
 Read first: examples/04_backpressure.py
 """
@@ -21,13 +21,13 @@ from typing import Any
 
 
 class End:
-    """Stands in the queue for the end of the source, and for its error, if there was one."""
+    """The queue entry for the end of the source, with its error if there was one."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
 
 
 async def bounded(source: AsyncGenerator[Any, None], maxsize: int) -> AsyncGenerator[Any, None]:
-    # TODO: let a task put the items into a queue that has a bound, and yield what comes out of it.
-    raise NotImplementedError("TODO: a task, a queue with a bound, and an end to both")
-    yield  # because of this line it is a generator function; your own `yield` will do as well
+    # TODO: let a task put the items into a bounded queue, and yield the items from the queue.
+    raise NotImplementedError("TODO: a task, a bounded queue, and an end of both")
+    yield  # makes this a generator function; your own `yield` replaces it

@@ -1,4 +1,4 @@
-"""The checks of exercise 1: both modes of one endpoint, and the moments of its items."""
+"""The checks of exercise 1: both modes of one endpoint, and the times of its items."""
 
 import asyncio
 from typing import Any
@@ -8,15 +8,14 @@ from exercises.checks.task import Task
 from dual_mode_streaming.testing import read_events
 
 AT = "countdown"
-READ = "examples/01_basic_streaming.py, and README.md from its beginning"
+READ = "examples/01_basic_streaming.py, and the beginning of README.md"
 HINTS = (
     """
-A function that uses `yield` gives its items one by one; who reads it decides what to make of
-them. What is missing is a loop with a wait and a `yield`, and the one line that turns such a
-function into an endpoint with two modes.
+A function with `yield` produces its items one at a time. Two things are missing: a loop with a wait
+and a `yield`, and the one line that makes an endpoint with both modes of this function.
 """,
     """
-`range(start, 0, -1)` counts down, `await asyncio.sleep(1)` waits, `yield number` gives an item.
+`range(start, 0, -1)` counts down, `await asyncio.sleep(1)` waits, `yield number` produces an item.
 `@dual_mode` stands between `@app.get(...)` and the function.
 """,
     """
@@ -42,7 +41,7 @@ async def check(it: Any, task: Task) -> None:
         task.found((await client.get("/countdown?start=5")).json())
 
         task.aim(
-            "in an event stream of /countdown a second passes before each number",
+            "the event stream of /countdown waits one second before each number",
             "3 after 1 s, 2 after 2 s, 1 after 3 s",
         )
         loop = asyncio.get_running_loop()
@@ -56,5 +55,5 @@ async def check(it: Any, task: Task) -> None:
                     ends.append(event.event)
         task.found(", ".join(seen))
 
-        task.aim("the event stream ends as a whole one does", ["done"])
+        task.aim("the event stream ends with `done`", ["done"])
         task.found(ends)

@@ -1,4 +1,4 @@
-"""The checks of exercise 2: when a Progress comes, what the document is, and a step that fails."""
+"""The checks of exercise 2: the times of each Progress, the document, and a step that fails."""
 
 import asyncio
 import json
@@ -9,12 +9,12 @@ from exercises.checks.task import Task
 from dual_mode_streaming.testing import read_events
 
 AT = "job"
-READ = "examples/11_progress_feed.py; on failures examples/06_errors.py"
+READ = "examples/11_progress_feed.py; for failures examples/06_errors.py"
 HINTS = (
     """
-Do the work first, tell of it afterwards: what is yielded leaves at once, so it must be true by
-then. A fold is a function that reads all items and makes one value of them. About failures you need
-to do nothing at all: an exception that is let through is told to the reader.
+Do the work first, and report it afterwards: an item is sent as soon as it is yielded. A fold is a
+function that reads all items and returns one value. For failures you need no code: if you do not
+catch an exception, the stream ends with `event: error`.
 """,
     """
 `enumerate(STEPS, 1)` numbers the steps from 1. In the loop: `await work(step)`, then `yield
@@ -32,7 +32,7 @@ async def check(it: Any, task: Task) -> None:
     loop = asyncio.get_running_loop()
     async with task.client(it.app) as client:
         task.aim(
-            "a Progress comes when its step is done",
+            "a Progress arrives when its step is done",
             "1 of 4, fetch, after 2 s; 2 of 4, convert, after 7 s; "
             "3 of 4, check, after 8 s; 4 of 4, publish, after 11 s",
         )
@@ -54,7 +54,7 @@ async def check(it: Any, task: Task) -> None:
             await asyncio.sleep(it.STEPS[step])
 
         it.work = fails
-        what = "when the step `check` fails, the stream ends in an error"
+        what = "when the step `check` fails, the stream ends with an error"
         task.aim(what, "fetch, convert, error")
         seen = []
         async with client.stream("GET", "/job?stream=true") as answer:

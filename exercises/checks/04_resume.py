@@ -1,4 +1,4 @@
-"""The checks of exercise 4: ids, a reader that comes again, and ids that are none."""
+"""The checks of exercise 4: ids, a client that reconnects, and unknown ids."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from exercises.checks.task import Task
 from dual_mode_streaming.testing import read_events
 
 AT = "log"
-READ = "examples/08_resume.py, and in docs/architecture.md the part on reconnecting"
+READ = "examples/08_resume.py, and in docs/patterns.md the section on resuming"
 HINTS = (
     """
-An id says what a reader has. So the line after it is the first one to send, and an id must mean the
-same line in every answer. What a client sends is not to be trusted: check it before you count.
+The id is the last line that the client has. The first line to send is the next one, and an id must
+mean the same line in every answer. Do not trust what a client sends: check it before you use it.
 """,
     """
-`LINES[seen:]` are the lines behind the first `seen`, and `enumerate(…, seen + 1)` numbers them as
-before. `ServerSentEvent(data=line, id=str(number))` is an event with an id of yours. Compare
-`last_event_id` with the ids that there are before you give it to `int`.
+`LINES[seen:]` are the lines after the first `seen`, and `enumerate(…, seen + 1)` numbers them as
+before. `ServerSentEvent(data=line, id=str(number))` is an event with your own id. Compare
+`last_event_id` with the existing ids before you pass it to `int`.
 """,
     """
 ids = [str(number) for number in range(1, len(LINES) + 1)]
@@ -31,27 +31,27 @@ for number, line in enumerate(...):
 async def check(it: Any, task: Task) -> None:
     whole = [f"{number} {line}" for number, line in enumerate(it.LINES, 1)]
     async with task.client(it.app) as client:
-        task.aim("the lines come with the ids 1, 2 and so on", ", ".join(whole))
+        task.aim("the lines have the ids 1, 2 and so on", ", ".join(whole))
         task.found(await read(client, None))
 
-        task.aim("who shows the id 2 gets what comes after it", ", ".join(whole[2:]))
+        task.aim("a client with the last id 2 gets the lines after it", ", ".join(whole[2:]))
         task.found(await read(client, "2"))
 
-        task.aim("a reader that is cut after each line gets every line once", ", ".join(whole))
+        task.aim("a client that is cut after each line gets every line once", ", ".join(whole))
         parts: list[str] = []
         while len(parts) < len(whole):
             last = parts[-1].split()[0] if parts else None
             parts.append(await read(client, last, most=1))
         task.found(", ".join(parts))
 
-        for none in ("cheese", "99", "-1", "0"):
-            what = f"with the unknown id {none} it begins with the first line"
+        for unknown in ("cheese", "99", "-1", "0"):
+            what = f"with the unknown id {unknown} the answer begins with the first line"
             task.aim(what, ", ".join(whole))
-            task.found(await read(client, none))
+            task.found(await read(client, unknown))
 
 
 async def read(client: httpx.AsyncClient, last: str | None, most: int = 99) -> str:
-    """What a reader sees that shows this id, up to `most` events."""
+    """Return what a client with this last id receives, up to `most` events."""
     headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
     seen: list[str] = []
     async with client.stream("GET", "/log", headers=headers) as answer:

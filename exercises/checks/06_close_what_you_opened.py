@@ -1,4 +1,4 @@
-"""The checks of exercise 6: what is open after each kind of end."""
+"""The checks of exercise 6: what has been closed after each kind of exit."""
 
 import asyncio
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 from exercises.checks.task import Task
 
 AT = "names"
-READ = "examples/05_disconnect.py, and docs/streams.md, the part on what holds for all"
+READ = "examples/05_disconnect.py, and the beginning of docs/streams.md"
 HINTS = (
     """
-A generator may end at any `yield` and at any `await`: its reader leaves there, or it is cancelled.
-What stands after the loop is then never reached. And a `break` out of `async for` does not close
-what is iterated: somebody has to.
+A generator may end at any `yield` and at any `await`: the caller stops, or the generator is
+cancelled. The code after the loop is then not reached. A `break` out of `async for` does not close
+the iterated generator either: your code has to.
 """,
     """
 `try: … finally: await connection.close()` runs on every exit. `contextlib.aclosing(generator)` in
-an `async with` closes a generator at the end of the block. What is opened last is the inner block.
+an `async with` closes a generator at the end of the block. What is opened last belongs to the inner
+block.
 """,
     """
 await connection.open()
@@ -31,13 +32,13 @@ WHOLE = "connection opened, rows closed, connection closed"
 
 async def check(it: Any, task: Task) -> None:
     log: list[str] = []
-    task.aim("it gives the name of each row", ["Ada", "Grace", "Joan"])
+    task.aim("it yields the name of each row", ["Ada", "Grace", "Joan"])
     task.found([name async for name in it.names(it.Connection(log))])
 
     task.aim("both are closed when all rows have been read", WHOLE)
     task.found(", ".join(log))
 
-    task.aim("both are closed when the reader leaves early", WHOLE)
+    task.aim("both are closed when the caller stops early", WHOLE)
     log.clear()
     names = it.names(it.Connection(log))
     async for _ in names:
@@ -45,14 +46,14 @@ async def check(it: Any, task: Task) -> None:
     await names.aclose()
     task.found(", ".join(log))
 
-    task.aim("an error of the rows reaches the reader", "OSError: the database is gone")
+    task.aim("an error of the rows reaches the caller", "OSError: the database is gone")
     log.clear()
     try:
         seen = [name async for name in it.names(it.Connection(log, fails_at="Grace"))]
     except OSError as error:
         task.found(f"OSError: {error}")
     else:
-        task.fail(f"no error, but {seen} and the end")
+        task.fail(f"no error, but {seen} and a normal end")
 
     task.aim("both are closed when reading fails", WHOLE)
     task.found(", ".join(log))

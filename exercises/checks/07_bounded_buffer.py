@@ -7,17 +7,17 @@ from typing import Any
 from exercises.checks.task import Task
 
 AT = "bounded"
-READ = "examples/04_backpressure.py, and in docs/streams.md the parts on shaping and on what holds"
+READ = "examples/04_backpressure.py, and in docs/streams.md the section on shaping"
 HINTS = (
     """
-There are two sides: a task that reads the source and puts items into a queue, and the generator,
-which takes them out. The end and an error must travel through the queue as well, as something that
-no item can be. Who leaves early must stop the task, and wait until it has ended.
+There are two sides: a task that reads the source and puts the items into a queue, and the
+generator, which takes them out. The end and an error must pass through the queue as well, as an
+object that is never an item. When the reader stops early, stop the task and wait until it has ended.
 """,
     """
-`asyncio.Queue(maxsize)` makes `put` wait when it is full. The class `End` is made to stand for the
-end. `task.cancel()` and then `await asyncio.wait({task})`, in a `finally`, end the task. Put no
-item in a `finally`: it would wait for room that nobody makes.
+`asyncio.Queue(maxsize)` makes `put` wait when it is full. An instance of `End` marks the
+end. `task.cancel()` and then `await asyncio.wait({task})`, in a `finally`, end the task. Never put
+into a full queue in a `finally`: nobody reads it any more, so `put` would wait forever.
 """,
     """
 async def pump() -> None:
@@ -33,7 +33,7 @@ async def pump() -> None:
 
 
 class Source:
-    """Numbers, with what is known of how far it was read."""
+    """A source of items that counts how many have been read."""
 
     def __init__(self, items: list[Any], fails: bool = False) -> None:
         self.items, self.fails = items, fails
@@ -54,7 +54,7 @@ class Source:
 
 
 async def check(it: Any, task: Task) -> None:
-    task.aim("all items come, in their order, also None", [1, None, 3])
+    task.aim("all items arrive in their order, None included", [1, None, 3])
     task.found([item async for item in it.bounded(Source([1, None, 3]).read(), 2)])
 
     task.aim("an error of the source is raised after the items before it", "[1, 2], ValueError")
@@ -70,8 +70,8 @@ async def check(it: Any, task: Task) -> None:
     source = Source(list(range(51)))
     stream = it.bounded(source.read(), 4)
     task.aim(
-        "the source runs ahead by as many items as it may, and not by more",
-        "4 items ahead of a reader that takes its time, or 5 with one in the hand",
+        "the source runs ahead by the allowed number of items, and no more",
+        "4 items ahead of a slow reader, or 5 with the one that is being put",
     )
     await anext(stream)
     await asyncio.sleep(60)
@@ -79,11 +79,11 @@ async def check(it: Any, task: Task) -> None:
     if ahead not in (4, 5):
         task.fail(f"{ahead} items ahead")
 
-    task.aim("when the reader leaves early the source is closed", "closed")
+    task.aim("when the reader stops early, the source is closed", "closed")
     tasks = asyncio.all_tasks()
     async with asyncio.timeout(3600):
         await stream.aclose()
     task.found(source.state)
 
-    task.aim("when the reader has left no task is left over", 0)
+    task.aim("when the reader has stopped, no task is left", 0)
     task.found(len(asyncio.all_tasks() & tasks - {asyncio.current_task()}))

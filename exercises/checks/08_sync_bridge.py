@@ -1,4 +1,4 @@
-"""The checks of exercise 8: an endless stream, its end, its error, and a loop that runs already."""
+"""The checks of exercise 8: an endless stream, its end, its error, and a running loop."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,12 +10,12 @@ AT = "first_words"
 READ = "examples/10_sync_bridge.py, and docs/bridges.md"
 HINTS = (
     """
-An async stream needs an event loop, and a loop that runs already does not let another one run in
-its thread. So the loop must live in another thread. The package has a bridge for that.
+An async stream needs an event loop, and one thread can run only one loop. If a loop may already be
+running, the stream needs another thread. The package has a bridge for this.
 """,
     """
-`iterate_sync(stream)` is a plain iterator, and with `with` it closes the stream at the end of the
-block. `itertools.islice(words, count)` takes the first of any iterator.
+`iterate_sync(stream)` is a plain iterator. Used in a `with` statement, it closes the stream at the
+end of the block. `itertools.islice(words, count)` returns the first items of any iterator.
 """,
     """
 with iterate_sync(stream) as words:
@@ -41,7 +41,7 @@ async def endless(log: list[str], fails: bool = False) -> AsyncIterator[str]:
 
 def check(it: Any, task: Task) -> None:
     log: list[str] = []
-    task.aim("it gives the first words of an endless stream", ["to", "be", "or"])
+    task.aim("it returns the first words of an endless stream", ["to", "be", "or"])
     stream = endless(log)
     task.found(it.first_words(stream, 3))
 
@@ -56,7 +56,7 @@ def check(it: Any, task: Task) -> None:
     else:
         task.fail(f"{words}, and no error")
 
-    task.aim("it works in a notebook, where a loop is running already", ["to", "be"])
+    task.aim("it works in a notebook, where a loop is already running", ["to", "be"])
 
     async def notebook() -> Any:
         return it.first_words(endless([]), 2)

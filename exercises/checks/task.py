@@ -1,4 +1,4 @@
-"""Runs the checks of one exercise over one file, and says in words what is not as it should be."""
+"""Run the checks of one exercise on one file, and describe what is wrong."""
 
 import ast
 import asyncio
@@ -22,31 +22,31 @@ from dual_mode_streaming.testing import StreamingTransport, run_with_virtual_clo
 __all__ = ["Finding", "Task", "examine", "load"]
 
 FOREVER = 7 * 24 * 3600.0
-"""Seconds, on the virtual clock: what has not ended then waits for what never comes."""
+"""Seconds on the virtual clock, after which a check counts as waiting forever."""
 
-STILL = "what is still to be done"
+STILL = "still to do"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a file: what was to be seen, and what was."""
+    """What is wrong with a file: the goal, the expected and the found value, and the line."""
 
     aim: str
     expected: str
     found: str
     line: int
 
-    def told(self, place: str, read: str, number: int) -> str:
-        """The message for who works on it."""
+    def message(self, path: str, read: str, number: int) -> str:
+        """Return the message for the reader of the exercise."""
         rows = {
-            "the aim": self.aim,
+            "the goal": self.aim,
             "expected": self.expected,
             "found": self.found,
-            "where": f"{place}:{self.line}",
+            "where": f"{path}:{self.line}",
             "read": read,
-            "then": f"make exercise-{number}   (and make hint-{number}, for three hints)",
+            "then": f"make exercise-{number}   (make hint-{number} shows three hints)",
         }
-        lines = [f"{place} is not solved yet.", ""]
+        lines = [f"{path} is not solved yet.", ""]
         for name, text in rows.items():
             first, *others = textwrap.wrap(text, 84, break_on_hyphens=False) or [""]
             lines += [f"  {name:9} {first}", *(f"  {'':9} {other}" for other in others)]
@@ -54,11 +54,11 @@ class Finding:
 
 
 class _NotAsExpected(Exception):
-    """The value that a check found is not the one it expected."""
+    """A check found another value than it expected."""
 
 
 class Task:
-    """What a check works with: it names an aim, and then says what it found."""
+    """The interface of a check: it states an aim, and then reports what it found."""
 
     def __init__(self) -> None:
         self.aimed = "the file can be imported"
@@ -66,26 +66,26 @@ class Task:
         self.raised: list[BaseException] = []
 
     def aim(self, what: str, expected: Any) -> None:
-        """From here on it is about this; an exception is told as a failure of it, too."""
+        """State the next aim. An exception from here on counts as its failure."""
         self.aimed, self.expected = what, expected
         self.raised.clear()
 
     def found(self, value: Any) -> None:
-        """Compare with what is expected."""
+        """Compare a value with the expected one."""
         if value != self.expected:
             self.fail(value)
 
     def fail(self, found: Any) -> NoReturn:
-        """It is not as it should be."""
+        """End the check: the aim is not reached."""
         raise _NotAsExpected(shown(found)) from (self.raised[-1] if self.raised else None)
 
     def client(self, app: Any) -> httpx.AsyncClient:
-        """A client of the app, in this process."""
+        """Return an HTTP client that calls the app in this process."""
 
         async def watched(*exchange: Any) -> None:
             try:
                 await app(*exchange)
-            except Exception as error:  # the client is only told a 500
+            except Exception as error:  # the client sees only a 500
                 self.raised.append(error)
                 raise
 
@@ -94,7 +94,7 @@ class Task:
 
 
 def shown(value: Any) -> str:
-    """A value as a reader wants to see it."""
+    """Return a value in readable form."""
     if isinstance(value, str) and "\n" not in value and "  " not in value:
         return value
     try:
@@ -104,7 +104,7 @@ def shown(value: Any) -> str:
 
 
 def load(path: Path) -> ModuleType:
-    """The module of a file, new each time."""
+    """Load a file as a new module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -114,7 +114,7 @@ def load(path: Path) -> ModuleType:
 
 
 def examine(path: Path, checks: ModuleType) -> Finding | None:
-    """Run the checks over the file; None if it is solved."""
+    """Run the checks on the file. Return None if it is solved."""
     task = Task()
     error: BaseException | None
     with _failures_in_streams(task.raised):
@@ -148,7 +148,7 @@ def _run(check: Callable[[Any, Task], Any], module: ModuleType, task: Task) -> N
 
 @contextmanager
 def _failures_in_streams(raised: list[BaseException]) -> Iterator[None]:
-    """Keep what generators raise after their first item: their readers are told little of it."""
+    """Collect what generators raise after their first item, from the log."""
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -166,7 +166,7 @@ def _failures_in_streams(raised: list[BaseException]) -> Iterator[None]:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and what it was made of."""
+    """Yield the error and its causes."""
     while error is not None:
         yield error
         inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
@@ -175,17 +175,17 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _in_words(error: BaseException) -> str:
     if isinstance(error, TimeoutError) and not str(error):
-        return "it does not come to an end: something waits for what never comes"
+        return "it does not end: something waits forever"
     root = list(_chain(error))[-1]
     if isinstance(root, NotImplementedError) and str(root).startswith("TODO"):
         return f"{STILL}: {str(root).removeprefix('TODO:').strip()}"
     if isinstance(root, AssertionError):
-        return str(root) or "an assert that does not hold"
+        return str(root) or "a failed assert"
     return f"{type(root).__name__}: {root}"
 
 
 def _line_of(error: BaseException | None, path: Path) -> int | None:
-    """The line of the file where the error came from, if it came from there."""
+    """Return the line of the file in which the error was raised, or None."""
     found = None
     for each in _chain(error):
         if isinstance(each, SyntaxError) and each.filename == str(path):
@@ -197,7 +197,7 @@ def _line_of(error: BaseException | None, path: Path) -> int | None:
 
 
 def _line_to_edit(path: Path, name: str) -> int:
-    """The line of the first TODO; if there is none, of what the checks look at."""
+    """Return the line of the first TODO, or else of the function to be checked."""
     text = path.read_text("utf-8", "replace")
     for number, line in enumerate(text.splitlines(), 1):
         if "TODO" in line:

@@ -1,11 +1,12 @@
 """Exercise 4: resume.
 
-The lines of a log are read over a connection that is cut now and then. A reader that comes again
-shows the id of the last event it has got, as the header Last-Event-ID. Go on behind it:
+A client reads the lines of a log over a connection that is sometimes cut. When it reconnects, it
+sends the id of the last event it has received, in the header Last-Event-ID. Continue after this
+event:
 
 - The lines have the ids "1", "2" and so on.
-- Who shows "2" gets what comes after line 2: nothing is lost, and nothing comes twice.
-- An id that is none of these ("cheese", "99") is no reason to fail: begin with the first line.
+- A client with the last id "2" gets the lines after line 2: none is missing, and none comes twice.
+- An unknown id ("cheese", "99") is not an error: begin with the first line.
 
 Read first: examples/08_resume.py
 """
@@ -18,7 +19,7 @@ from fastapi import FastAPI, Header
 from dual_mode_streaming import ServerSentEvent, dual_mode
 
 app = FastAPI()
-LINES = ["started", "connected", "lost", "connected again", "all is well", "stopped"]
+LINES = ["started", "connected", "disconnected", "connected again", "running", "stopped"]
 
 
 @app.get("/log")

@@ -1,15 +1,15 @@
 """Exercise 7: a bounded buffer.
 
 A buffer lets a fast source run ahead of its reader, so that neither waits for the other without
-need. Without a bound it fills the memory. Write one by hand: `bounded(source, maxsize)` gives the
+need. Without a bound it fills the memory. Write one yourself: `bounded(source, maxsize)` yields the
 items of `source` in their order, and
 
-- reads it ahead, in a task of its own, by `maxsize` items (one more in its hand is all right);
-- passes every item on, also None;
-- raises an error of the source, as it is, after the items before it;
-- when its reader leaves early, ends the task and closes the source before it returns.
+- reads ahead by `maxsize` items, in a separate task (one more that is being put is fine);
+- passes every item on, None included;
+- raises an error of the source unchanged, after the items before it;
+- when its reader stops early, ends the task and closes the source before it returns.
 
-`dual_mode_streaming.streams.buffer` is the real one; use it when you have written yours.
+`dual_mode_streaming.streams.buffer` does the same; use it in real code.
 
 Read first: examples/04_backpressure.py
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 
 class End:
-    """Stands in the queue for the end of the source, and for its error, if there was one."""
+    """The queue entry for the end of the source, with its error if there was one."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -38,7 +38,7 @@ async def bounded(source: AsyncGenerator[Any, None], maxsize: int) -> AsyncGener
                     await queue.put(item)
         except Exception as error:
             end = End(error)
-        await queue.put(end)  # not in a `finally`: who is cancelled must not wait for room
+        await queue.put(end)  # not in `finally`: after a cancellation this could wait forever
 
     task = asyncio.create_task(pump())
     try:

@@ -33,9 +33,9 @@ def solution_of(name):
 
 
 def words_of(wrong):
-    """The words that a mistake is to be caught with, as its docstring has them."""
-    told = ast.get_docstring(ast.parse(wrong.read_text("utf-8")))
-    return re.search(r"Caught by: (.+)\nFound: (.+)", told).groups()
+    """The aim and the found value that must catch a mistake, from its docstring."""
+    text = ast.get_docstring(ast.parse(wrong.read_text("utf-8")))
+    return re.search(r"Caught by: (.+)\nFound: (.+)", text).groups()
 
 
 @NAMES
@@ -45,10 +45,10 @@ def test_unsolved_it_fails_at_its_todo(name):
     assert finding is not None
     assert finding.found.startswith(STILL)
     assert "TODO" in path.read_text("utf-8").splitlines()[finding.line - 1]
-    told = finding.told(cli.place_of(name), checks.READ, cli.number_of(name))
-    for said in (f"exercises/{name}.py:{finding.line}", "expected", "found", "read", "make hint-"):
-        assert said in told
-    assert "Traceback" not in told
+    message = finding.message(cli.path_of(name), checks.READ, cli.number_of(name))
+    for part in (f"exercises/{name}.py:{finding.line}", "expected", "found", "read", "make hint-"):
+        assert part in message
+    assert "Traceback" not in message
 
 
 @NAMES
@@ -105,7 +105,7 @@ def test_nothing_is_missing_or_stray():
 
 @pytest.fixture
 def learner(tmp_path):
-    """The exercises as they are on the first day, and a way to give the commands."""
+    """The original exercises in a folder, and a function that runs the commands."""
     exercises = tmp_path / "exercises"
     shutil.copytree(cli.EXERCISES, exercises, ignore=shutil.ignore_patterns("__pycache__"))
     for name in cli.NAMES:
@@ -173,7 +173,7 @@ def test_neither_a_file_that_hangs_nor_one_that_is_gone_stops_the_check(learner)
     code, said = learner("check", "1", "--seconds", "2")
     assert code == 1
     assert f"exercises/{mine.name}:3\n" in said
-    assert "still ran" in said
+    assert "still running" in said
     mine.unlink()
     code, said = learner("check", "1")
     assert code == 1

@@ -1,11 +1,11 @@
 """Exercise 1: build a dual-mode endpoint.
 
-A rocket counts down: GET /countdown. Who asks for nothing special gets the whole count at its end,
+A rocket counts down: GET /countdown. By default the answer is one document at the end,
 
     {"data": [3, 2, 1]}
 
-and who asks for an event stream gets each number at its time: a second passes before each of them.
-`start` is where the count begins.
+and an event stream has each number as soon as it is counted, one second apart. The first number
+also takes one second. `start` is the first number.
 
 Read first: examples/01_basic_streaming.py
 """
@@ -22,6 +22,6 @@ app = FastAPI()
 
 @app.get("/countdown")
 async def countdown(start: int = 3):
-    # TODO: wait a second and yield a number, from `start` down to 1. Say that the function gives an
-    # AsyncIterator[int], and make it answer in both modes.
+    # TODO: wait a second and yield a number, from `start` down to 1. Declare the return type
+    # AsyncIterator[int], and make the function answer in both modes.
     raise NotImplementedError("TODO: yield the numbers, and answer in both modes")

@@ -1,10 +1,10 @@
 """Exercise 2: a progress reporter.
 
-A job has four steps; `work(step)` does one of them, and takes its time. Tell how far the job is:
+A job has four steps. `work(step)` does one of them, and takes time. Report the progress of the job:
 
-- The stream has one Progress for each step that is done, not before it is done.
-- Who asks for a document waits for the whole job, and gets the last Progress alone.
-- When a step fails, the failure is not hidden: no further Progress comes, and no `done`.
+- The stream has one Progress for each step, sent when the step is done, not before.
+- The document arrives after the whole job, and is only the last Progress.
+- When a step fails, the failure is not hidden: there is no further Progress, and no `done`.
 
 Read first: examples/11_progress_feed.py
 """
@@ -18,13 +18,13 @@ from pydantic import BaseModel
 from dual_mode_streaming import dual_mode
 
 app = FastAPI()
-STEPS = {"fetch": 2, "convert": 5, "check": 1, "publish": 3}  # each with its seconds
+STEPS = {"fetch": 2, "convert": 5, "check": 1, "publish": 3}  # seconds of each step
 
 
 class Progress(BaseModel):
-    done: int  # how many steps are done
-    of: int  # how many there are
-    step: str  # the one that was done just now
+    done: int  # the number of steps that are done
+    of: int  # the number of all steps
+    step: str  # the step that was just done
 
 
 async def work(step: str) -> None:
@@ -32,13 +32,13 @@ async def work(step: str) -> None:
 
 
 async def last(items: AsyncIterator[Progress]) -> Progress | None:
-    # TODO (second): read all items, and give the last one.
-    raise NotImplementedError("TODO: read all items, and give the last one")
+    # TODO (second): read all items, and return the last one.
+    raise NotImplementedError("TODO: read all items, and return the last one")
 
 
 @app.get("/job")
 @dual_mode(fold=last)
 async def job() -> AsyncIterator[Progress]:
-    # TODO (first): do one step after the other, and after each yield its Progress.
+    # TODO (first): do the steps in order, and yield a Progress after each.
     raise NotImplementedError("TODO: do each step, and yield a Progress after it")
-    yield  # because of this line it is a generator function; your own `yield` will do as well
+    yield  # makes this a generator function; your own `yield` replaces it

@@ -1,13 +1,13 @@
 """Exercise 3: an LLM simulator.
 
-To build a chat without a key, you need a model that only plays one. `simulate` gives the events of
-an answer as a real model does:
+To build a chat without an API key, you need a simulated model. `simulate` yields the events of an
+answer like a real model:
 
-- a TEXT_DELTA for each token, `rate` of them a second: also the first one takes its time;
-- all tokens together are the text, letter by letter, its spaces and line ends too, and no token has
-  more than one word;
-- at the end a MESSAGE_COMPLETE with the finish reason "stop", and the usage: as many input tokens
-  as the question has words, as many output tokens as there were TEXT_DELTAs.
+- a TEXT_DELTA for each token, `rate` tokens a second; the first token takes time as well;
+- all tokens together are exactly the text, with its spaces and line breaks, and no token has more
+  than one word;
+- at the end a MESSAGE_COMPLETE with the finish reason "stop" and the usage: the number of input
+  tokens is the number of words in the question, that of output tokens the number of TEXT_DELTAs.
 
 Read first: examples/03_llm_tokens.py
 """
@@ -24,6 +24,6 @@ def text_for(question: str) -> str:
 
 
 async def simulate(question: str, rate: float = 10) -> AsyncIterator[StreamEvent]:
-    # TODO: cut the text into tokens, yield each at its time, and say at the end that it is whole.
-    raise NotImplementedError("TODO: yield the tokens at their pace, then MESSAGE_COMPLETE")
-    yield  # because of this line it is a generator function; your own `yield` will do as well
+    # TODO: split the text into tokens, yield each at its time, and then MESSAGE_COMPLETE.
+    raise NotImplementedError("TODO: yield the tokens at the given rate, then MESSAGE_COMPLETE")
+    yield  # makes this a generator function; your own `yield` replaces it

@@ -1,10 +1,10 @@
 """Exercise 6: close what you opened.
 
-`names` opens a connection, reads its rows, and gives the name of each. What it has opened it must
-close, in the reverse order: first the rows, then the connection. And that on every exit:
+`names` opens a connection, reads its rows, and yields the name of each. It must close what it has
+opened, in reverse order: first the rows, then the connection. This must happen on every exit:
 
 - when all rows have been read,
-- when the reader leaves early,
+- when the caller stops early,
 - when reading fails,
 - when it is cancelled while it waits.
 
@@ -17,7 +17,7 @@ from contextlib import aclosing
 
 
 class Connection:
-    """A connection to a database of three rows; it writes down what is opened and closed."""
+    """A connection to a database of three rows. It logs what is opened and closed."""
 
     def __init__(self, log: list[str], fails_at: str = "", waits_at: str = "") -> None:
         self.log, self.fails_at, self.waits_at = log, fails_at, waits_at
@@ -44,4 +44,4 @@ class Connection:
 async def names(connection: Connection) -> AsyncGenerator[str, None]:
     # TODO: open the connection, yield the name of each row, and close both on every exit.
     raise NotImplementedError("TODO: open, yield the names, and close on every exit")
-    yield  # because of this line it is a generator function; your own `yield` will do as well
+    yield  # makes this a generator function; your own `yield` replaces it

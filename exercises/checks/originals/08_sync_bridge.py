@@ -1,11 +1,11 @@
 """Exercise 8: a sync bridge.
 
-`first_words` is plain code, as in a script or a notebook: no `async`, no `await`. It is given an
-async stream, and gives its first `count` words as a list. The stream may be endless. So:
+`first_words` is synchronous code, as in a script or a notebook: no `async`, no `await`. It takes an
+async stream, and returns its first `count` words as a list. The stream may be endless. So:
 
-- it is read no further than needed, and is closed when the function returns;
-- an error of the stream is raised in the function, as it is;
-- it also works in a notebook, where an event loop is running already.
+- the stream is read no further than needed, and is closed when the function returns;
+- the function raises an error of the stream unchanged;
+- it also works in a notebook, where an event loop is already running.
 
 Read first: examples/10_sync_bridge.py
 """
@@ -17,5 +17,5 @@ from dual_mode_streaming.bridges import iterate_sync
 
 
 def first_words(stream: AsyncIterator[str], count: int) -> list[str]:
-    # TODO: read the stream by a plain `for`, stop in time, and leave nothing open.
-    raise NotImplementedError("TODO: read the first words by a plain `for`")
+    # TODO: read the stream with a plain `for` loop, stop in time, and leave nothing open.
+    raise NotImplementedError("TODO: read the first words with a plain `for` loop")

@@ -1,4 +1,4 @@
-"""The decorator was forgotten; FastAPI then makes lines of what is yielded.
+"""The decorator is missing; FastAPI then sends the items as JSON Lines.
 
 Caught by: GET /countdown answers with one document
 Found: application/jsonl

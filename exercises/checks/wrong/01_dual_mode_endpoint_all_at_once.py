@@ -1,6 +1,6 @@
-"""The numbers are collected first and yielded at the end: a document is right, a stream is none.
+"""The numbers are collected first and yielded at the end: only the document is right.
 
-Caught by: in an event stream of /countdown a second passes before each number
+Caught by: the event stream of /countdown waits one second before each number
 Found: 3 after 3 s, 2 after 3 s, 1 after 3 s
 """
 

@@ -1,6 +1,6 @@
-"""It goes on after a step that failed, and hides the failure.
+"""The job continues after a failed step, and hides the failure.
 
-Caught by: when the step `check` fails, the stream ends in an error
+Caught by: when the step `check` fails, the stream ends with an error
 Found: fetch, convert, publish, done
 """
 
@@ -13,13 +13,13 @@ from pydantic import BaseModel
 from dual_mode_streaming import dual_mode
 
 app = FastAPI()
-STEPS = {"fetch": 2, "convert": 5, "check": 1, "publish": 3}  # each with its seconds
+STEPS = {"fetch": 2, "convert": 5, "check": 1, "publish": 3}  # seconds of each step
 
 
 class Progress(BaseModel):
-    done: int  # how many steps are done
-    of: int  # how many there are
-    step: str  # the one that was done just now
+    done: int  # the number of steps that are done
+    of: int  # the number of all steps
+    step: str  # the step that was just done
 
 
 async def work(step: str) -> None:

@@ -1,6 +1,6 @@
-"""It counts from 0, so that the job is never done.
+"""The count begins with 0, so the job is never done.
 
-Caught by: a Progress comes when its step is done
+Caught by: a Progress arrives when its step is done
 Found: 0 of 4, fetch, after 2 s
 """
 
@@ -13,13 +13,13 @@ from pydantic import BaseModel
 from dual_mode_streaming import dual_mode
 
 app = FastAPI()
-STEPS = {"fetch": 2, "convert": 5, "check": 1, "publish": 3}  # each with its seconds
+STEPS = {"fetch": 2, "convert": 5, "check": 1, "publish": 3}  # seconds of each step
 
 
 class Progress(BaseModel):
-    done: int  # how many steps are done
-    of: int  # how many there are
-    step: str  # the one that was done just now
+    done: int  # the number of steps that are done
+    of: int  # the number of all steps
+    step: str  # the step that was just done
 
 
 async def work(step: str) -> None:

@@ -1,6 +1,6 @@
-"""It splits the text at its spaces, and loses them.
+"""The text is split at its spaces, and the spaces are missing.
 
-Caught by: all tokens together are the text, letter by letter
+Caught by: all tokens together are exactly the text
 Found: Youasked:Whydostreamsleak?
 """
 

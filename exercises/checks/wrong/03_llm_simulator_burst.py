@@ -1,6 +1,6 @@
-"""It waits once, and then gives all tokens at once.
+"""There is one wait, and then all tokens at once.
 
-Caught by: with rate=4 the tokens come at 0.25 s, 0.5 s, 0.75 s and so on
+Caught by: with rate=4 the tokens arrive at 0.25 s, 0.5 s, 0.75 s and so on
 Found: 0.25 s, 0.25 s, 0.25 s
 """
 

@@ -1,6 +1,6 @@
-"""It just stops after the last token, as if that were an end.
+"""The generator stops after the last token, without an end event.
 
-Caught by: the last event says that the answer is whole
+Caught by: the last event says that the answer is complete
 Found: text_delta
 """
 

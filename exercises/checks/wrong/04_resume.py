@@ -1,7 +1,7 @@
-"""It begins with the line that was shown, which the reader has already.
+"""The answer begins with the last line that the client already has.
 
-Caught by: who shows the id 2 gets what comes after it
-Found: 2 connected, 3 lost
+Caught by: a client with the last id 2 gets the lines after it
+Found: 2 connected, 3 disconnected
 """
 
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from fastapi import FastAPI, Header
 from dual_mode_streaming import ServerSentEvent, dual_mode
 
 app = FastAPI()
-LINES = ["started", "connected", "lost", "connected again", "all is well", "stopped"]
+LINES = ["started", "connected", "disconnected", "connected again", "running", "stopped"]
 
 
 @app.get("/log")

@@ -1,6 +1,6 @@
-"""It believes whatever id it is shown.
+"""The id from the client is not checked.
 
-Caught by: with the unknown id cheese it begins with the first line
+Caught by: with the unknown id cheese the answer begins with the first line
 Found: ValueError: invalid literal for int()
 """
 
@@ -12,7 +12,7 @@ from fastapi import FastAPI, Header
 from dual_mode_streaming import ServerSentEvent, dual_mode
 
 app = FastAPI()
-LINES = ["started", "connected", "lost", "connected again", "all is well", "stopped"]
+LINES = ["started", "connected", "disconnected", "connected again", "running", "stopped"]
 
 
 @app.get("/log")

@@ -1,7 +1,7 @@
-"""It counts anew after each cut, so that ids mean different lines.
+"""The ids begin with 1 after each cut, so they mean different lines.
 
-Caught by: who shows the id 2 gets what comes after it
-Found: 1 lost, 2 connected again
+Caught by: a client with the last id 2 gets the lines after it
+Found: 1 disconnected, 2 connected again
 """
 
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from fastapi import FastAPI, Header
 from dual_mode_streaming import ServerSentEvent, dual_mode
 
 app = FastAPI()
-LINES = ["started", "connected", "lost", "connected again", "all is well", "stopped"]
+LINES = ["started", "connected", "disconnected", "connected again", "running", "stopped"]
 
 
 @app.get("/log")

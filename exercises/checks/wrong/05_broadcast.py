@@ -1,6 +1,6 @@
-"""Each reader makes a broadcast of its own.
+"""Each client creates its own broadcast.
 
-Caught by: two readers share one thermometer
+Caught by: two clients share one thermometer
 Found: opened, opened
 """
 

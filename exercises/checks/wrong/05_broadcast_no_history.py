@@ -1,6 +1,6 @@
-"""Who comes later waits for the next reading.
+"""A later client waits for the next reading.
 
-Caught by: who comes half a second later has the newest reading at once
+Caught by: a client half a second later gets the newest reading at once
 Found: 21 after 0.5 s
 """
 

@@ -1,6 +1,6 @@
-"""Nobody said that it is to stop.
+"""The broadcast does not stop after its last client.
 
-Caught by: when the last reader has left the thermometer is closed
+Caught by: when the last client has left, the thermometer is closed
 Found: opened
 """
 

@@ -1,6 +1,6 @@
-"""It closes the connection after the loop, which an early exit never reaches.
+"""The connection is closed after the loop, which an early exit never reaches.
 
-Caught by: both are closed when the reader leaves early
+Caught by: both are closed when the caller stops early
 Found: connection opened, rows closed
 """
 
@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 
 class Connection:
-    """A connection to a database of three rows; it writes down what is opened and closed."""
+    """A connection to a database of three rows. It logs what is opened and closed."""
 
     def __init__(self, log: list[str], fails_at: str = "", waits_at: str = "") -> None:
         self.log, self.fails_at, self.waits_at = log, fails_at, waits_at

@@ -1,4 +1,4 @@
-"""It closes on an Exception; a cancellation is none.
+"""The cleanup is in `except Exception`; a cancellation is not an Exception.
 
 Caught by: both are closed when it is cancelled while it waits
 Found: connection opened, rows closed
@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 
 class Connection:
-    """A connection to a database of three rows; it writes down what is opened and closed."""
+    """A connection to a database of three rows. It logs what is opened and closed."""
 
     def __init__(self, log: list[str], fails_at: str = "", waits_at: str = "") -> None:
         self.log, self.fails_at, self.waits_at = log, fails_at, waits_at

@@ -1,6 +1,6 @@
-"""It leaves the rows to Python, which closes them when it comes to it.
+"""The rows are not closed; the garbage collector closes them later.
 
-Caught by: both are closed when the reader leaves early
+Caught by: both are closed when the caller stops early
 Found: connection opened, connection closed
 """
 
@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 
 class Connection:
-    """A connection to a database of three rows; it writes down what is opened and closed."""
+    """A connection to a database of three rows. It logs what is opened and closed."""
 
     def __init__(self, log: list[str], fails_at: str = "", waits_at: str = "") -> None:
         self.log, self.fails_at, self.waits_at = log, fails_at, waits_at

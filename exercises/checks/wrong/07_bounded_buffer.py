@@ -1,6 +1,6 @@
 """The queue has no bound.
 
-Caught by: the source runs ahead by as many items as it may, and not by more
+Caught by: the source runs ahead by the allowed number of items, and no more
 Found: 50 items ahead
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class End:
-    """Stands in the queue for the end of the source, and for its error, if there was one."""
+    """The queue entry for the end of the source, with its error if there was one."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -28,7 +28,7 @@ async def bounded(source: AsyncGenerator[Any, None], maxsize: int) -> AsyncGener
                     await queue.put(item)
         except Exception as error:
             end = End(error)
-        await queue.put(end)  # not in a `finally`: who is cancelled must not wait for room
+        await queue.put(end)  # not in `finally`: after a cancellation this could wait forever
 
     task = asyncio.create_task(pump())
     try:

@@ -1,7 +1,7 @@
-"""It puts the end into the queue in a `finally`, where nobody makes room any more.
+"""The end is put into the queue in a `finally`; nobody reads the full queue any more.
 
-Caught by: when the reader leaves early the source is closed
-Found: something waits for what never comes
+Caught by: when the reader stops early, the source is closed
+Found: something waits forever
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class End:
-    """Stands in the queue for the end of the source, and for its error, if there was one."""
+    """The queue entry for the end of the source, with its error if there was one."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

@@ -1,6 +1,6 @@
-"""None stands for the end, and so an item that is None ends it, too.
+"""None marks the end, so an item that is None also ends the stream.
 
-Caught by: all items come, in their order, also None
+Caught by: all items arrive in their order, None included
 Found: [1]
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class End:
-    """Stands in the queue for the end of the source, and for its error, if there was one."""
+    """The queue entry for the end of the source, with its error if there was one."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -30,7 +30,7 @@ async def bounded(source: AsyncGenerator[Any, None], maxsize: int) -> AsyncGener
             end = End(error)
         await queue.put(
             end if end.error else None
-        )  # not in a `finally`: who is cancelled must not wait for room
+        )  # not in `finally`: after a cancellation this could wait forever
 
     task = asyncio.create_task(pump())
     try:

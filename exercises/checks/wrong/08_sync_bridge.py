@@ -1,6 +1,6 @@
-"""It runs a loop of its own, which is refused where one is running.
+"""The function runs its own loop, which fails if a loop is already running.
 
-Caught by: it works in a notebook, where a loop is running already
+Caught by: it works in a notebook, where a loop is already running
 Found: asyncio.run() cannot be called from a running event loop
 """
 

@@ -1,4 +1,4 @@
-"""It takes an error for the end.
+"""An error is treated as the end.
 
 Caught by: an error of the stream is raised in the function
 Found: ['to', 'be'], and no error

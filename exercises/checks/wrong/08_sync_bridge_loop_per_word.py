@@ -1,4 +1,4 @@
-"""It runs a loop for each word, and nobody closes the stream.
+"""The function runs a loop for each word, and does not close the stream.
 
 Caught by: the stream is closed when the function returns
 Found: begun
