@@ -1,4 +1,4 @@
-"""The command line, `dual-mode`. It imports what a command needs when the command runs."""
+"""The command line, `dual-mode`. A command imports what it needs when it runs."""
 
 import sys
 from typing import Annotated
@@ -20,7 +20,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="dual-mode",
-    help="One async generator, answered as batch JSON or as Server-Sent Events.",
+    help="Serve, read and measure dual-mode endpoints: batch JSON or Server-Sent Events.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -37,10 +37,13 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """One async generator, answered as batch JSON or as Server-Sent Events."""
+    """Serve, read and measure dual-mode endpoints: batch JSON or Server-Sent Events."""
 
 
 for _command in (serve, chat, stream, get, bench, doctor, ui):

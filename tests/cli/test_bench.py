@@ -1,4 +1,4 @@
-"""`dual-mode bench`: its figures, its forms, and its exit codes."""
+"""`dual-mode bench`: its statistics, its forms, and its exit codes."""
 
 import json
 import random
@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from dual_mode_streaming.commands._statistics import Figures, Spread
+from dual_mode_streaming.commands._statistics import Distribution, LoadStatistics
 
 from .conftest import Terminal, started
 
@@ -15,17 +15,17 @@ from .conftest import Terminal, started
 def test_a_percentile_is_within_one_percent(seed):
     dice = random.Random(seed)
     values = sorted(dice.lognormvariate(-3, 2) for _ in range(1 + seed * 1000))
-    spread = Spread()
+    distribution = Distribution()
     for value in dice.sample(values, len(values)):
-        spread.add(value)
+        distribution.add(value)
     for percent in (50, 95, 99):
         rank = -(-len(values) * percent // 100)
-        assert spread.percentile(percent) == pytest.approx(values[rank - 1], rel=0.01)
-    assert spread.longest == values[-1]
+        assert distribution.percentile(percent) == pytest.approx(values[rank - 1], rel=0.01)
+    assert distribution.longest == values[-1]
 
 
-def test_of_nothing_there_are_no_figures():
-    told = Figures().as_json()["milliseconds"]["total"]
+def test_of_nothing_there_are_no_statistics():
+    told = LoadStatistics().as_json()["milliseconds"]["total"]
     assert told == {"count": 0, "p50": None, "p95": None, "p99": None, "max": None}
 
 

@@ -138,7 +138,7 @@ def test_a_conversation_with_the_model_in_this_process():
         terminal.until("(stopped)\n")
         terminal.until("> ")
         terminal.type("/nonsense\n")
-        terminal.until("/new begins anew")
+        terminal.until("/new starts a new conversation")
         terminal.until("> ")
         terminal.type("/new\n")
         terminal.until("> ")

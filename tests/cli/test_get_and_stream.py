@@ -217,12 +217,12 @@ def test_what_the_server_cannot_go_on_from_is_told(run, quick, tmp_path):
 
 @pytest.mark.parametrize("text", ["nonsense", "[]", '{"request": 1}', "\udcff"])
 def test_a_file_of_something_else_is_left_alone(tmp_path, text):
-    from dual_mode_streaming.commands._cursor import Cursor
-    from dual_mode_streaming.commands._request_options import asked
+    from dual_mode_streaming.commands._request_options import request_from
+    from dual_mode_streaming.commands._resume_file import ResumeFile
 
     place = tmp_path / "place"
     place.write_bytes(text.encode("utf-8", "surrogateescape"))
     before = place.read_bytes()
     with pytest.raises(SystemExit, match="2"):
-        Cursor.load(place, asked("localhost", None, None, None))
+        ResumeFile.load(place, request_from("localhost", None, None, None))
     assert place.read_bytes() == before

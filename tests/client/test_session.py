@@ -5,9 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_mode_streaming.client._calls import Call, Head, is_cut, resource_of, retry_after
 from dual_mode_streaming.client._events import Event, Newest, reader
 from dual_mode_streaming.client._policy import DUAL_MODE, Reconnect
+from dual_mode_streaming.client._requests import (
+    Call,
+    ResponseHead,
+    is_cut,
+    resource_of,
+    retry_after,
+)
 from dual_mode_streaming.client._session import Session
 from dual_mode_streaming.errors import StreamTruncated
 
@@ -24,9 +30,11 @@ class Clock:
         return self.now
 
 
-def head(status=200, **headers: str) -> Head:
+def head(status=200, **headers: str) -> ResponseHead:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Head(status, httpx.Headers({"content-type": "text/event-stream"} | named), URL, URL)
+    return ResponseHead(
+        status, httpx.Headers({"content-type": "text/event-stream"} | named), URL, URL
+    )
 
 
 def session(policy: Reconnect = EVEN, clock: Clock | None = None) -> Session[str]:
@@ -88,16 +96,16 @@ def test_a_retry_is_kept_over_connections_and_may_be_too_long():
 
 
 def test_a_retry_of_nothing_is_no_loop():
-    waits = [Reconnect(jitter=0).wait(n, told=0) for n in range(1, 6)]
+    waits = [Reconnect(jitter=0).wait(n, retry=0) for n in range(1, 6)]
     assert waits == [0, 0.2, 0.4, 0.8, 1.6]
 
 
 def test_the_wait_is_random_and_never_shorter_than_asked():
-    waits = {Reconnect(jitter=0.5).wait(1, asked=2) for _ in range(100)}
+    waits = {Reconnect(jitter=0.5).wait(1, retry_after=2) for _ in range(100)}
     assert len(waits) > 10
     assert all(2 <= wait <= 3 for wait in waits if wait is not None)
     assert Reconnect().wait(6) is None
-    assert Reconnect().wait(1, asked=31) is None
+    assert Reconnect().wait(1, retry_after=31) is None
     assert Reconnect(attempts=10**6).wait(10**6) is not None
 
 
@@ -185,7 +193,7 @@ def test_the_newest_are_kept():
 def test_after_a_redirect_to_another_origin_a_location_is_of_nobody():
     away = httpx.URL("http://elsewhere/y")
     for location in ("/streams/a", "http://elsewhere/streams/a"):
-        told = Head(200, httpx.Headers({"location": location}), URL, away)
+        told = ResponseHead(200, httpx.Headers({"location": location}), URL, away)
         assert resource_of(told) is None
-    told = Head(200, httpx.Headers({"location": "http://host/streams/a"}), URL, away)
+    told = ResponseHead(200, httpx.Headers({"location": "http://host/streams/a"}), URL, away)
     assert str(resource_of(told)) == "http://host/streams/a"

@@ -5,7 +5,7 @@
         for event in client.stream("/data?count=3", model=Item):
             print(event.data)
 
-`AsyncDualModeClient` is its twin. What both decide is in `session`, which does no I/O.
+`AsyncDualModeClient` is its twin. Both run the same protocol, which does no I/O.
 """
 
 try:

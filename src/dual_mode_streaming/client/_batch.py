@@ -1,59 +1,72 @@
-"""One whole answer, without I/O: the same retries as a stream has, and JSON read as a model."""
+"""The protocol of a batch request, without I/O: the retries, and the JSON read as a model."""
 
 from collections.abc import Callable
 from typing import Any
 
-from dual_mode_streaming.client._calls import Call, Head, media_type, refusal, retry_after
+import httpx
+
 from dual_mode_streaming.client._policy import Reconnect
+from dual_mode_streaming.client._requests import (
+    Call,
+    ResponseHead,
+    is_cut,
+    media_type,
+    refusal,
+    retry_after,
+    was_sent,
+)
 from dual_mode_streaming.client._retries import Retries
+from dual_mode_streaming.client._steps import RECEIVE_ALL, Send, Steps, Wait
 from dual_mode_streaming.errors import ConnectionFailed, UnexpectedContent
 
-__all__ = ["Batch"]
+__all__ = ["BatchRequest"]
 
 
-class Batch:
-    """The state of one request: send `call` after `delay` seconds, until it is `done` or raises.
-
-    `read` makes the `result` of the JSON text; it is None for an answer without content.
-    """
+class BatchRequest:
+    """One request for a whole document; `read` makes the result of the JSON text."""
 
     def __init__(self, call: Call, read: Callable[[str], Any], *, policy: Reconnect) -> None:
-        self.call = call
-        self.done = False
         self.result: Any = None
+        """The document; None for a response without content."""
+        self._call = call
         self._read = read
         self._retries = Retries(policy)
 
-    @property
-    def delay(self) -> float:
-        """Seconds to wait before the next attempt."""
-        return self._retries.delay
+    def steps(self) -> Steps[Any]:
+        """Yield the I/O to perform, until there is a result; raise as `DualModeClient.request`."""
+        done = False
+        while not done:
+            if self._retries.delay:
+                yield Wait(self._retries.delay)
+            try:
+                head: ResponseHead = yield Send(self._call)
+                body: bytes = yield RECEIVE_ALL
+            except httpx.HTTPError as error:
+                if not is_cut(error):
+                    raise
+                repeatable = self._call.is_repeatable or not was_sent(error)
+                if not repeatable or not self._retries.again():
+                    raise ConnectionFailed("no answer came from the server") from error
+            else:
+                done = self._take(head, body)
 
-    def on_answer(self, head: Head, body: bytes) -> None:
-        """An answer came whole: take it, come again, or raise why not.
-
-        Raises RequestRefused, UnexpectedContent and UnreadableAnswer. A 202 with Retry-After, the
-        answer of a recorded stream that still runs, is asked for again within the bound.
-        """
-        asked = retry_after(head.headers)
-        not_yet = head.status == 202 and asked is not None and self.call.is_safe
-        if not_yet and self._retries.again(asked=asked):
-            return
-        if not head.is_success or not_yet:
-            if not_yet or not self._retries.after(self.call, head):
-                raise refusal(head, body)
-            return
-        self.done = True
+    def _take(self, head: ResponseHead, body: bytes) -> bool:
+        """Take the result from a response. Return False to send the request again."""
+        seconds = retry_after(head.headers)
+        # The response of a recorded stream that still runs; asked for again within the bound.
+        running = head.status == 202 and seconds is not None and self._call.is_safe
+        if running or not head.is_success:
+            if running and self._retries.again(retry_after=seconds):
+                return False
+            if not running and self._retries.after(self._call, head):
+                return False
+            raise refusal(head, body)
         if head.status in (204, 205):
-            return
+            return True
         kind = media_type(head.headers)
         text = body.decode("utf-8", "replace")
         if kind != "application/json" and not kind.endswith("+json"):
-            told = head.headers.get("content-type", "")
-            raise UnexpectedContent("application/json", told, text)
+            content_type = head.headers.get("content-type", "")
+            raise UnexpectedContent("application/json", content_type, text)
         self.result = self._read(text)
-
-    def on_cut(self, error: Exception, *, sent: bool) -> None:
-        """The connection failed: come again, or raise ConnectionFailed."""
-        if (sent and not self.call.may_be_repeated) or not self._retries.again():
-            raise ConnectionFailed("no answer came from the server") from error
+        return True

@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,14 +14,18 @@ __all__ = ["Event", "Newest", "json_object", "reader"]
 
 T = TypeVar("T")
 
+_OVERHEAD: Final = 100
+"""The size, in characters, that an event without data counts for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[T]):
     """One event of a stream.
 
-    data: of the model that was asked for; without one, the text as it came.
-    event: its name; None where none was given (the standard calls it "message").
-    id: the last event id in force, where the stream could go on; None if there never was one.
+    Attributes:
+        data: the data as the model that was given; without a model, the text as it came.
+        event: the name; None if there is none (WHATWG calls it "message").
+        id: the last event ID in force, with which the stream can be resumed; None if there is none.
     """
 
     data: T
@@ -30,12 +34,12 @@ class Event(Generic[T]):
 
 
 def reader(model: Any) -> Callable[[str], Any]:
-    """What reads text as the model (any type that pydantic knows); None leaves the text.
+    """Return a function that reads JSON text as the model, any type that pydantic knows.
 
-    It raises UnreadableAnswer.
+    For the model None it returns the text itself. It raises UnreadableAnswer.
     """
     if model is None:
-        return _as_it_is
+        return str
     adapter = TypeAdapter[Any](model)
 
     def read(text: str) -> Any:
@@ -47,12 +51,8 @@ def reader(model: Any) -> Callable[[str], Any]:
     return read
 
 
-def _as_it_is(text: str) -> str:
-    return text
-
-
 def json_object(text: str | bytes) -> dict[str, Any]:
-    """The JSON object that the text is, or an empty one."""
+    """Return the JSON object in the text; an empty one if there is none."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -61,9 +61,9 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 class Newest(Generic[T]):
-    """The newest events, as many as fit into `limit` characters of data; for exceptions to carry.
+    """The newest events, at most `limit` characters of data, for exceptions to carry.
 
-    The last is kept even if it is larger; with a limit of 0, none is.
+    The last event is kept even if it is larger; with a limit of 0 none is kept.
     """
 
     def __init__(self, limit: int) -> None:
@@ -74,14 +74,13 @@ class Newest(Generic[T]):
         self._size = 0
 
     def add(self, event: Event[T], size: int) -> None:
-        """Count the event and keep it; `size` is that of its data in characters."""
+        """Count the event and keep it; `size` is the length of its data in characters."""
         self.count += 1
         if self._limit == 0:
             return
-        size += 100  # what an event costs that says nothing
         self.events.append(event)
-        self._sizes.append(size)
-        self._size += size
+        self._sizes.append(size + _OVERHEAD)
+        self._size += size + _OVERHEAD
         while self._size > self._limit and len(self.events) > 1:
             self.events.popleft()
             self._size -= self._sizes.popleft()

@@ -1,4 +1,4 @@
-"""What can be said of one request, in one place for both clients, and what is made of it."""
+"""The options of a request, shared by both clients, and the protocols made of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import Any, Final, TypedDict
 
 import httpx
 
-from dual_mode_streaming.client._batch import Batch
-from dual_mode_streaming.client._calls import Call
+from dual_mode_streaming.client._batch import BatchRequest
 from dual_mode_streaming.client._events import reader
 from dual_mode_streaming.client._policy import DUAL_MODE, Dialect, Reconnect
+from dual_mode_streaming.client._requests import Call
 from dual_mode_streaming.client._session import Session
 
 __all__ = [
@@ -22,18 +22,19 @@ __all__ = [
 ]
 
 READ_TIMEOUT: Final = 45.0
-"""Three heartbeats of a server of ours."""
+"""Seconds of silence; three heartbeats of a server of this package."""
 
 
 class RequestOptions(TypedDict, total=False):
-    """What a request may have besides its URL.
+    """The options of a request.
 
-    params: the query, a mapping or pairs.
-    json: the body, as httpx makes JSON of it.
-    content: the body as it is; it must be str or bytes, since it may have to be sent again.
-    headers: the request's own, over those of the client. With an `Idempotency-Key`, a POST is
-        sent again if nobody knows whether it arrived.
-    reconnect: how often to come again; that of the client by default.
+    Attributes:
+        params: the query, as a mapping or as pairs.
+        json: the body, encoded as JSON by httpx.
+        content: the body as bytes or text; not an iterator, since it may have to be sent again.
+        headers: headers of this request, which replace those of the client. With an
+            `Idempotency-Key` a POST is sent again if nobody knows whether it arrived.
+        reconnect: how often to try again; the client's by default.
     """
 
     params: Mapping[str, Any] | Sequence[tuple[str, Any]]
@@ -44,18 +45,22 @@ class RequestOptions(TypedDict, total=False):
 
 
 class StreamOptions(RequestOptions, total=False):
-    """What a stream may have besides its URL and model.
+    """The options of a stream.
 
-    method: "GET" by default.
-    last_event_id: where to go on, from an earlier stream's `last_event_id`.
-    dialect: how the server ends a stream; `DUAL_MODE` by default.
-    read_timeout: seconds without a byte, heartbeats included, after which the connection counts as
-        lost; it must be longer than the server's heartbeat interval. 45 by default, None for never.
-    on_reset: called with what the server says (a dict) when it cannot go on where we were, and
-        starts anew: what came before may be missing something, or come again. Without it that is a
-        StreamReset.
-    keep: so many characters of the newest events are kept for an exception to carry; 1 MiB.
-    max_event_bytes: the largest event; beyond it EventTooLarge. 16 MiB, None for no bound.
+    Attributes:
+        method: the method; "GET" by default.
+        last_event_id: the position to resume at, an earlier stream's `last_event_id`.
+        dialect: how the server ends a stream; the client's by default.
+        read_timeout: seconds without a byte, heartbeats included, after which the connection counts
+            as cut; must be longer than the server's heartbeat interval. 45 by default, None for no
+            limit.
+        on_reset: called with the server's message (a dict) when the server cannot resume and starts
+            again from the beginning: events may be missing, or come again. Without it StreamReset
+            is raised.
+        keep: maximum number of characters of data of the newest events that an exception carries;
+            1 MiB by default.
+        max_event_bytes: maximum size of an event; EventTooLarge is raised above it. 16 MiB by
+            default, None for no limit.
     """
 
     method: str
@@ -69,23 +74,23 @@ class StreamOptions(RequestOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds for every request of one client."""
+    """The settings of a client, for requests that do not have their own."""
 
     dialect: Dialect = DUAL_MODE
     reconnect: Reconnect = Reconnect()  # noqa: RUF009  (it is frozen)
     read_timeout: float | None = READ_TIMEOUT
 
-    def batch(self, method: str, url: str, model: Any, options: RequestOptions) -> Batch:
-        """The state of a request for a whole answer."""
+    def batch(self, method: str, url: str, model: Any, options: RequestOptions) -> BatchRequest:
+        """Return the protocol of a batch request."""
         call, rest = _call(method, url, "application/json", options)
         policy = rest.pop("reconnect", self.reconnect)
         _refuse(rest)
-        return Batch(call, reader(Any if model is None else model), policy=policy)
+        return BatchRequest(call, reader(Any if model is None else model), policy=policy)
 
     def session(
         self, url: str, model: Any, options: StreamOptions
     ) -> tuple[Session[Any], float | None]:
-        """The state of a stream, and its read timeout."""
+        """Return the protocol of a stream, and its read timeout."""
         method = options.get("method", "GET").upper()
         call, rest = _call(method, url, "text/event-stream", options)
         rest.pop("method", None)
@@ -94,19 +99,22 @@ class Defaults:
         timeout = rest.pop("read_timeout", self.read_timeout)
         policy = rest.pop("reconnect", self.reconnect)
         names = ("dialect", "last_event_id", "on_reset", "keep", "max_event_bytes")
-        known = {name: rest.pop(name) for name in names if name in rest}
+        settings = {name: rest.pop(name) for name in names if name in rest}
         _refuse(rest)
-        settings = {"dialect": self.dialect, "policy": policy} | known
-        return Session(call, reader(model), **settings), timeout
+        settings.setdefault("dialect", self.dialect)
+        return Session(call, reader(model), policy=policy, **settings), timeout
 
 
 def _call(method: str, url: str, accept: str, options: Mapping[str, Any]) -> tuple[Call, Any]:
-    """The request, and the options that are not of it."""
+    """Return the request, and the options that are not part of it."""
     rest = dict(options)
     parts = {name: rest.pop(name) for name in ("params", "json", "content") if name in rest}
     content = parts.get("content")
     if content is not None and not isinstance(content, bytes | str):
-        raise TypeError("content must be bytes or str, since it may have to be sent again")
+        kind = type(content).__name__
+        raise TypeError(
+            f"content must be bytes or str, since it may have to be sent again, not {kind}"
+        )
     headers = httpx.Headers(rest.pop("headers", None))
     headers.setdefault("accept", accept)
     if accept == "text/event-stream":
@@ -116,14 +124,14 @@ def _call(method: str, url: str, accept: str, options: Mapping[str, Any]) -> tup
 
 def _refuse(rest: Mapping[str, Any]) -> None:
     if rest:
-        raise TypeError(f"no such option: {', '.join(sorted(rest))}")
+        raise TypeError(f"unknown option: {', '.join(sorted(rest))}; see StreamOptions")
 
 
 def own_client(base_url: str, headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """The arguments of an httpx client of our own.
+    """Return the arguments of an httpx client of our own.
 
-    It follows redirects, as an EventSource does, waits for a batch as long as a server of ours may
-    take over it, and has no bound on connections, since each stream keeps one.
+    It follows redirects, as an EventSource does, waits for a batch as long as a server of this
+    package may take, and does not limit connections, since each stream keeps one.
     """
     return {
         "base_url": base_url,
@@ -134,6 +142,6 @@ def own_client(base_url: str, headers: Mapping[str, str] | None) -> dict[str, An
     }
 
 
-def cancelling(call: Call) -> Batch:
-    """The state of the request that cancels a stream; it is idempotent, and sent twice if cut."""
-    return Batch(call, reader(Any), policy=Reconnect(attempts=1, delay=0.1))
+def cancelling(call: Call) -> BatchRequest:
+    """Return the protocol that cancels a stream; cancelling is idempotent and may be repeated."""
+    return BatchRequest(call, reader(Any), policy=Reconnect(attempts=1, delay=0.1))

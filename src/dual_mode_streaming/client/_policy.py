@@ -1,25 +1,27 @@
-"""What a caller decides about a stream: how a server ends one, and how often to come again."""
+"""What a caller decides about a stream: how the server ends it, and when to reconnect."""
 
 import random
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from dual_mode_streaming.sse import END_STATES
 
 __all__ = ["DUAL_MODE", "FOREIGN", "WHATWG", "Dialect", "Reconnect"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How a server uses event names, and what its closing the connection means.
+    """The meaning a server gives to event names, and to the end of the connection.
 
     Attributes:
-        end_events: names of events that end the stream; they are not given as events.
-        error_event: the name of an event that ends it as a failure; None if there is none.
-        reset_event: the name of an event that says that our cursor could not be honoured.
-        end_data: an unnamed event with just this data ends the stream (OpenAI's `[DONE]`).
-        eof: what a connection means that was closed in good order without an end event:
-            "truncated", it broke off; "end", it is the end; "reconnect", come again (WHATWG).
-        recorded: streams have a `Location`, ids are `<epoch>.<generation>.<sequence>`, and events
-            that are not newer than the last are dropped.
+        end_events: names of events that end the stream. They are not given to the caller.
+        error_event: the name of the event that ends the stream as a failure; None for no such name.
+        reset_event: the name of the event that says that the server cannot resume at our position.
+        end_data: data of an unnamed event that ends the stream (OpenAI's `[DONE]`).
+        eof: the meaning of a clean end of the connection without an end event: "truncated", the
+            stream broke off; "end", it is complete; "reconnect", connect again (WHATWG).
+        recorded: streams have a `Location` and IDs `<epoch>.<generation>.<sequence>`; events that
+            are not newer than the last one are dropped.
     """
 
     end_events: frozenset[str] = frozenset()
@@ -31,7 +33,7 @@ class Dialect:
 
 
 DUAL_MODE: Final = Dialect(
-    end_events=frozenset({"done", "cancelled", "interrupted"}),
+    end_events=END_STATES - {"error"},
     error_event="error",
     reset_event="reset",
     eof="truncated",
@@ -40,27 +42,28 @@ DUAL_MODE: Final = Dialect(
 """A server of this package."""
 
 FOREIGN: Final = Dialect(eof="end")
-"""Any server that closes the connection when all is said; no event name has a meaning."""
+"""A server that closes the connection at the end of a stream; no event name has a meaning."""
 
 WHATWG: Final = Dialect(eof="reconnect")
-"""What an EventSource does: it comes again until it is closed or answered 204."""
+"""What an EventSource does: it reconnects until it is closed or the answer is 204."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconnect:
-    """How often, and after how long, to come again when a connection fails or is cut.
+    """How often to reconnect when a connection fails or is cut, and how long to wait before.
 
     Attributes:
-        attempts: so many in a row without a new event; then the client gives up. 0 is never. A
-            connection that lasted for `max_wait` counts as one that worked.
-        delay: seconds before the first of them, until the server tells a `retry` of its own. It
-            doubles with each further one.
-        max_wait: the longest wait in seconds before the jitter. A server that asks for more (by
-            `retry` or `Retry-After`) is not asked again.
-        jitter: each wait is longer by a random part of up to this share of it, so that clients that
-            were cut at once do not return at once. It is never shorter than the server asked for.
+        attempts: maximum number of attempts in a row without a new event; 0 for none. A connection
+            that lasted `max_wait` seconds counts as a success.
+        delay: seconds before the first attempt, unless the server sends a `retry`. The delay
+            doubles with each further attempt.
+        max_wait: the longest wait in seconds, before the jitter. If the server asks for more (by
+            `retry` or `Retry-After`), the client gives up.
+        jitter: the maximum random part that is added to a wait, as a share of it, so that clients
+            that were cut together do not return together.
 
-    Raises ValueError for a value out of range.
+    Raises:
+        ValueError: if a value is negative or not finite.
     """
 
     attempts: int = 5
@@ -74,16 +77,19 @@ class Reconnect:
                 raise ValueError(f"{name} must be a number from 0, not {getattr(self, name)!r}")
 
     def wait(
-        self, attempt: int, *, told: float | None = None, asked: float | None = None
+        self, attempt: int, *, retry: float | None = None, retry_after: float | None = None
     ) -> float | None:
-        """Seconds to wait before that attempt, the first being 1; None to give up.
+        """Return the seconds to wait before an attempt; None to give up.
 
-        `told` is the server's reconnection time, `asked` its Retry-After, both in seconds.
+        Args:
+            attempt: the number of the attempt; the first is 1.
+            retry: the server's reconnection time (WHATWG, 9.2.6) in seconds.
+            retry_after: the server's Retry-After in seconds.
         """
-        base = self.delay if told is None else told
-        if attempt > self.attempts or max(told or 0.0, asked or 0.0) > self.max_wait:
+        base = self.delay if retry is None else retry
+        if attempt > self.attempts or max(retry or 0.0, retry_after or 0.0) > self.max_wait:
             return None
-        if attempt > 1:  # `retry: 0` is for the first return, not for a loop
+        if attempt > 1:  # `retry: 0` holds for the first attempt only
             base = min(max(base, 0.1) * 2.0 ** min(attempt - 1, 32), max(base, self.max_wait))
-        wait = max(base, asked or 0.0)
-        return wait + wait * self.jitter * random.random()  # noqa: S311  (no secret hangs on it)
+        wait = max(base, retry_after or 0.0)
+        return wait + wait * self.jitter * random.random()  # noqa: S311  (not used as a secret)

@@ -1,26 +1,30 @@
-"""One stream over any number of connections, without I/O: what comes in, and what is next.
+"""The protocol of a stream over any number of connections, without I/O.
 
-Both clients do the same with it: send `next_call` after `delay` seconds, tell it the head of the
-answer, feed it the bytes, and tell it when the connection is gone; until it has `ended`, or raises.
+`Session.steps` is what both clients run; the other methods are its parts.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import httpx
 
-from dual_mode_streaming.client._calls import (
+from dual_mode_streaming.client._events import Event, Newest, json_object
+from dual_mode_streaming.client._policy import Dialect, Reconnect
+from dual_mode_streaming.client._position import Position
+from dual_mode_streaming.client._requests import (
+    EXCERPT,
     Call,
-    Head,
+    ResponseHead,
+    clear_frames,
+    is_cut,
     media_type,
     refusal,
     resource_of,
+    was_sent,
 )
-from dual_mode_streaming.client._events import Event, Newest, json_object
-from dual_mode_streaming.client._policy import Dialect, Reconnect
 from dual_mode_streaming.client._retries import Retries
+from dual_mode_streaming.client._steps import RECEIVE, Send, Steps, Wait, receive_up_to
 from dual_mode_streaming.errors import (
     AnswerError,
     ConnectionFailed,
@@ -36,18 +40,11 @@ __all__ = ["Session"]
 
 T = TypeVar("T")
 
-_CURSOR: Final = re.compile(r"(.+)\.([0-9]{1,18})\.([0-9]{1,18})")
 _EVENT_STREAM: Final = "text/event-stream"
 
 
 class Session(Generic[T]):
-    """The state of one stream.
-
-    `outcome` is None until it has ended, then the name of the end event, or "no-content" (204),
-    "eof" (the connection's clean end, where that is an end) or "closed" (by us); `end_data` is what
-    the end event said. `last_event_id` is that of the event given last, `location` the recorded
-    stream's URL. `reconnects` and `duplicates` count.
-    """
+    """The state of one stream; its options are those of `StreamOptions`."""
 
     def __init__(
         self,
@@ -63,9 +60,12 @@ class Session(Generic[T]):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.outcome: str | None = None
+        """How the stream ended; see `BaseEventStream.outcome`."""
         self.end_data: str | None = None
         self.last_event_id = last_event_id
+        """The ID of the event that was given last."""
         self.location: httpx.URL | None = None
+        """The URL of the recorded stream."""
         self.reconnects = 0
         self.duplicates = 0
         self.newest: Newest[T] = Newest(keep)
@@ -79,15 +79,15 @@ class Session(Generic[T]):
         self._clock = clock
         self._decoder = EventDecoder(max_event_bytes)
         self._retry: float | None = None  # the server's reconnection time in seconds
-        self._head: Head | None = None  # of this connection
-        self._answered = False  # the head of a stream has come, on any connection
-        self._since_start = 0  # events since the stream began, or began anew
-        self._since = 0.0  # when this connection was made
-        self._position: tuple[str, int, int] | None = _cursor(last_event_id)
+        self._head: ResponseHead | None = None  # of this connection
+        self._answered = False  # a stream began, on any connection
+        self._count_since_start = 0  # events since the stream began, or was reset
+        self._connected_at = 0.0
+        self._position = Position(last_event_id if dialect.recorded else None)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether the stream has ended."""
         return self.outcome is not None
 
     @property
@@ -95,25 +95,69 @@ class Session(Generic[T]):
         """Seconds to wait before the next connection."""
         return self._retries.delay
 
+    def steps(self) -> Steps[Event[T]]:
+        """Yield the I/O to perform and the events, until the stream has ended.
+
+        Raises as `BaseEventStream` says, and httpx.HTTPError if the request cannot be sent at all.
+        """
+        try:
+            while not self.ended:
+                if self.delay:
+                    yield Wait(self.delay)
+                    if self.outcome is not None:  # the stream was closed meanwhile
+                        return
+                try:
+                    head = yield Send(self.next_call())
+                except httpx.HTTPError as error:
+                    self.on_error(error)
+                    continue
+                if self.outcome is not None:
+                    return
+                if self.on_head(head):
+                    yield from self._events()
+                elif not self.ended:
+                    self.on_refused((yield from receive_up_to(EXCERPT)))
+        finally:
+            self.close()
+
+    def _events(self) -> Steps[Event[T]]:
+        """Yield the events of one connection."""
+        while not self.ended:
+            try:
+                chunk = yield RECEIVE
+            except Exception as error:
+                return self.on_error(error)
+            if chunk:
+                yield from self.feed(chunk)
+            elif not self.ended:
+                self.on_cut()
+                return
+
     def next_call(self) -> Call:
-        """The request to send now: the caller's, or one that goes on where the stream was cut."""
+        """Return the request to send now: the first one, or one that resumes the stream."""
         self._decoder = EventDecoder(self._max_event_bytes)
         self._head = None
-        self._since = self._clock()
-        call = self._call if self.location is None else self._call.to("GET", self.location)
-        # Spaces around a field's value are none of it (RFC 9110, 5.5), and may not be sent.
-        return call.with_headers(last_event_id=(self.last_event_id or "").strip(" \t") or None)
+        self._connected_at = self._clock()
+        # Spaces around a field's value are not part of it (RFC 9110, section 5.5).
+        last_event_id = (self.last_event_id or "").strip(" \t") or None
+        return self._target().with_headers(last_event_id=last_event_id)
+
+    def _target(self) -> Call:
+        return self._call if self.location is None else self._call.to("GET", self.location)
 
     def cancel_call(self) -> Call | None:
-        """The request that cancels the recorded stream; None if there is none."""
+        """Return the request that cancels the recorded stream; None if it is not recorded."""
         if self.location is None:
             return None
         path = self.location.path.rstrip("/") + "/cancel"
         target = self.location.copy_with(path=path, query=None, fragment=None)
         return self._call.to("POST", target).with_headers(accept="application/json")
 
-    def on_head(self, head: Head) -> bool:
-        """Whether a stream follows. If not, and it has not ended, `on_refused` is told why."""
+    def on_head(self, head: ResponseHead) -> bool:
+        """Take the head of a response. Return whether a stream follows.
+
+        If not, and the stream has not ended, `on_refused` must be called.
+        """
         self._head = head
         if head.status == 204:
             self.outcome = "no-content"
@@ -126,61 +170,68 @@ class Session(Generic[T]):
         return True
 
     def on_refused(self, body: bytes) -> None:
-        """The answer was no stream, and begins like this: come again, or raise why not."""
+        """Try again after a response that is not a stream and begins with `body`, or raise."""
         head = self._head
         assert head is not None
         if head.is_success:
-            told = head.headers.get("content-type", "")
-            self._fail(UnexpectedContent(_EVENT_STREAM, told, body.decode("utf-8", "replace")))
-        call = self._call if self.location is None else self._call.to("GET", self.location)
-        if not self._retries.after(call, head, told=self._retry):
+            content_type = head.headers.get("content-type", "")
+            text = body.decode("utf-8", "replace")
+            self._fail(UnexpectedContent(_EVENT_STREAM, content_type, text))
+        if not self._retries.after(self._target(), head, retry=self._retry):
             self._fail(refusal(head, body))
 
     def feed(self, chunk: bytes) -> Iterator[Event[T]]:
-        """The events that the chunk completes.
-
-        To be iterated to its end, or to the end of the stream: each is counted as it is given.
-        Raises StreamFailed, StreamReset, UnreadableAnswer and EventTooLarge.
-        """
+        """Yield the events that the chunk completes; each counts as given when it is yielded."""
         for event in self._decoded(chunk):
-            if self._is_control(event):
-                if self.ended:
-                    return
-            elif not self._is_duplicate(event):
-                yield self._given(event)
+            if not self._is_control(event) and not self._is_duplicate(event):
+                yield self._parsed(event)
+            if self.ended:
+                return
+
+    def on_error(self, error: Exception) -> None:
+        """Reconnect after a failure of the connection, or raise.
+
+        If another connection would not help, and none has worked, the error itself is raised.
+        """
+        if self.ended:  # the stream was closed while it was read
+            return
+        clear_frames(error)
+        if isinstance(error, httpx.HTTPError) and is_cut(error):
+            self.on_cut(error, sent=was_sent(error))
+        elif self._answered:
+            self._give_up("the stream cannot be resumed after what the server sent", error)
+        else:
+            raise error
 
     def on_cut(self, error: Exception | None = None, *, sent: bool = True) -> None:
-        """The connection is gone, by an error or at its clean end: go on, end, or raise why not.
+        """Reconnect after the end of a connection, end the stream, or raise.
 
-        `sent` says whether the server may have seen the request. Raises StreamTruncated, or
-        ConnectionFailed if there never was an answer.
+        Args:
+            error: the failure of the connection; None for a clean end.
+            sent: whether the server may have seen the request.
         """
-        self._decoded(b"")  # an event that was too large is told now, if not before
+        self._decoded(b"")  # raises now for an event that was too large
         if self._decoder.retry is not None:
             self._retry = self._decoder.retry / 1000
         id = self._decoder.last_event_id
-        if id is not None and not self._is_old(id):
-            self.last_event_id = id  # also of a block without data
+        if id is not None and not self._position.is_past(id):
+            self.last_event_id = id  # also that of a block without data
         if error is None and self._dialect.eof == "end":
             self.outcome = "eof"
             return
-        if not self._may_go_on(sent):
+        if not self._can_resume(sent):
             self._give_up(self._why_not(), error)
-        if self._head is not None and self._clock() - self._since >= max(self._policy.max_wait, 1):
+        lasted = self._clock() - self._connected_at
+        if self._head is not None and lasted >= max(self._policy.max_wait, 1):
             self._retries.failed = 0
-        if not self._retries.again(told=self._retry):
-            why = f"the stream broke off; {self._retries.failed} attempts to go on gave nothing new"
+        if not self._retries.again(retry=self._retry):
+            failed = self._retries.failed
+            why = f"the stream broke off; {failed} attempts to resume it brought no new event"
             self._give_up(why, error)
         self.reconnects += self._answered
 
-    def on_mistake(self, error: Exception) -> None:
-        """A request cannot be sent at all; raises what to say of it, or the error itself."""
-        if self._answered:
-            self._give_up("what the server sent cannot be gone on from", error)
-        raise error
-
     def close(self) -> None:
-        """We are leaving; an end that came before stays what it was."""
+        """Mark the stream as closed by the caller, unless it has ended before."""
         self.outcome = self.outcome or "closed"
 
     def _decoded(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -190,19 +241,20 @@ class Session(Generic[T]):
             self.outcome = "failed"
             raise
 
-    def _may_go_on(self, sent: bool) -> bool:
+    def _can_resume(self, sent: bool) -> bool:
         if self.location is None and not self._call.is_safe:
-            # No one knows what a second sending would do, unless it never arrived.
-            return not self._answered and (self._call.may_be_repeated or not sent)
-        return bool(self.last_event_id or not self._since_start or self._dialect.eof == "reconnect")
+            # Nobody knows what a second request would do, unless the first never arrived.
+            return not self._answered and (self._call.is_repeatable or not sent)
+        nothing_came = not self._count_since_start
+        return bool(self.last_event_id or nothing_came or self._dialect.eof == "reconnect")
 
     def _why_not(self) -> str:
         if self.location is None and not self._call.is_safe:
-            return "the answer to a POST broke off, and no Location says where it goes on"
-        return "the stream broke off before its end, and has no ids to go on from"
+            return "the stream of a POST broke off, and has no Location at which to resume it"
+        return "the stream broke off before its end, and has no ids with which to resume it"
 
     def _is_control(self, event: ServerSentEvent) -> bool:
-        """Whether the event is no item, but says how the stream goes on; then that is done."""
+        """Whether the event is not an item but controls the stream; it is acted upon."""
         dialect, name = self._dialect, event.event
         if name is None:
             if dialect.end_data is None or event.data != dialect.end_data:
@@ -221,60 +273,47 @@ class Session(Generic[T]):
         self.last_event_id = event.id if event.id is not None else self.last_event_id
         return True
 
-    def _reset(self, told: dict[str, Any]) -> None:
+    def _reset(self, reset: dict[str, Any]) -> None:
         if self._on_reset is None:
-            self._fail(StreamReset(told))
-        self._position = None
-        self._since_start = 0
+            self._fail(StreamReset(reset))
+        self._position = Position()
+        self._count_since_start = 0
         self.last_event_id = None
-        self._on_reset(told)
+        self._on_reset(reset)
 
     def _is_duplicate(self, event: ServerSentEvent) -> bool:
-        if self._is_old(event.id):
+        if self._dialect.recorded and not self._position.advance(event.id):
             self.duplicates += 1
             return True
-        self._position = _cursor(event.id) or self._position
         return False
 
-    def _is_old(self, id: str | None) -> bool:
-        """Whether the id is one of the stream that we have come from, and not newer."""
-        position, cursor = self._position, _cursor(id)
-        if position is None or cursor is None or not self._dialect.recorded:
-            return False
-        return position[0] == cursor[0] and cursor[1:] <= position[1:]
-
-    def _given(self, event: ServerSentEvent) -> Event[T]:
+    def _parsed(self, event: ServerSentEvent) -> Event[T]:
         try:
-            given = Event(self._read(event.data), event.event, event.id)
+            parsed = Event(self._read(event.data), event.event, event.id)
         except AnswerError as error:
-            self._tell(error)
+            self._complete(error)
             raise
         self._retries.failed = 0
-        self._since_start += 1
+        self._count_since_start += 1
         if event.id is not None:
             self.last_event_id = event.id
-        self.newest.add(given, len(event.data))
-        return given
+        self.newest.add(parsed, len(event.data))
+        return parsed
 
     def _give_up(self, why: str, cause: Exception | None) -> NoReturn:
         no_answer = ConnectionFailed("no answer came from the server")
         self._fail(StreamTruncated(why) if self._answered else no_answer, cause)
 
     def _fail(self, error: AnswerError, cause: Exception | None = None) -> NoReturn:
-        self._tell(error)
+        self._complete(error)
         try:
             raise error from cause
         finally:
-            del error, cause  # its traceback holds this frame: together they would be a cycle
+            del error, cause  # the traceback holds this frame, which would make a cycle
 
-    def _tell(self, error: AnswerError) -> None:
+    def _complete(self, error: AnswerError) -> None:
+        """Add to the error what had arrived; the stream has failed."""
         error.count = self.newest.count
         error.events = tuple(self.newest.events)
         error.last_event_id = self.last_event_id
         self.outcome = self.outcome or "failed"
-
-
-def _cursor(id: str | None) -> tuple[str, int, int] | None:
-    """The id as epoch, generation and sequence, if it is one of a recorded stream."""
-    match = _CURSOR.fullmatch(id) if id else None
-    return None if match is None else (match[1], int(match[2]), int(match[3]))

@@ -1,37 +1,29 @@
-"""The client for code without an event loop: it only connects, reads, waits and closes."""
+"""The client for code without an event loop."""
 
 import contextlib
 import socket
 import threading
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from dual_mode_streaming.client._batch import Batch
-from dual_mode_streaming.client._calls import EXCERPT, Head, is_cut, was_sent
+from dual_mode_streaming.client._base import BaseClient, BaseEventStream, with_read_timeout
+from dual_mode_streaming.client._batch import BatchRequest
 from dual_mode_streaming.client._events import Event
-from dual_mode_streaming.client._options import (
-    READ_TIMEOUT,
-    Defaults,
-    RequestOptions,
-    StreamOptions,
-    cancelling,
-    own_client,
-)
-from dual_mode_streaming.client._policy import DUAL_MODE, Dialect, Reconnect
-from dual_mode_streaming.client._reading import Reading
+from dual_mode_streaming.client._options import RequestOptions, StreamOptions, cancelling
+from dual_mode_streaming.client._requests import ResponseHead
 from dual_mode_streaming.client._session import Session
+from dual_mode_streaming.client._steps import IOStep, Receive, Send, Steps, Wait
 
-__all__ = ["DualModeClient", "EventStream", "fetch"]
+__all__ = ["DualModeClient", "EventStream"]
 
 T = TypeVar("T")
 
 
-class DualModeClient:
-    """Reads what a dual-mode endpoint answers, and any other server's events.
+class DualModeClient(BaseClient[httpx.Client]):
+    """Reads dual-mode endpoints, as a batch or as a stream, and the events of any other server.
 
         with DualModeClient("http://127.0.0.1:8000") as client:
             document = client.get("/data?count=3")
@@ -39,57 +31,64 @@ class DualModeClient:
                 print(event.data)
 
     Args:
-        base_url: what relative URLs begin with.
-        http_client: an httpx client to use, with its base URL, headers, authentication and
-            timeouts (but that of reading a stream). Whoever made it closes it. Not together with
-            `base_url` or `headers`.
-        headers: sent with every request.
-        dialect: for all streams that do not say otherwise, as are the next two.
-        reconnect: how to come again.
-        read_timeout: the silence, in seconds, that is a cut; see `StreamOptions`.
+        base_url: the beginning of relative URLs.
+        http_client: an httpx client of the caller, with its base URL, headers, authentication and
+            timeouts (except that for reading a stream). The caller closes it. It cannot be
+            combined with `base_url` or `headers`.
+        headers: headers of every request.
+        dialect: how the server ends a stream; a stream may have its own, as for the next two.
+        reconnect: how often to try again.
+        read_timeout: seconds of silence that count as a cut; see `StreamOptions`.
 
-    Threads may share it; a stream is read by one of them.
+    Threads may share a client. A stream is read by one thread.
     """
 
-    def __init__(
-        self,
-        base_url: str = "",
-        *,
-        http_client: httpx.Client | None = None,
-        headers: Mapping[str, str] | None = None,
-        dialect: Dialect = DUAL_MODE,
-        reconnect: Reconnect = Reconnect(),  # noqa: B008  (it is frozen)
-        read_timeout: float | None = READ_TIMEOUT,
-    ) -> None:
-        if http_client is not None and (base_url or headers):
-            raise ValueError("base_url and headers are those of the http_client that is given")
-        self._owned = http_client is None
-        self._http = http_client or httpx.Client(**own_client(base_url, headers))
-        self._defaults = Defaults(dialect, reconnect, read_timeout)
+    _http_type = httpx.Client
+
+    @overload
+    def request(
+        self, method: str, url: str, model: type[T], **options: Unpack[RequestOptions]
+    ) -> T: ...
+    @overload
+    def request(
+        self, method: str, url: str, model: Any = None, **options: Unpack[RequestOptions]
+    ) -> Any: ...
+    def request(
+        self, method: str, url: str, model: Any = None, **options: Unpack[RequestOptions]
+    ) -> Any:
+        """Return the batch document: its JSON, read as the model (any type that pydantic knows).
+
+        Returns:
+            The document; None for a response without content.
+
+        Raises:
+            RequestRefused: if the status is an error.
+            UnexpectedContent: if the response is not JSON.
+            UnreadableAnswer: if the document does not fit the model.
+            ConnectionFailed: if no response came.
+            httpx.HTTPError: if the request cannot be sent at all.
+        """
+        return _fetch(self._http, self._defaults.batch(method, url, model, options))
 
     @overload
     def get(self, url: str, model: type[T], **options: Unpack[RequestOptions]) -> T: ...
     @overload
     def get(self, url: str, model: Any = None, **options: Unpack[RequestOptions]) -> Any: ...
     def get(self, url: str, model: Any = None, **options: Unpack[RequestOptions]) -> Any:
-        """The batch document: its JSON, read as the model if one is given (any pydantic type).
-
-        None for an answer without content. Raises RequestRefused, UnexpectedContent,
-        UnreadableAnswer and ConnectionFailed; httpx's errors for a URL that is none.
-        """
-        return fetch(self._http, self._defaults.batch("GET", url, model, options))
+        """Return the batch document of a GET; see `request`."""
+        return self.request("GET", url, model, **options)
 
     @overload
     def post(self, url: str, model: type[T], **options: Unpack[RequestOptions]) -> T: ...
     @overload
     def post(self, url: str, model: Any = None, **options: Unpack[RequestOptions]) -> Any: ...
     def post(self, url: str, model: Any = None, **options: Unpack[RequestOptions]) -> Any:
-        """The same by POST, which is sent again only if it never arrived, or was put off.
+        """Return the batch document of a POST; see `request`.
 
-        That is: no connection was made, the answer was 429 or 503 with a Retry-After, or there is
-        an `Idempotency-Key` among the headers.
+        A POST is sent again only if the server did not act on it: no connection was made, or the
+        answer was 429 or 503 with a Retry-After; or if there is an `Idempotency-Key`.
         """
-        return fetch(self._http, self._defaults.batch("POST", url, model, options))
+        return self.request("POST", url, model, **options)
 
     @overload
     def stream(
@@ -106,15 +105,15 @@ class DualModeClient:
     def stream(
         self, url: str, model: Any = None, **options: Unpack[StreamOptions]
     ) -> "EventStream[Any]":
-        """The events of a stream, each one's data read as the model; without one, it is text.
+        """Return the events of a stream, with data read as the model; without one it is text.
 
-        Nothing is sent before the iteration begins. See `Reading` for what it raises.
+        Nothing is sent before the iteration begins. `EventStream` lists what it raises.
         """
         session, read_timeout = self._defaults.session(url, model, options)
         return EventStream(self._http, session, read_timeout)
 
     def close(self) -> None:
-        """Close the httpx client, if it is our own, and with it the streams that are open."""
+        """Close the httpx client, unless it is the caller's, and with it the open streams."""
         if self._owned:
             self._http.close()
 
@@ -130,95 +129,44 @@ class DualModeClient:
         self.close()
 
 
-class EventStream(Reading[T]):
-    __doc__ = Reading.__doc__
+class EventStream(BaseEventStream[T]):
+    __doc__ = BaseEventStream.__doc__
 
     def __init__(self, http: httpx.Client, session: Session[T], read_timeout: float | None) -> None:
-        super().__init__(session, http.timeout, read_timeout)
+        super().__init__(session)
         self._http = http
-        self._closed = threading.Event()
-        self._response: httpx.Response | None = None
+        self._driver = _Driver(http, with_read_timeout(http.timeout, read_timeout))
 
     def __iter__(self) -> Generator[Event[T], None, None]:
         self._begin()
-        return self._events()
-
-    def _events(self) -> Generator[Event[T], None, None]:
-        session = self._session
-        try:
-            while self._pause():
-                try:
-                    response = self._connect()
-                except httpx.HTTPError as error:
-                    self._cut(error)
-                    continue
-                if response is None:
-                    continue
-                chunks = response.iter_bytes()
-                while not session.ended:
-                    try:
-                        chunk = next(chunks, None)
-                    except Exception as error:
-                        self._cut(error)
-                        break
-                    if chunk is None:
-                        self._cut()
-                        break
-                    for event in session.feed(chunk):
-                        yield event
-                        if self._closed.is_set():
-                            return
-                response.close()
-        finally:
-            self.close()
-
-    def _pause(self) -> bool:
-        """Wait as long as is due; whether there is another connection to make."""
-        return not self._session.ended and not self._closed.wait(self._session.delay)
-
-    def _connect(self) -> httpx.Response | None:
-        """Send the request; the response is None if there is no stream, or not yet."""
-        session = self._session
-        arguments = session.next_call().arguments()
-        request = self._http.build_request(**arguments, timeout=self._timeout)
-        response = self._response = self._http.send(request, stream=True)
-        if session.on_head(Head.of(response)):
-            return response
-        try:
-            if not session.ended:
-                session.on_refused(_beginning(response))
-        finally:
-            response.close()
-        return None
+        return self._driver.run(self._session.steps())
 
     def cancel(self) -> Any:
-        """Stop the stream: at the server, if it is recorded there, else by closing the connection.
+        """Cancel the stream at the server if it is recorded, else close the connection.
 
-        A recorded stream goes on to be read, and ends with `cancelled`, or with what it had ended
-        before. (Until the head of its answer has come, nobody knows that it is recorded.) Gives
-        what the server says of its state (JSON), None if there was only a connection to close. May
-        be called from inside the loop, and from other threads. Raises as
-        `DualModeClient.post` does.
+        A recorded stream is read on, and ends with `cancelled`, or as it had ended before. Until
+        the response has begun the client does not know whether the stream is recorded. May be
+        called inside the loop and from other threads.
+
+        Returns:
+            The state that the server reports (JSON); None if the connection was closed.
+
+        Raises:
+            AnswerError: as `DualModeClient.request`.
         """
         call = self._session.cancel_call()
         if call is None:
             self.close()
             return None
-        return fetch(self._http, cancelling(call))
+        return _fetch(self._http, cancelling(call))
 
     def close(self) -> None:
-        """Close the connection; the iteration ends, also if another thread is reading.
+        """Close the connection. The iteration ends, also if another thread is reading.
 
-        A thread that is still connecting sees it when the answer's head has come.
+        A thread that waits for a response to begin notices it only when the response does.
         """
         self._session.close()
-        self._closed.set()
-        response = self._response
-        if response is None or response.is_closed:
-            return
-        _wake(response)
-        with contextlib.suppress(Exception):  # what a connection says that we have just cut
-            response.close()
+        self._driver.close()
 
     def __enter__(self) -> Self:
         return self
@@ -232,34 +180,69 @@ class EventStream(Reading[T]):
         self.close()
 
 
-def fetch(http: httpx.Client, batch: Batch) -> Any:
-    """The result of a batch, as often as it has to be asked for."""
-    while not batch.done:
-        if batch.delay:
-            time.sleep(batch.delay)
+class _Driver:
+    """Performs the I/O of one protocol."""
+
+    def __init__(self, http: httpx.Client, timeout: httpx.Timeout) -> None:
+        self._http = http
+        self._timeout = timeout
+        self._closed = threading.Event()
+        self._response: httpx.Response | None = None
+        self._chunks: Iterator[bytes]
+
+    def run(self, steps: Steps[T]) -> Generator[T, None, None]:
+        """Yield the values of the protocol; close the connection at the end."""
         try:
-            response = http.request(**batch.call.arguments())
-        except httpx.HTTPError as error:
-            if not is_cut(error):
-                raise
-            batch.on_cut(error, sent=was_sent(error))
-        else:
-            batch.on_answer(Head.of(response), response.content)
+            with contextlib.suppress(StopIteration):
+                step = next(steps)
+                while True:
+                    if not isinstance(step, IOStep):
+                        yield step
+                        step = next(steps)
+                        continue
+                    try:
+                        reply = self._perform(step)
+                    except Exception as error:
+                        step = steps.throw(error)
+                    else:
+                        step = steps.send(reply)
+        finally:
+            steps.close()
+            self.close()
+
+    def _perform(self, step: IOStep) -> Any:
+        if isinstance(step, Receive):
+            assert self._response is not None
+            return self._response.read() if step.whole else next(self._chunks, b"")
+        if self._response is not None:
+            self._response.close()
+        if isinstance(step, Wait):
+            self._closed.wait(step.seconds)
+        elif isinstance(step, Send):
+            request = self._http.build_request(**step.call.arguments(), timeout=self._timeout)
+            self._response = response = self._http.send(request, stream=True)
+            self._chunks = response.iter_bytes()
+            return ResponseHead.of(response)
+        return None
+
+    def close(self) -> None:
+        self._closed.set()
+        response = self._response
+        if response is None or response.is_closed:
+            return
+        _wake(response)
+        with contextlib.suppress(Exception):  # errors of the connection that was just shut down
+            response.close()
+
+
+def _fetch(http: httpx.Client, batch: BatchRequest) -> Any:
+    for _ in _Driver(http, http.timeout).run(batch.steps()):
+        pass  # a batch has no values before its result
     return batch.result
 
 
-def _beginning(response: httpx.Response) -> bytes:
-    body = b""
-    with contextlib.suppress(httpx.HTTPError):
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) >= EXCERPT:
-                break
-    return body[:EXCERPT]
-
-
 def _wake(response: httpx.Response) -> None:
-    """Shut the socket down: closing it would not wake a thread that waits to read from it."""
+    """Shut the socket down; closing it would not wake a thread that waits to read from it."""
     network = response.extensions.get("network_stream")
     if network is None or response.http_version == "HTTP/2":  # others use that connection, too
         return

@@ -1,1 +1,1 @@
-"""The commands of `dual-mode`, a module each. They import what they need when they run."""
+"""The commands of `dual-mode`, one module each. They import what they need when they run."""

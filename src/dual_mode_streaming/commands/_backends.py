@@ -1,42 +1,42 @@
-"""Who answers in `dual-mode chat`: a service, or a client of language models in this process."""
+"""What answers in `dual-mode chat`: a service, or a language model client in this process."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from dual_mode_streaming.commands._errors import Code, needed
+from dual_mode_streaming.commands._errors import ExitCode, code_of_status, needed
 from dual_mode_streaming.commands._request_options import full_url
 
-__all__ = ["AnswerFailed", "Local", "Remote", "Speaker"]
+__all__ = ["AnswerFailed", "Backend", "LocalBackend", "RemoteBackend"]
 
-PATIENCE = 5.0
-"""Seconds that a server may take to stop an answer; then its connection is closed."""
+_STOP_TIMEOUT: Final = 5.0
+"""Seconds for a server to stop an answer; then the connection is closed."""
 
 
 class AnswerFailed(Exception):
-    """The answer ended in an error."""
+    """The answer ended with an error."""
 
-    def __init__(self, message: str, code: Code) -> None:
+    def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(message)
         self.code = code
 
 
-class Speaker(Protocol):
-    """Who answers."""
+class Backend(Protocol):
+    """What answers a question."""
 
     def ask(self, question: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of an answer, as the service's JSON has them; failures are raised."""
+        """Yield the events of the answer in the service's JSON form; raise on failure."""
 
     async def stop(self) -> None:
-        """Stop the answer that is being given: its events end."""
+        """Stop the current answer; its events end."""
 
     async def aclose(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
 
 
-class Remote:
-    """`POST /chat` of a service. The answer is recorded there, so stopping it is asked for."""
+class RemoteBackend:
+    """`POST /chat` of a service, which records the answer: `stop` cancels the recording."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         with needed("cli"):
@@ -54,27 +54,26 @@ class Remote:
             async for event in events:
                 yield event.data
         if events.outcome == "interrupted":
-            raise AnswerFailed("the service went away before the end", Code.BROKEN)
+            raise AnswerFailed("the service stopped before the end of the answer", ExitCode.BROKEN)
 
     async def stop(self) -> None:
         events = self._events
         try:
-            async with asyncio.timeout(PATIENCE):
-                # Before the head of the answer nobody knows what is to be stopped.
+            async with asyncio.timeout(_STOP_TIMEOUT):
+                # The URL to cancel is known only when the response has begun.
                 while events.location is None and events.outcome is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
                 if events.outcome is None:
                     await events.cancel()
         except Exception:
-            # Whatever it was: the answer is not to go on here.
-            await events.aclose()
+            await events.aclose()  # whatever went wrong, the answer must end here
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
 
-class Local:
-    """An `LLMClient` by the settings of the environment: the simulator, if they name no other."""
+class LocalBackend:
+    """An `LLMClient` with the settings of the environment; the simulator by default."""
 
     def __init__(self) -> None:
         with needed("llm"):
@@ -102,8 +101,9 @@ class Local:
                 if following.cancelled() or (event := following.result()) is None:
                     return
                 if event.error is not None:
-                    status = (event.status or 0) // 100 if not begun else 0
-                    code = {4: Code.REFUSED, 5: Code.SERVER}.get(status, Code.BROKEN)
+                    code = ExitCode.BROKEN
+                    if not begun and event.status is not None and event.status >= 400:
+                        code = code_of_status(event.status)
                     raise AnswerFailed(event.error, code)
                 begun = True
                 yield event.model_dump(mode="json", exclude_none=True)

@@ -1,4 +1,4 @@
-"""`dual-mode bench URL`: how long until the first event, between events, and in all."""
+"""`dual-mode bench URL`: the time to the first event, between events, and in total."""
 
 import asyncio
 import contextlib
@@ -12,15 +12,29 @@ from typing import Annotated, Any
 
 import typer
 
-from dual_mode_streaming.commands._errors import Code, manners, needed, write
-from dual_mode_streaming.commands._request_options import Data, Header, Method, Silence, Url, asked
-from dual_mode_streaming.commands._statistics import Figures
+from dual_mode_streaming.commands._errors import (
+    ExitCode,
+    code_of_status,
+    needed,
+    one_line_errors,
+    write,
+)
+from dual_mode_streaming.commands._request_options import (
+    Data,
+    Header,
+    HTTPRequest,
+    Method,
+    ReadTimeout,
+    Url,
+    request_from,
+)
+from dual_mode_streaming.commands._statistics import LoadStatistics
 
-__all__ = ["Mode", "bench"]
+__all__ = ["LoadMode", "bench"]
 
 
-class Mode(enum.StrEnum):
-    """What is asked for."""
+class LoadMode(enum.StrEnum):
+    """What the requests ask for."""
 
     STREAM = "stream"
     LINES = "lines"
@@ -30,33 +44,36 @@ class Mode(enum.StrEnum):
 def bench(
     url: Url,
     connections: Annotated[
-        int, typer.Option("-c", "--connections", min=1, max=10_000, help="How many at a time.")
+        int, typer.Option("-c", "--connections", min=1, max=10_000, help="Number of connections.")
     ] = 10,
     duration: Annotated[
-        float, typer.Option("-z", "--duration", min=0.01, help="Seconds to go on for.")
+        float, typer.Option("-z", "--duration", min=0.01, help="Duration in seconds.")
     ] = 10.0,
     requests: Annotated[
-        int | None, typer.Option("-n", "--requests", min=1, help="End after so many.")
+        int | None,
+        typer.Option("-n", "--requests", min=1, help="Stop after this number of requests."),
     ] = None,
-    mode: Annotated[Mode, typer.Option(help="What to ask for.")] = Mode.STREAM,
+    mode: Annotated[LoadMode, typer.Option(help="What to request.")] = LoadMode.STREAM,
     plain: Annotated[
-        bool, typer.Option("--plain", help="A stream may end without an event that says so.")
+        bool, typer.Option("--plain", help="Accept streams that end without an end event.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The figures as an object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the statistics as a JSON object.")
+    ] = False,
     method: Method = None,
     data: Data = None,
     header: Header = None,
-    timeout: Silence = 45.0,
+    timeout: ReadTimeout = 45.0,
 ) -> None:
-    """Ask again and again over many connections, and tell how long it took.
+    """Send requests over many connections, and print how long the answers took.
 
-    Each connection asks again when it has its answer: a server that is slow is asked less often.
+    Each connection sends the next request when it has its answer: a slow server gets fewer.
     """
-    with manners():
+    with one_line_errors():
         with needed("cli"):
             import httpx  # noqa: F401
-        ask = asked(url, method, data, header)
-        figures = Figures()
+        request = request_from(url, method, data, header)
+        statistics = LoadStatistics()
         settings: dict[str, Any] = {
             "connections": connections,
             "seconds": duration,
@@ -64,23 +81,26 @@ def bench(
             "timeout": timeout,
             "ends": not plain,
         }
-        whole = asyncio.run(_measure(ask, mode, figures, settings))
-        told = {"url": ask.url, "mode": str(mode), "connections": connections} | figures.as_json()
+        finished = asyncio.run(_measure(request, mode, statistics, settings))
+        report = {"url": request.url, "mode": str(mode), "connections": connections}
+        report |= statistics.as_json()
         if as_json:
-            write(json.dumps(told) + "\n")
+            write(json.dumps(report) + "\n")
         else:
-            _table(told)
-        if not whole:
-            raise SystemExit(int(Code.INTERRUPTED))
-        if figures.errors:
-            raise SystemExit(int(_code(figures.errors.most_common(1)[0][0])))
+            _table(report)
+        if not finished:
+            raise SystemExit(int(ExitCode.INTERRUPTED))
+        if statistics.errors:
+            raise SystemExit(int(_code(statistics.errors.most_common(1)[0][0])))
 
 
-async def _measure(ask: Any, mode: str, figures: Figures, settings: dict[str, Any]) -> bool:
-    """Whether it went on to its end; Ctrl-C ends it earlier."""
+async def _measure(
+    request: HTTPRequest, mode: str, statistics: LoadStatistics, settings: dict[str, Any]
+) -> bool:
+    """Return False if Ctrl-C ended it."""
     from dual_mode_streaming.commands._load import run_load
 
-    running = asyncio.create_task(run_load(ask, mode, figures, **settings))
+    running = asyncio.create_task(run_load(request, mode, statistics, **settings))
     loop = asyncio.get_running_loop()
     interrupted = False
 
@@ -92,15 +112,15 @@ async def _measure(ask: Any, mode: str, figures: Figures, settings: dict[str, An
         loop.call_soon_threadsafe(running.cancel)
 
     signal.signal(signal.SIGINT, stop)
-    async with _live(figures, settings["seconds"]):
+    async with _progress(statistics, settings["seconds"]):
         with contextlib.suppress(asyncio.CancelledError):
             await running
     return not interrupted
 
 
 @contextlib.asynccontextmanager
-async def _live(figures: Figures, seconds: float) -> AsyncIterator[None]:
-    """A line on the terminal that tells how far it is; nothing where there is none."""
+async def _progress(statistics: LoadStatistics, seconds: float) -> AsyncIterator[None]:
+    """Show the progress in a line on the terminal, if there is one."""
     if not sys.stderr.isatty():
         yield
         return
@@ -120,10 +140,10 @@ async def _live(figures: Figures, seconds: float) -> AsyncIterator[None]:
                 progress.update(
                     task,
                     completed=time.monotonic() - start,
-                    answers=figures.total.count,
-                    events=figures.events,
-                    errors=figures.failed,
-                    first=_shown(figures.first.milliseconds()["p50"]),
+                    answers=statistics.total.count,
+                    events=statistics.events,
+                    errors=statistics.failed,
+                    first=_shown(statistics.first.milliseconds()["p50"]),
                 )
 
         drawing = asyncio.create_task(redraw())
@@ -133,8 +153,8 @@ async def _live(figures: Figures, seconds: float) -> AsyncIterator[None]:
             drawing.cancel()
 
 
-def _table(told: dict[str, Any]) -> None:
-    """The figures for eyes: a table, with colours on a terminal only."""
+def _table(report: dict[str, Any]) -> None:
+    """Print the statistics as a table, with colours on a terminal only."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -146,18 +166,19 @@ def _table(told: dict[str, Any]) -> None:
     for name in ("count", "p50", "p95", "p99", "max"):
         table.add_column(name, justify="right")
     for title, name in rows.items():
-        values = told["milliseconds"][name]
+        values = report["milliseconds"][name]
         if values["count"]:
             cells = (_shown(values[f"{key}"]) for key in ("p50", "p95", "p99", "max"))
             table.add_row(title, str(values["count"]), *cells)
     console.print(table)
     console.print(
-        f"{told['answers']} answers ({told['answers_per_second']}/s), {told['events']} events "
-        f"({told['events_per_second']}/s), {told['bytes']} bytes in {told['seconds']} s over "
-        f"{told['connections']} connections; {told['unfinished']} unfinished",
+        f"{report['answers']} answers ({report['answers_per_second']}/s), "
+        f"{report['events']} events "
+        f"({report['events_per_second']}/s), {report['bytes']} bytes in {report['seconds']} s over "
+        f"{report['connections']} connections; {report['unfinished']} unfinished",
         markup=False,
     )
-    for kind, count in told["errors_by_kind"].items():
+    for kind, count in report["errors_by_kind"].items():
         console.print(f"{count} errors: {kind}", style="red", markup=False)
 
 
@@ -167,11 +188,11 @@ def _shown(milliseconds: Any) -> str:
     return f"{milliseconds:.0f}" if milliseconds >= 1000 else f"{milliseconds:.3g}"
 
 
-def _code(kind: str) -> Code:
-    """The exit code for the kind of error that there were most of."""
+def _code(kind: str) -> ExitCode:
+    """Return the exit code for the most common kind of error."""
     if kind == "timeout":
-        return Code.TIMEOUT
-    status = kind.removeprefix("status ")[:1]
+        return ExitCode.TIMEOUT
     if kind.startswith("status "):
-        return {"4": Code.REFUSED, "5": Code.SERVER}.get(status, Code.FAILED)
-    return Code.BROKEN if kind.startswith(("event: ", "the answer broke off")) else Code.FAILED
+        return code_of_status(int(kind.split()[1]))
+    broken = kind.startswith(("event: ", "the answer broke off"))
+    return ExitCode.BROKEN if broken else ExitCode.FAILED

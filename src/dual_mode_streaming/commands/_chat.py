@@ -1,4 +1,4 @@
-"""`dual-mode chat`: one question, or a conversation; Ctrl-C stops an answer and keeps it."""
+"""`dual-mode chat`: one question, or a conversation; Ctrl-C stops an answer and keeps its text."""
 
 import asyncio
 import contextlib
@@ -9,76 +9,95 @@ from typing import Annotated, Any
 
 import typer
 
-from dual_mode_streaming.commands._backends import AnswerFailed, Local, Remote, Speaker
-from dual_mode_streaming.commands._errors import Code, fail, manners, note, told, write
-from dual_mode_streaming.commands._request_options import Header, asked
+from dual_mode_streaming.commands._backends import (
+    AnswerFailed,
+    Backend,
+    LocalBackend,
+    RemoteBackend,
+)
+from dual_mode_streaming.commands._errors import (
+    ExitCode,
+    code_of,
+    fail,
+    message_of,
+    note,
+    one_line_errors,
+    write,
+)
+from dual_mode_streaming.commands._request_options import Header, request_from
 
 __all__ = ["chat"]
 
 HELP = (
-    "/new begins anew, /quit or Ctrl-D leaves, Ctrl-C stops an answer (and leaves, at the prompt)"
+    "/new starts a new conversation, /quit or Ctrl-D leaves, "
+    "Ctrl-C stops an answer (at the prompt it leaves)"
 )
 
 
 def chat(
     prompt: Annotated[
         str | None,
-        typer.Argument(help="The question; - for stdin. Without it: a conversation, or stdin."),
+        typer.Argument(help="The question; - reads stdin. Without it: a conversation, or stdin."),
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="The service to ask; without it, a model in this process answers."),
+        typer.Option(help="URL of the service; without it a model in this process answers."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The model's name.")] = None,
-    system: Annotated[str | None, typer.Option(help="What the model is told beforehand.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer.")] = None,
-    seed: Annotated[int | None, typer.Option(help="For the same answer again.")] = None,
-    thinking: Annotated[bool, typer.Option("--thinking", help="Show thoughts on stderr.")] = False,
+    model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Maximum length of the answer.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, to get the same answer again.")] = None,
+    thinking: Annotated[
+        bool, typer.Option("--thinking", help="Show the reasoning on stderr.")
+    ] = False,
     header: Header = None,
 ) -> None:
-    """Ask a model. The answer comes on stdout, word by word.
+    """Ask a language model and print the answer as it comes.
 
-    The first Ctrl-C stops the answer and keeps what was said, the second leaves.
+    The first Ctrl-C stops the answer and keeps its text, the second one leaves.
     """
     options = {"model": model, "max_tokens": max_tokens, "seed": seed, "thinking": thinking or None}
-    with manners():
+    with one_line_errors():
         if url is None and header:
-            fail("-H goes with --url", Code.USAGE)
+            fail("-H needs --url: only a service takes headers", ExitCode.USAGE)
         if prompt == "-" or (prompt is None and not sys.stdin.isatty()):
             prompt = sys.stdin.read().rstrip("\n")
         if prompt is not None and not prompt.strip():
-            fail("there is no question", Code.USAGE)
+            fail("the question is empty", ExitCode.USAGE)
         given = {name: value for name, value in options.items() if value is not None}
-        with asyncio.Runner() as runner, _speaker(runner, url, header) as speaker:
-            talk = _Talk(runner, speaker, system, given)
+        with asyncio.Runner() as runner, _backend(runner, url, header) as backend:
+            conversation = _Conversation(runner, backend, system, given)
             if prompt is None:
-                return _converse(talk)
+                return _converse(conversation)
             try:
-                talk.turn(prompt)
+                conversation.ask(prompt)
             except AnswerFailed as error:
                 fail(str(error), error.code)
-            if talk.stopped:
-                raise SystemExit(int(Code.INTERRUPTED))
+            if conversation.stopped:
+                raise SystemExit(int(ExitCode.INTERRUPTED))
 
 
 @contextlib.contextmanager
-def _speaker(
+def _backend(
     runner: asyncio.Runner, url: str | None, header: list[str] | None
-) -> Iterator[Speaker]:
+) -> Iterator[Backend]:
+    backend: Backend
     try:
-        headers = {} if url is None else asked(url, None, None, header).headers
-        speaker: Speaker = Local() if url is None else Remote(url, headers)
-    except ValueError as error:  # the settings of the models
-        fail(str(error), Code.USAGE)
+        if url is None:
+            backend = LocalBackend()
+        else:
+            backend = RemoteBackend(url, request_from(url, None, None, header).headers)
+    except ValueError as error:  # the settings of the language model are not valid
+        fail(str(error), ExitCode.USAGE)
     try:
-        yield speaker
+        yield backend
     finally:
-        runner.run(speaker.aclose())
+        runner.run(backend.aclose())
 
 
-def _converse(talk: "_Talk") -> None:
-    from dual_mode_streaming.commands._errors import code_of
-
+def _converse(conversation: "_Conversation") -> None:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (input() edits lines with it)
     note(HELP)
@@ -94,18 +113,18 @@ def _converse(talk: "_Talk") -> None:
         if question == "/quit":
             return
         if question == "/new":
-            talk.forget()
+            conversation.forget()
         elif question.startswith("/"):
             note(HELP)
         elif question:
             try:
-                talk.turn(question)
+                conversation.ask(question)
             except AnswerFailed as error:
                 note(f"dual-mode: {error}")
             except Exception as error:
                 if code_of(error) is None:
                     raise
-                note(f"dual-mode: {told(error)}")
+                note(f"dual-mode: {message_of(error)}")
 
 
 def _line(prompt: str) -> str:
@@ -116,36 +135,36 @@ def _line(prompt: str) -> str:
     return input()
 
 
-class _Talk:
-    """A conversation: what was said, by whom; `stopped` says whether the last answer was."""
+class _Conversation:
+    """The messages so far; `stopped` says whether the last answer was stopped."""
 
     def __init__(
-        self, runner: asyncio.Runner, speaker: Speaker, system: str | None, options: dict[str, Any]
+        self, runner: asyncio.Runner, backend: Backend, system: str | None, options: dict[str, Any]
     ) -> None:
         self.stopped = False
         self._runner = runner
-        self._speaker = speaker
+        self._backend = backend
         self._options = options
         self._first = [] if system is None else [{"role": "system", "content": system}]
         self._messages = list(self._first)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start a new conversation."""
         self._messages = list(self._first)
 
-    def turn(self, question: str) -> None:
-        """Ask, and say the answer on stdout; both are kept if there was any."""
+    def ask(self, question: str) -> None:
+        """Print the answer to a question. Both are kept if there was any text."""
         messages = [*self._messages, {"role": "user", "content": question}]
-        said: list[str] = []
+        texts: list[str] = []
         self.stopped = False
-        answer = self._answer({"messages": messages, **self._options}, said)
+        answer = self._answer({"messages": messages, **self._options}, texts)
         with self._interruptible():
             try:
                 self._runner.run(answer)
             except asyncio.CancelledError:
                 raise KeyboardInterrupt from None
             finally:
-                text = "".join(said)
+                text = "".join(texts)
                 if text:
                     self._messages = [*messages, {"role": "assistant", "content": text}]
                     if not text.endswith("\n"):
@@ -153,25 +172,25 @@ class _Talk:
         if self.stopped:
             note("(stopped)")
 
-    async def _answer(self, question: dict[str, Any], said: list[str]) -> None:
-        async with contextlib.aclosing(self._speaker.ask(question)) as events:
+    async def _answer(self, question: dict[str, Any], texts: list[str]) -> None:
+        async with contextlib.aclosing(self._backend.ask(question)) as events:
             async for event in events:
                 if thought := event.get("thinking_delta", {}).get("content"):
                     sys.stderr.write(thought)
                     sys.stderr.flush()
                 if text := event.get("text_delta", {}).get("content"):
-                    said.append(text)
+                    texts.append(text)
                     write(text)
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C stops the answer, the second the loop's tasks, a third even a write."""
+        """Stop the answer at the first Ctrl-C, all tasks at the second, a write at the third."""
         loop = self._runner.get_loop()
         stopping: set[asyncio.Task[None]] = set()
         count = 0
 
         def stop() -> None:
-            stopping.add(loop.create_task(self._speaker.stop()))
+            stopping.add(loop.create_task(self._backend.stop()))
 
         def leave() -> None:
             for task in asyncio.all_tasks(loop):

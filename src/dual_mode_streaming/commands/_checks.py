@@ -1,4 +1,4 @@
-"""What `dual-mode doctor` finds out about this machine: packages, settings, what they point at."""
+"""The checks of `dual-mode doctor` on this machine: the packages, and what the settings name."""
 
 import os
 import re
@@ -10,22 +10,29 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["Finding", "installed", "settings"]
+__all__ = ["CheckResult", "installed", "settings"]
 
 _PACKAGE = "dual-mode-streaming"
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*>=\s*([\d.]+)(.*?)\bextra\s*==\s*['\"]([\w-]+)['\"]")
-_FOR = {
+_PURPOSES = {
     "client": "the clients",
     "cli": "this command line",
     "llm": "language models",
-    "openai": "models that speak OpenAI's format",
+    "openai": "models with OpenAI's wire format",
     "server": "dual-mode serve",
-    "redis": "recordings that several machines share",
+    "redis": "recordings shared by several machines",
 }
 
 
-class Finding(NamedTuple):
-    """One finding. Only a `fail` is one that keeps something from working."""
+class CheckResult(NamedTuple):
+    """The result of one check.
+
+    Attributes:
+        level: "fail" means that something cannot work.
+        what: the name of the check.
+        said: what was found.
+        hint: what to do about it; may be empty.
+    """
 
     level: Literal["ok", "note", "warn", "fail"]
     what: str
@@ -33,11 +40,11 @@ class Finding(NamedTuple):
     hint: str = ""
 
 
-def installed() -> Iterator[Finding]:
-    """Python, the package, and each extra with what of it is there."""
-    yield Finding("ok", "python", ".".join(map(str, sys.version_info[:3])))
-    yield Finding("ok", _PACKAGE, metadata.version(_PACKAGE))
-    extras: dict[str, list[tuple[str, str]]] = {name: [] for name in _FOR}
+def installed() -> Iterator[CheckResult]:
+    """Check the versions of Python, the package, and the packages of each extra."""
+    yield CheckResult("ok", "python", ".".join(map(str, sys.version_info[:3])))
+    yield CheckResult("ok", _PACKAGE, metadata.version(_PACKAGE))
+    extras: dict[str, list[tuple[str, str]]] = {name: [] for name in _PURPOSES}
     for text in metadata.requires(_PACKAGE) or ():
         match = _REQUIREMENT.match(text)
         if match is None or match[4] not in extras:
@@ -50,24 +57,24 @@ def installed() -> Iterator[Finding]:
             yield _extra(extra, packages)
 
 
-def _extra(extra: str, packages: list[tuple[str, str]]) -> Finding:
-    there, missing, old = [], [], []
+def _extra(extra: str, packages: list[tuple[str, str]]) -> CheckResult:
+    present, missing, old = [], [], []
     for name, least in packages:
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             missing.append(name)
             continue
-        there.append(f"{name} {version}")
+        present.append(f"{name} {version}")
         if _numbers(version) < _numbers(least):
-            old.append(f"{name} {version} is older than {least}")
+            old.append(f"{name} {version} is too old: at least {least} is needed")
     install = f"pip install '{_PACKAGE}[{extra}]'"
     if old:
-        return Finding("fail", f"extra {extra}", "; ".join(old), install)
+        return CheckResult("fail", f"extra {extra}", "; ".join(old), install)
     if missing:
-        said = f"without {', '.join(missing)}, for {_FOR[extra]}"
-        return Finding("note", f"extra {extra}", said, install)
-    return Finding("ok", f"extra {extra}", ", ".join(there))
+        said = f"{', '.join(missing)} not installed; needed for {_PURPOSES[extra]}"
+        return CheckResult("note", f"extra {extra}", said, install)
+    return CheckResult("ok", f"extra {extra}", ", ".join(present))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -75,36 +82,38 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, release[0].split("."))) if release else ()
 
 
-def settings() -> Iterator[Finding]:
-    """The settings of the environment, and whether what they name is there."""
+def settings() -> Iterator[CheckResult]:
+    """Check the settings of the environment, and that what they name is reachable."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         if os.environ.get(name) or os.environ.get(name.lower()):
-            yield Finding("note", name, "is set: requests go through a proxy", "NO_PROXY=127.0.0.1")
+            yield CheckResult(
+                "note", name, "is set: requests go through a proxy", "NO_PROXY=127.0.0.1"
+            )
     try:
         from dual_mode_streaming.llm import provider_by_settings
         from dual_mode_streaming.server.settings import SettingsError, load
     except ImportError as error:
-        yield Finding("note", "settings", f"not checked: {error}")
+        yield CheckResult("note", "settings", f"not checked: {error}")
         return
     try:
         given = load()
     except SettingsError as error:
-        yield Finding("fail", "settings", str(error))
+        yield CheckResult("fail", "settings", str(error))
         return
-    yield Finding("ok", "settings", f"{given.host}:{given.port}, {given.workers} worker(s)")
+    yield CheckResult("ok", "settings", f"{given.host}:{given.port}, {given.workers} worker(s)")
     yield _address(given.host, given.port)
     yield _store(given.store)
     try:
         provider = provider_by_settings(given.llm)
     except (ValueError, OSError) as error:
-        yield Finding("fail", "language model", str(error))
+        yield CheckResult("fail", "language model", str(error))
         return
-    yield Finding("ok", "language model", f"{provider.name}, {provider.default_model}")
+    yield CheckResult("ok", "language model", f"{provider.name}, {provider.default_model}")
     if given.llm.base_url:
         yield _reachable("language model", given.llm.base_url)
 
 
-def _address(host: str, port: int) -> Finding:
+def _address(host: str, port: int) -> CheckResult:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         if os.name == "posix":
@@ -113,38 +122,38 @@ def _address(host: str, port: int) -> Finding:
             listener.bind((host, port))
         except OSError as error:
             why = error.strerror or str(error)
-            hint = "fine if it is this service; else --port"
-            return Finding("warn", f"address {host}:{port}", why, hint)
-    return Finding("ok", f"address {host}:{port}", "is free")
+            hint = "ignore this if the service runs there already; else choose another --port"
+            return CheckResult("warn", f"address {host}:{port}", why, hint)
+    return CheckResult("ok", f"address {host}:{port}", "is free")
 
 
-def _store(address: str) -> Finding:
+def _store(address: str) -> CheckResult:
     if address.startswith("sqlite:"):
         path = Path(address.removeprefix("sqlite:"))
         folder = path.parent
         if not folder.is_dir():
-            return Finding("fail", "store", f"{folder} is no directory", f"mkdir -p {folder}")
+            return CheckResult("fail", "store", f"{folder} is no directory", f"mkdir -p {folder}")
         target = path if path.exists() else folder
         if not os.access(target, os.W_OK):
-            return Finding("fail", "store", f"{target} cannot be written to")
-        return Finding("ok", "store", address)
+            return CheckResult("fail", "store", f"{target} cannot be written to")
+        return CheckResult("ok", "store", address)
     if address == "memory":
-        said = "memory: recordings end with the process"
-        return Finding("ok", "store", said)
+        said = "memory: recordings are lost when the process ends"
+        return CheckResult("ok", "store", said)
     if address.startswith("unix:"):
-        place = Path(urlsplit(address).path)
-        if not place.exists():
-            return Finding("fail", "store", f"{place} is not there")
-        return Finding("ok", "store", f"{place} is there")
+        socket_path = Path(urlsplit(address).path)
+        if not socket_path.exists():
+            return CheckResult("fail", "store", f"the socket {socket_path} does not exist")
+        return CheckResult("ok", "store", f"the socket {socket_path} exists")
     return _reachable("store", address, default_port=6379)
 
 
-def _reachable(what: str, url: str, default_port: int | None = None) -> Finding:
+def _reachable(what: str, url: str, default_port: int | None = None) -> CheckResult:
     parts = urlsplit(url)
     port = parts.port or default_port or {"https": 443}.get(parts.scheme, 80)
-    where = f"{parts.hostname}:{port}"  # the rest may hold a password
+    where = f"{parts.hostname}:{port}"  # the rest of the URL may hold a password
     try:
         socket.create_connection((parts.hostname or "", port), timeout=3).close()
     except OSError as error:
-        return Finding("fail", what, f"{where} cannot be reached: {error.strerror or error}")
-    return Finding("ok", what, f"{where} can be reached")
+        return CheckResult("fail", what, f"{where} cannot be reached: {error.strerror or error}")
+    return CheckResult("ok", what, f"{where} can be reached")

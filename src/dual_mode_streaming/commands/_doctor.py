@@ -1,4 +1,4 @@
-"""`dual-mode doctor`: what is installed, reachable, misconfigured, and whether a proxy buffers."""
+"""`dual-mode doctor`: check the installation, the settings, and a service behind its proxy."""
 
 import json
 import sys
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dual_mode_streaming.commands._checks import Finding, installed, settings
-from dual_mode_streaming.commands._errors import Code, manners, needed, shown, write
-from dual_mode_streaming.commands._request_options import Header, asked
+from dual_mode_streaming.commands._checks import CheckResult, installed, settings
+from dual_mode_streaming.commands._errors import ExitCode, needed, one_line_errors, printable, write
+from dual_mode_streaming.commands._request_options import Header, request_from
 
 __all__ = ["doctor"]
 
@@ -17,42 +17,49 @@ __all__ = ["doctor"]
 def doctor(
     url: Annotated[
         str | None,
-        typer.Argument(help="A service of ours, or one stream: is it held back on the way?"),
+        typer.Argument(
+            help="URL of a service, or of one stream; checks whether a proxy buffers it."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The findings as a list.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as a JSON list.")
+    ] = False,
     header: Header = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.001, help="Seconds of silence to wait for the URL.")
+        float,
+        typer.Option(
+            "--timeout", min=0.001, help="Give up on the URL after this many seconds of silence."
+        ),
     ] = 10.0,
 ) -> None:
-    """Look for what is missing or wrong; exit code 1 if something cannot work."""
-    with manners():
-        found = [*_told(installed(), as_json), *_told(settings(), as_json)]
+    """Check the installation, the settings and a URL. Exit with 1 if something cannot work."""
+    with one_line_errors():
+        results = [*_shown(installed(), as_json), *_shown(settings(), as_json)]
         if url is not None:
             with needed("cli"):
-                from dual_mode_streaming.commands._proxy_check import examine
-            ask = asked(url, None, None, header)
-            found += _told(examine(ask.url, ask.headers, timeout), as_json)
+                from dual_mode_streaming.commands._proxy_check import check_url
+            request = request_from(url, None, None, header)
+            results += _shown(check_url(request.url, request.headers, timeout), as_json)
         if as_json:
-            write(json.dumps([finding._asdict() for finding in found], ensure_ascii=False) + "\n")
-        if any(finding.level == "fail" for finding in found):
-            raise SystemExit(int(Code.FAILED))
+            write(json.dumps([result._asdict() for result in results], ensure_ascii=False) + "\n")
+        if any(result.level == "fail" for result in results):
+            raise SystemExit(int(ExitCode.FAILED))
 
 
 _COLOURS = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "red"}
 
 
-def _told(findings: Iterable[Finding], as_json: bool) -> Iterable[Finding]:
-    """Show each as soon as it is known."""
+def _shown(results: Iterable[CheckResult], as_json: bool) -> Iterable[CheckResult]:
+    """Print each result as soon as it is there, unless all are printed as JSON."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
-    for finding in findings:
+    for result in results:
         if not as_json:
-            said = shown(f"  {finding.what}: {finding.said}", sys.stdout)
-            level = (f"{finding.level:4}", _COLOURS[finding.level])
+            said = printable(f"  {result.what}: {result.said}", sys.stdout)
+            level = (f"{result.level:4}", _COLOURS[result.level])
             console.print(Text.assemble(level, said))
-            if finding.hint:
-                console.print(Text(f"      → {finding.hint}", "dim"))
-        yield finding
+            if result.hint:
+                console.print(Text(f"      → {result.hint}", "dim"))
+        yield result

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, one line for a failure, a quiet end when nobody reads."""
+"""What all commands share: output, exit codes, and errors as one line on stderr."""
 
 import contextlib
 import enum
@@ -7,14 +7,25 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import NoReturn, TextIO
 
-__all__ = ["Code", "code_of", "fail", "manners", "needed", "note", "shown", "told", "write"]
+__all__ = [
+    "ExitCode",
+    "code_of",
+    "code_of_status",
+    "fail",
+    "message_of",
+    "needed",
+    "note",
+    "one_line_errors",
+    "printable",
+    "write",
+]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-class Code(enum.IntEnum):
+class ExitCode(enum.IntEnum):
     """The exit codes. 4 and 5 are the classes of HTTP statuses."""
 
     OK = 0
@@ -27,33 +38,33 @@ class Code(enum.IntEnum):
     INTERRUPTED = 130
 
 
-def fail(message: str, code: int = Code.FAILED) -> NoReturn:
-    """Say why in one line on stderr, and exit."""
+def fail(message: str, code: int = ExitCode.FAILED) -> NoReturn:
+    """Write the message as one line to stderr, and exit."""
     note(f"dual-mode: {' '.join(message.split())}")
     raise SystemExit(int(code))
 
 
 def note(line: str) -> None:
-    """A line on stderr, where all goes that is not the answer."""
+    """Write a line to stderr, which has everything but the answer."""
     with contextlib.suppress(BrokenPipeError):
-        sys.stderr.write(shown(line, sys.stderr) + "\n")
+        sys.stderr.write(printable(line, sys.stderr) + "\n")
         sys.stderr.flush()
 
 
 def write(text: str) -> None:
-    """Text on stdout, at once."""
-    sys.stdout.write(shown(text, sys.stdout))
+    """Write text to stdout and flush it."""
+    sys.stdout.write(printable(text, sys.stdout))
     sys.stdout.flush()
 
 
-def shown(text: str, file: Any) -> str:
-    """The text, but what would steer a terminal is not sent to one."""
+def printable(text: str, file: TextIO) -> str:
+    """Return the text; for a terminal without the control characters that would steer it."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) if file.isatty() else text
 
 
 @contextlib.contextmanager
-def manners() -> Iterator[None]:
-    """Turn what may go wrong in a command into one line and its exit code."""
+def one_line_errors() -> Iterator[None]:
+    """Turn the errors that a command expects into one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -61,50 +72,55 @@ def manners() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # Who read our output has seen enough. Python would complain of it once more at its end.
+        # The reader of our output has closed it. Python would complain about it once more at exit.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the way out is short
-        raise SystemExit(int(Code.INTERRUPTED)) from None
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not print a traceback
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     except Exception as error:
         code = code_of(error)
         if code is None:
             raise
-        fail(told(error), code)
+        fail(message_of(error), code)
 
 
-def told(error: BaseException) -> str:
-    """What an error says, with its cause if it has one."""
+def message_of(error: BaseException) -> str:
+    """Return the message of an error, with that of its cause."""
     cause = error.__cause__
     reason = "" if cause is None else f": {str(cause) or type(cause).__name__}"
     return f"{str(error) or type(error).__name__}{reason}"
 
 
-def code_of(error: BaseException) -> Code | None:
-    """The exit code for a failure of the other side or of the way there; None for any other."""
+def code_of(error: BaseException) -> ExitCode | None:
+    """Return the exit code for a failure of the server or the network; None for any other."""
     import httpx
 
     from dual_mode_streaming.errors import PeerError, RequestRefused, StreamFailed, StreamTruncated
 
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return Code.USAGE
+        return ExitCode.USAGE
     if isinstance(error, httpx.TimeoutException) or (
         isinstance(error, PeerError) and isinstance(error.__cause__, httpx.TimeoutException)
     ):
-        return Code.TIMEOUT
+        return ExitCode.TIMEOUT
     if isinstance(error, RequestRefused):
-        return {4: Code.REFUSED, 5: Code.SERVER}.get(error.status // 100, Code.FAILED)
+        return code_of_status(error.status)
     if isinstance(error, StreamFailed | StreamTruncated):
-        return Code.BROKEN
-    return Code.FAILED if isinstance(error, PeerError | httpx.HTTPError) else None
+        return ExitCode.BROKEN
+    return ExitCode.FAILED if isinstance(error, PeerError | httpx.HTTPError) else None
+
+
+def code_of_status(status: int) -> ExitCode:
+    """Return the exit code for an HTTP status that is an error."""
+    return {4: ExitCode.REFUSED, 5: ExitCode.SERVER}.get(status // 100, ExitCode.FAILED)
 
 
 @contextlib.contextmanager
 def needed(extra: str) -> Iterator[None]:
-    """Around imports: what is missing is told with the extra that brings it."""
+    """Exit with the name of the extra to install, if an import in the block fails."""
     try:
         yield
     except ImportError as error:
-        fail(f"{error}; pip install 'dual-mode-streaming[{extra}]'")
+        fail(f"{error}; install it with: pip install 'dual-mode-streaming[{extra}]'")

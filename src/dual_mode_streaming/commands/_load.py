@@ -5,8 +5,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
-from dual_mode_streaming.commands._request_options import Asked
-from dual_mode_streaming.commands._statistics import Figures
+from dual_mode_streaming.commands._request_options import HTTPRequest
+from dual_mode_streaming.commands._statistics import LoadStatistics
 
 if TYPE_CHECKING:
     import httpx
@@ -18,7 +18,6 @@ ACCEPT = {
     "lines": "application/x-ndjson",
     "batch": "application/json",
 }
-_ENDS = frozenset({"done", "cancelled", "interrupted"})
 
 
 class _Failed(Exception):
@@ -26,9 +25,9 @@ class _Failed(Exception):
 
 
 async def run_load(
-    ask: Asked,
+    ask: HTTPRequest,
     mode: str,
-    figures: Figures,
+    statistics: LoadStatistics,
     *,
     connections: int,
     seconds: float,
@@ -36,7 +35,7 @@ async def run_load(
     timeout: float,
     ends: bool = True,
 ) -> None:
-    """Measure into `figures` for so many seconds, or until there were so many requests.
+    """Measure into `statistics` for so many seconds, or until there were so many requests.
 
     With `ends` a stream that is closed without an end event is an error, as our clients see it.
     """
@@ -52,7 +51,7 @@ async def run_load(
             failures = 0
             while left is None or left > 0:
                 left = None if left is None else left - 1
-                if await _once(http, ask, mode, figures, ends):
+                if await _once(http, ask, mode, statistics, ends):
                     failures = 0
                     continue
                 failures += 1
@@ -64,7 +63,7 @@ async def run_load(
         try:
             await asyncio.wait(workers, timeout=seconds)
         finally:
-            figures.seconds = time.monotonic() - start
+            statistics.seconds = time.monotonic() - start
             for task in workers:
                 task.cancel()
             results = await asyncio.gather(*workers, return_exceptions=True)
@@ -74,7 +73,7 @@ async def run_load(
 
 
 async def _once(
-    http: "httpx.AsyncClient", ask: Asked, mode: str, figures: Figures, ends: bool
+    http: "httpx.AsyncClient", ask: HTTPRequest, mode: str, statistics: LoadStatistics, ends: bool
 ) -> bool:
     """One answer; whether it was one."""
     import httpx
@@ -87,10 +86,10 @@ async def _once(
     def event() -> None:
         nonlocal last, seen
         now = time.perf_counter()
-        (figures.between if seen else figures.first).add(now - last)
+        (statistics.between if seen else statistics.first).add(now - last)
         last = now
         seen += 1
-        figures.events += 1
+        statistics.events += 1
 
     try:
         stream = http.stream(ask.method, ask.url, headers=headers, content=ask.content)
@@ -101,32 +100,32 @@ async def _once(
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if response.status_code != 204 and mode == "stream" and kind != ACCEPT[mode]:
                 raise _Failed(f"the answer is {kind or 'of no type'}")
-            await _READ[mode](_counted(response, figures), event, ends)
+            await _READ[mode](_counted(response, statistics), event, ends)
     except asyncio.CancelledError:
-        figures.unfinished += 1
+        statistics.unfinished += 1
         raise
     except httpx.TimeoutException:
-        figures.errors["timeout"] += 1
+        statistics.errors["timeout"] += 1
     except httpx.TransportError as error:
         why = "the answer broke off" if answered else "no connection"
-        figures.errors[f"{why}: {str(error) or type(error).__name__}"[:80]] += 1
+        statistics.errors[f"{why}: {str(error) or type(error).__name__}"[:80]] += 1
     except _Failed as error:
-        figures.errors[str(error)] += 1
+        statistics.errors[str(error)] += 1
     else:
-        figures.total.add(time.perf_counter() - start)
+        statistics.total.add(time.perf_counter() - start)
         return True
     return False
 
 
-async def _counted(response: "httpx.Response", figures: Figures) -> AsyncIterator[bytes]:
+async def _counted(response: "httpx.Response", statistics: LoadStatistics) -> AsyncIterator[bytes]:
     async for chunk in response.aiter_bytes():
-        figures.bytes += len(chunk)
+        statistics.bytes += len(chunk)
         yield chunk
 
 
 async def _events(chunks: AsyncIterator[bytes], event: Callable[[], None], ends: bool) -> None:
     from dual_mode_streaming.errors import EventTooLarge
-    from dual_mode_streaming.sse import EventDecoder
+    from dual_mode_streaming.sse import END_STATES, EventDecoder
 
     decoder = EventDecoder()
     ended = not ends
@@ -135,7 +134,7 @@ async def _events(chunks: AsyncIterator[bytes], event: Callable[[], None], ends:
             for each in decoder.feed(chunk):
                 if each.event == "error" and ends:
                     raise _Failed("event: error")
-                if each.event in _ENDS and ends:
+                if each.event in END_STATES and ends:
                     ended = True
                     if each.event != "done":
                         raise _Failed(f"event: {each.event}")

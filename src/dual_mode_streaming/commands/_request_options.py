@@ -1,4 +1,4 @@
-"""A request as curl's options tell it: `-X`, `-d`, `-H`."""
+"""The options that describe a request, as curl has them: `-X`, `-d`, `-H`."""
 
 import json
 import sys
@@ -7,33 +7,46 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from dual_mode_streaming.commands._errors import Code, fail
+from dual_mode_streaming.commands._errors import ExitCode, fail
 
-__all__ = ["Asked", "Attempts", "Data", "Header", "Method", "Silence", "Url", "asked", "full_url"]
+__all__ = [
+    "Attempts",
+    "Data",
+    "HTTPRequest",
+    "Header",
+    "Method",
+    "ReadTimeout",
+    "Url",
+    "full_url",
+    "http_options",
+    "request_from",
+]
 
-Url = Annotated[str, typer.Argument(help="Where; http:// may be left out.", show_default=False)]
+Url = Annotated[str, typer.Argument(help="The URL; http:// may be left out.", show_default=False)]
 Method = Annotated[
     str | None,
-    typer.Option("-X", "--request", help="The method. [GET, with -d POST]", metavar="METHOD"),
+    typer.Option("-X", "--request", help="HTTP method. [GET; POST with -d]", metavar="METHOD"),
 ]
 Data = Annotated[
     list[str] | None,
-    typer.Option("-d", "--data", help="The body; @FILE for a file's, @- for stdin's."),
+    typer.Option("-d", "--data", help="Request body; @FILE reads a file, @- reads stdin."),
 ]
 Header = Annotated[
-    list[str] | None, typer.Option("-H", "--header", help="'Name: value', as often as needed.")
+    list[str] | None,
+    typer.Option("-H", "--header", help="Request header 'Name: value'; may be repeated."),
 ]
-Silence = Annotated[
+ReadTimeout = Annotated[
     float,
-    typer.Option("--timeout", min=0.001, help="Seconds of silence after which it is given up."),
+    typer.Option("--timeout", min=0.001, help="Give up after this many seconds of silence."),
 ]
 Attempts = Annotated[
-    int, typer.Option("--attempts", min=0, help="How often in a row to come again after a cut.")
+    int,
+    typer.Option("--attempts", min=0, help="Maximum number of reconnections in a row."),
 ]
 
 
-class Asked(NamedTuple):
-    """A request that can be sent."""
+class HTTPRequest(NamedTuple):
+    """A request that the command line describes."""
 
     method: str
     url: str
@@ -41,20 +54,23 @@ class Asked(NamedTuple):
     content: bytes | None
 
     @property
-    def reads_only(self) -> bool:
-        """Whether it may be sent again and nothing happens twice."""
+    def is_safe(self) -> bool:
+        """Whether the method only reads (RFC 9110, section 9.2.1)."""
         return self.method in ("GET", "HEAD", "OPTIONS")
 
     def options(self) -> dict[str, Any]:
-        """It as the options of our clients, but for its method."""
+        """Return the headers and the body as options of the clients."""
         body = {} if self.content is None else {"content": self.content}
         return {"headers": self.headers} | body
 
 
-def asked(url: str, method: str | None, data: list[str] | None, header: list[str] | None) -> Asked:
-    """The request. Exits with a message if an option makes no sense.
+def request_from(
+    url: str, method: str | None, data: list[str] | None, header: list[str] | None
+) -> HTTPRequest:
+    """Return the request; exit with a message if an option is not valid.
 
-    Several `-d` are joined by `&`. The body is called JSON if it is, else a form, as curl does.
+    Several `-d` are joined by `&`. The content type of a body is JSON if it is JSON, else that of a
+    form, as curl's.
     """
     headers = dict(map(_header, header or ()))
     content = b"&".join(map(_content, data)) if data else None
@@ -64,22 +80,29 @@ def asked(url: str, method: str | None, data: list[str] | None, header: list[str
         )
     method = (method or ("GET" if content is None else "POST")).upper()
     if not method.isalpha():
-        fail(f"-X {method!r} is no method", Code.USAGE)
-    return Asked(method, full_url(url), headers, content)
+        fail(f"-X {method!r} is not an HTTP method: use letters only, as in POST", ExitCode.USAGE)
+    return HTTPRequest(method, full_url(url), headers, content)
 
 
 def full_url(url: str) -> str:
-    """The URL with its scheme. Exits with a message if it is none."""
+    """Return the URL with its scheme; exit with a message if it is not one of HTTP."""
     import httpx
 
     whole = url if "://" in url else f"http://{url}"
     try:
         parsed = httpx.URL(whole)
     except httpx.InvalidURL as error:
-        fail(f"{url!r} is no URL: {error}", Code.USAGE)
+        fail(f"{url!r} is no URL: {error}", ExitCode.USAGE)
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        fail(f"{url!r} is no URL of http or https", Code.USAGE)
+        fail(f"{url!r} is no URL of HTTP: use http://HOST or https://HOST", ExitCode.USAGE)
     return whole
+
+
+def http_options(timeout: float) -> dict[str, Any]:
+    """Return the arguments of an httpx client that waits this many seconds for data."""
+    import httpx
+
+    return {"timeout": httpx.Timeout(min(10, timeout), read=timeout), "follow_redirects": True}
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -87,7 +110,7 @@ def _header(text: str) -> tuple[str, str]:
     name, value = name.strip(), value.strip()
     plain = name.isascii() and name and not set(name) & set(" \t\r\n") and value.isprintable()
     if not colon or not plain:
-        fail(f"-H {text!r} is not 'Name: value'", Code.USAGE)
+        fail(f"-H {text!r} is no header: use 'Name: value'", ExitCode.USAGE)
     return name, value
 
 
@@ -98,7 +121,7 @@ def _content(text: str) -> bytes:
         try:
             return Path(text[1:]).read_bytes()
         except OSError as error:
-            fail(f"-d {text}: {error.strerror}", Code.USAGE)
+            fail(f"-d {text} cannot be read: {error.strerror}", ExitCode.USAGE)
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -1,61 +1,66 @@
-"""The figures of a benchmark, in memory that does not grow with what is measured."""
+"""The statistics of a benchmark, in memory that does not grow with the number of values."""
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Figures", "Spread"]
+__all__ = ["Distribution", "LoadStatistics"]
 
-_STEP = math.log(1.01)
+_BUCKET = math.log(1.01)
 _PERCENTILES = (50, 95, 99)
 
 
-class Spread:
-    """How durations are spread, within one percent: they are counted in steps of that size."""
+class Distribution:
+    """The distribution of durations, counted in buckets that are one percent wide."""
 
     def __init__(self) -> None:
         self.count = 0
         self.longest = 0.0
-        self._steps: Counter[int] = Counter()
+        self._buckets: Counter[int] = Counter()
 
     def add(self, seconds: float) -> None:
-        """Count one. What is shorter than a microsecond counts as that."""
+        """Count a duration; one under a microsecond counts as a microsecond."""
         self.count += 1
         self.longest = max(self.longest, seconds)
-        self._steps[math.floor(math.log(max(seconds, 1e-6)) / _STEP)] += 1
+        self._buckets[math.floor(math.log(max(seconds, 1e-6)) / _BUCKET)] += 1
 
     def percentile(self, percent: float) -> float | None:
-        """So many of a hundred were not longer (the nearest rank); None if there are none."""
+        """Return the percentile (nearest rank) in seconds; None without values."""
         rank = max(1, math.ceil(self.count * percent / 100))
-        for step in sorted(self._steps):
-            rank -= self._steps[step]
+        for bucket in sorted(self._buckets):
+            rank -= self._buckets[bucket]
             if rank <= 0:
-                return min(math.exp((step + 0.5) * _STEP), self.longest)
+                return min(math.exp((bucket + 0.5) * _BUCKET), self.longest)
         return None
 
     def milliseconds(self) -> dict[str, float | int | None]:
-        """The count, the percentiles and the longest, in milliseconds."""
-        told: dict[str, float | int | None] = {"count": self.count}
+        """Return the count, the percentiles and the maximum, in milliseconds."""
+        values: dict[str, float | int | None] = {"count": self.count}
         for percent in _PERCENTILES:
-            told[f"p{percent}"] = _milliseconds(self.percentile(percent))
-        told["max"] = _milliseconds(self.longest) if self.count else None
-        return told
+            values[f"p{percent}"] = _milliseconds(self.percentile(percent))
+        values["max"] = _milliseconds(self.longest) if self.count else None
+        return values
 
 
 @dataclass
-class Figures:
-    """What a benchmark has measured.
+class LoadStatistics:
+    """What a load has measured.
 
-    first: from the request to the first event. (Of a batch there are none, and no events.)
-    between: from one event to the next. total: from the request to the end of a whole answer.
-    unfinished: answers that still ran when the time was up; no errors.
-    errors: how many there were, by what they say.
+    Attributes:
+        first: from the request to the first event; a batch has no events.
+        between: from one event to the next.
+        total: from the request to the end of a complete answer.
+        unfinished: answers that still ran at the end; they are not errors.
+        events: the number of events.
+        bytes: the size of all response bodies.
+        errors: the number of errors of each kind.
+        seconds: the duration of the load.
     """
 
-    first: Spread = field(default_factory=Spread)
-    between: Spread = field(default_factory=Spread)
-    total: Spread = field(default_factory=Spread)
+    first: Distribution = field(default_factory=Distribution)
+    between: Distribution = field(default_factory=Distribution)
+    total: Distribution = field(default_factory=Distribution)
     unfinished: int = 0
     events: int = 0
     bytes: int = 0
@@ -64,11 +69,11 @@ class Figures:
 
     @property
     def failed(self) -> int:
-        """How many answers were errors."""
+        """The number of errors."""
         return self.errors.total()
 
     def as_json(self) -> dict[str, Any]:
-        """All of it; durations are in milliseconds."""
+        """Return all statistics; durations are in milliseconds."""
         seconds = self.seconds or 1.0
         return {
             "seconds": round(self.seconds, 3),

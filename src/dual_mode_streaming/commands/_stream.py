@@ -1,4 +1,4 @@
-"""`dual-mode stream URL`: events as they come, and further from where an earlier read stopped."""
+"""`dual-mode stream URL`: the events as they come, resumed where an earlier read stopped."""
 
 import enum
 import json
@@ -10,26 +10,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dual_mode_streaming.commands._cursor import Cursor
-from dual_mode_streaming.commands._errors import Code, fail, manners, needed, note, write
+from dual_mode_streaming.commands._errors import (
+    ExitCode,
+    fail,
+    needed,
+    note,
+    one_line_errors,
+    write,
+)
 from dual_mode_streaming.commands._request_options import (
-    Asked,
     Attempts,
     Data,
     Header,
+    HTTPRequest,
     Method,
-    Silence,
+    ReadTimeout,
     Url,
-    asked,
+    request_from,
 )
+from dual_mode_streaming.commands._resume_file import ResumeFile
 
 if TYPE_CHECKING:
     from dual_mode_streaming.client import Dialect, Event, EventStream
 
-__all__ = ["Server", "stream"]
+__all__ = ["ServerKind", "stream"]
 
 
-class Server(enum.StrEnum):
+class ServerKind(enum.StrEnum):
     """How a server ends a stream."""
 
     DUAL_MODE = "dual-mode"
@@ -44,149 +51,143 @@ def stream(
     data: Data = None,
     header: Header = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="An object a line: event, id, data.")
+        bool, typer.Option("--json", help="Print each event as a JSON object: event, id, data.")
     ] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="The bytes as they come; no second try.")
+        bool, typer.Option("--raw", help="Print the bytes as they come; do not reconnect.")
     ] = False,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Keep the place in this file, and go on from there.", metavar="FILE"),
+        typer.Option(help="Save the position in FILE, and continue there.", metavar="FILE"),
     ] = None,
     max_events: Annotated[
-        int | None, typer.Option("--max-events", min=1, help="Leave after so many.")
+        int | None, typer.Option("--max-events", min=1, help="Stop after this number of events.")
     ] = None,
     server: Annotated[
-        Server,
+        ServerKind,
         typer.Option(
-            help="How it ends: by its events, by [DONE], by closing, or never (event-source)."
+            help="How the server ends a stream: by an end event (dual-mode), by [DONE] (openai), "
+            "by closing (plain), or never (event-source)."
         ),
-    ] = Server.DUAL_MODE,
-    timeout: Silence = 45.0,
+    ] = ServerKind.DUAL_MODE,
+    timeout: ReadTimeout = 45.0,
     attempts: Attempts = 5,
 ) -> None:
-    """Read a stream of events: the data of each on stdout, a line or more, as it comes.
+    """Read a stream of events and print the data of each one as it comes.
 
-    A connection that is cut is made again and goes on behind the last event.
+    If the connection is cut, reconnect and continue after the last event.
     """
-    with manners():
+    with one_line_errors():
         if raw and (as_json or resume is not None):
-            fail("--raw goes with neither --json nor --resume", Code.USAGE)
+            fail("--raw cannot be combined with --json or --resume", ExitCode.USAGE)
         with needed("cli"):
             import dual_mode_streaming.client  # noqa: F401
-        ask = asked(url, method, data, header)
+        request = request_from(url, method, data, header)
+        dialect = _dialect(server)
         if raw:
             from dual_mode_streaming.commands._raw import copy
 
-            return copy(ask, _dialect(server), max_events, timeout)
-        place = None if resume is None else Cursor.load(resume, ask)
-        if place is not None and place.outcome is not None:
-            note(f"dual-mode: {place.path} says that this stream was read to its end")
-            raise SystemExit(0 if place.outcome in _WHOLE else int(Code.BROKEN))
-        _read(
-            ask, _dialect(server), place, max_events, _line if as_json else _data, timeout, attempts
-        )
+            return copy(request, dialect, max_events, timeout)
+        position = None if resume is None else ResumeFile.load(resume, request)
+        if position is not None and position.outcome is not None:
+            note(f"dual-mode: {position.path} says that this stream was read to its end")
+            raise SystemExit(0 if position.outcome in _COMPLETE else int(ExitCode.BROKEN))
+        form = _json_line if as_json else _data_line
+        _read(request, dialect, position, max_events, form, timeout, attempts)
 
 
-_WHOLE = ("done", "no-content", "eof")
-_OF_THE_BODY = ("content-type", "content-length", "content-encoding", "idempotency-key")
+_COMPLETE = ("done", "no-content", "eof")
+_BODY_HEADERS = ("content-type", "content-length", "content-encoding", "idempotency-key")
 
 
-def _dialect(server: Server) -> "Dialect":
+def _dialect(server: ServerKind) -> "Dialect":
     from dual_mode_streaming.client import DUAL_MODE, FOREIGN, WHATWG, Dialect
 
     return {
-        Server.DUAL_MODE: DUAL_MODE,
-        Server.OPENAI: Dialect(end_data="[DONE]", eof="truncated"),
-        Server.PLAIN: FOREIGN,
-        Server.EVENT_SOURCE: WHATWG,
+        ServerKind.DUAL_MODE: DUAL_MODE,
+        ServerKind.OPENAI: Dialect(end_data="[DONE]", eof="truncated"),
+        ServerKind.PLAIN: FOREIGN,
+        ServerKind.EVENT_SOURCE: WHATWG,
     }[server]
 
 
 def _read(
-    ask: Asked,
+    request: HTTPRequest,
     dialect: "Dialect",
-    place: Cursor | None,
+    position: ResumeFile | None,
     max_events: int | None,
-    line: Callable[["Event[str]"], str],
+    form: Callable[["Event[str]"], str],
     timeout: float,
     attempts: int,
 ) -> None:
     from dual_mode_streaming.client import DualModeClient, Reconnect, StreamReset, StreamTruncated
 
-    options: dict[str, Any] = ask.options() | {"method": ask.method}
-    url = ask.url
-    if place is not None:
-        options["last_event_id"] = place.last_event_id
-        if place.claim is not None:
-            options["headers"] = {"Idempotency-Key": place.claim} | ask.headers
-        if place.location is not None:
-            url = place.location
-            headers = {k: v for k, v in ask.headers.items() if k.lower() not in _OF_THE_BODY}
-            options = {"last_event_id": place.last_event_id, "headers": headers}
-    tally = _Tally()
+    url, options = _resumed(request, position)
     policy = Reconnect(attempts=attempts)
+    start, count = time.monotonic(), 0
     with DualModeClient(dialect=dialect, reconnect=policy, read_timeout=timeout) as client:
         events = client.stream(url, keep=0, **options)
         try:
             for event in events:
-                write(line(event))
-                tally.count += 1
-                _keep(place, events)
-                if tally.count == max_events:
+                write(form(event))
+                count += 1
+                _save(position, events)
+                if count == max_events:
                     break
         except StreamReset as error:
-            if place is not None:
-                fail(f"{error}; remove {place.path} to read it from its beginning", Code.BROKEN)
+            if position is not None:
+                hint = f"remove {position.path} to read the stream from its beginning"
+                fail(f"{error}; {hint}", ExitCode.BROKEN)
             raise
         except StreamTruncated as error:
             if dialect.eof == "truncated" and not error.__cause__:
-                note("dual-mode: a server of another kind? see --server")
+                note("dual-mode: does this server end its streams in another way? See --server")
             raise
-    tally.tell(events)
+    if sys.stderr.isatty():
+        again = f", {events.reconnects} reconnections" if events.reconnects else ""
+        note(f"{count} events in {time.monotonic() - start:.2f} s{again}; {events.outcome}")
     if events.outcome == "closed":
         return
-    _keep(place, events)
-    if events.outcome not in _WHOLE:
-        fail(f"the stream is not whole: {events.outcome}", Code.BROKEN)
+    _save(position, events)
+    if events.outcome not in _COMPLETE:
+        fail(f"the stream is not complete: {events.outcome}", ExitCode.BROKEN)
 
 
-def _keep(place: Cursor | None, events: "EventStream[str]") -> None:
-    if place is None:
+def _resumed(request: HTTPRequest, position: ResumeFile | None) -> tuple[str, dict[str, Any]]:
+    """Return the URL and the options with which to continue at the position."""
+    options: dict[str, Any] = request.options() | {"method": request.method}
+    if position is None:
+        return request.url, options
+    if position.location is not None:
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in _BODY_HEADERS}
+        return position.location, {"last_event_id": position.last_event_id, "headers": headers}
+    options["last_event_id"] = position.last_event_id
+    if position.idempotency_key is not None:
+        options["headers"] = {"Idempotency-Key": position.idempotency_key} | request.headers
+    return request.url, options
+
+
+def _save(position: ResumeFile | None, events: "EventStream[str]") -> None:
+    if position is None:
         return
-    place.last_event_id = events.last_event_id
-    place.location = events.location or place.location
-    # "interrupted" is the server's own going away: the stream may go on in another one.
+    position.last_event_id = events.last_event_id
+    position.location = events.location or position.location
+    # "interrupted" means that this server process stopped: another one may continue the stream.
     ended = events.outcome not in (None, "closed", "interrupted")
-    place.outcome = events.outcome if ended else None
-    place.save()
+    position.outcome = events.outcome if ended else None
+    position.save()
 
 
-def _data(event: "Event[str]") -> str:
+def _data_line(event: "Event[str]") -> str:
     return event.data + "\n"
 
 
-def _line(event: "Event[str]") -> str:
-    """The event as an object; its data as JSON if it is, else as text."""
+def _json_line(event: "Event[str]") -> str:
+    """Return the event as a JSON object; its data as JSON if it is JSON, else as text."""
     try:
         data = json.loads(event.data)
     except (ValueError, RecursionError):
         data = event.data
-    given = {"event": event.event, "id": event.id, "data": data}
-    told = {name: value for name, value in given.items() if value is not None or name == "data"}
-    return json.dumps(told, ensure_ascii=False) + "\n"
-
-
-class _Tally:
-    """What a person at a terminal is told at the end."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._start = time.monotonic()
-
-    def tell(self, events: "EventStream[str]") -> None:
-        if not sys.stderr.isatty():
-            return
-        seconds = time.monotonic() - self._start
-        again = f", connected again {events.reconnects} times" if events.reconnects else ""
-        note(f"{self.count} events in {seconds:.2f} s{again}; {events.outcome}")
+    names = {"event": event.event, "id": event.id}
+    values = {name: value for name, value in names.items() if value is not None}
+    return json.dumps(values | {"data": data}, ensure_ascii=False) + "\n"

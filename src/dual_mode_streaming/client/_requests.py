@@ -1,6 +1,7 @@
-"""A request as it is asked for, and what its answer's head says; no I/O, for both clients alike."""
+"""A request, and what the head of its response says; no I/O, shared by both clients."""
 
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,8 @@ from dual_mode_streaming.errors import RequestRefused
 __all__ = [
     "EXCERPT",
     "Call",
-    "Head",
+    "ResponseHead",
+    "clear_frames",
     "is_cut",
     "media_type",
     "refusal",
@@ -25,16 +27,16 @@ __all__ = [
 ]
 
 EXCERPT: Final = 64 * 1024
-"""So many bytes are read of an answer that is none, for what it says."""
+"""Maximum number of bytes of an error body that are read for the exception."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_OF_THE_BODY: Final = ("content-type", "content-length", "content-encoding", "idempotency-key")
+_BODY_HEADERS: Final = ("content-type", "content-length", "content-encoding", "idempotency-key")
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request: what `httpx.Client.build_request` makes it of."""
+    """One request, with the arguments of `httpx.Client.build_request`."""
 
     method: str
     url: str | httpx.URL
@@ -44,52 +46,57 @@ class Call:
     content: bytes | str | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of `build_request`."""
+        """Return the keyword arguments of `build_request`."""
         names = ("method", "url", "headers", "params", "json", "content")
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
-    def may_be_repeated(self) -> bool:
-        """Whether a second sending does no harm, even if the first one was acted upon."""
-        return self.method.upper() in _SAFE or "idempotency-key" in self.headers
-
-    @property
     def is_safe(self) -> bool:
-        """Whether the method only reads (RFC 9110, 9.2.1)."""
+        """Whether the method only reads (RFC 9110, section 9.2.1)."""
         return self.method.upper() in _SAFE
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether sending it twice does no harm, even if the server acted on the first one."""
+        return self.is_safe or "idempotency-key" in self.headers
+
     def with_headers(self, **headers: str | None) -> "Call":
-        """The same with these headers, `-` for `_`; None takes one away."""
-        ours = httpx.Headers(self.headers)
+        """Return a copy with these headers, `_` in a name for `-`; None removes a header."""
+        merged = httpx.Headers(self.headers)
         for name, value in headers.items():
             name = name.replace("_", "-")
             if value is None:
-                ours.pop(name, None)
+                merged.pop(name, None)
             else:
-                ours[name] = value  # as UTF-8, which the standard wants of a Last-Event-ID
-        return replace(self, headers=ours)
+                merged[name] = value  # sent as UTF-8, as WHATWG requires for Last-Event-ID
+        return replace(self, headers=merged)
 
     def to(self, method: str, url: httpx.URL) -> "Call":
-        """Another request for the same caller: his headers, but nothing that tells of a body."""
-        ours = httpx.Headers(self.headers)
-        for name in _OF_THE_BODY:
-            ours.pop(name, None)
-        return Call(method=method, url=url, headers=ours)
+        """Return a request to another URL with the same headers, without those of the body."""
+        headers = httpx.Headers(self.headers)
+        for name in _BODY_HEADERS:
+            headers.pop(name, None)
+        return Call(method=method, url=url, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The head of an answer; `asked` is what we asked, `url` where redirects have led to."""
+class ResponseHead:
+    """The status and the headers of a response.
+
+    Attributes:
+        requested: the URL of the first request.
+        url: the URL that answered, after redirects.
+    """
 
     status: int
     headers: httpx.Headers
-    asked: httpx.URL
+    requested: httpx.URL
     url: httpx.URL
 
     @classmethod
-    def of(cls, response: httpx.Response) -> "Head":
-        """That of an httpx response."""
+    def of(cls, response: httpx.Response) -> "ResponseHead":
+        """Return the head of an httpx response."""
         first = response.history[0] if response.history else response
         return cls(response.status_code, response.headers, first.request.url, response.url)
 
@@ -99,12 +106,12 @@ class Head:
 
 
 def media_type(headers: Mapping[str, str]) -> str:
-    """The media type without its parameters, in lower case."""
+    """Return the media type without its parameters, in lower case."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that Retry-After asks for, as a number or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds of Retry-After, given as a number or a date (RFC 9110, 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,15}", value):
         return float(value)
@@ -114,10 +121,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def resource_of(head: Head) -> httpx.URL | None:
-    """The recorded stream that the answer's Location names.
+def resource_of(head: ResponseHead) -> httpx.URL | None:
+    """Return the URL of the recorded stream that Location names.
 
-    Only one of the origin that was asked: the caller's headers go there, with his credentials.
+    It must have the origin of the request, because the caller's headers, with the credentials, are
+    sent there.
     """
     location = head.headers.get("location")
     if not location:
@@ -126,7 +134,7 @@ def resource_of(head: Head) -> httpx.URL | None:
         target = head.url.join(location)
     except (httpx.InvalidURL, ValueError):
         return None
-    return target if _origin(target) == _origin(head.asked) else None
+    return target if _origin(target) == _origin(head.requested) else None
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -134,17 +142,17 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or default
 
 
-def refusal(head: Head, body: bytes) -> RequestRefused:
-    """The exception for a status that is no answer; `body` is the beginning of what came."""
+def refusal(head: ResponseHead, body: bytes) -> RequestRefused:
+    """Return the exception for an error status; `body` is the beginning of the response body."""
     problem = json_object(body)
     text = body.decode("utf-8", "replace").strip()
-    detail = problem.get("detail") or problem.get("title") or text[:200]
-    told = detail if isinstance(detail, str) else text[:200]
-    return RequestRefused(head.status, told, problem, retry_after(head.headers))
+    detail = problem.get("detail") or problem.get("title")
+    detail = detail if detail and isinstance(detail, str) else text[:200]
+    return RequestRefused(head.status, detail, problem, retry_after(head.headers))
 
 
 def is_cut(error: httpx.HTTPError) -> bool:
-    """Whether the error is one of the connection, which another one may not have."""
+    """Whether the error is one of the connection, so that another connection may work."""
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
         return False
     return isinstance(error, (httpx.TransportError, httpx.DecodingError))
@@ -153,3 +161,14 @@ def is_cut(error: httpx.HTTPError) -> bool:
 def was_sent(error: httpx.HTTPError) -> bool:
     """Whether the server may have seen the request."""
     return not isinstance(error, _NEVER_SENT)
+
+
+def clear_frames(error: BaseException | None) -> None:
+    """Break the reference cycle that an error of httpx is in (seen on CPython 3.13).
+
+    httpx maps errors in a context manager: the frame of its `__exit__` holds the mapped error,
+    whose traceback leads back to that frame, and to its callers, so to ours and to the user's.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__
