@@ -4,24 +4,20 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 import termios
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import DUAL_MODE, ROOT, run_service
+from tests.helpers.scripted import SocketServer, socket_server
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("DUAL_MODE_")}
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Done(NamedTuple):
@@ -144,70 +140,7 @@ class Terminal:
         os.close(self._terminal)
 
 
-class Connection:
-    """One connection to a `Scripted` server, after its request has come."""
-
-    def __init__(self, connection: socket.socket, request: str) -> None:
-        self.socket = connection
-        self.request = request
-
-    def send(self, *frames: bytes, head: bytes = HEAD) -> None:
-        """The head of a stream, and chunks."""
-        self.socket.sendall(head)
-        self.chunks(*frames)
-
-    def chunks(self, *frames: bytes) -> None:
-        for frame in frames:
-            self.socket.sendall(b"%x\r\n%s\r\n" % (len(frame), frame))
-
-    def end(self) -> None:
-        self.socket.sendall(b"0\r\n\r\n")
-
-    def wait_until_gone(self) -> None:
-        with contextlib.suppress(OSError):
-            while self.socket.recv(65536):
-                pass
-
-
-@dataclass
-class Scripted:
-    """A server whose answers are functions, one a connection; a connection closes behind each."""
-
-    listener: socket.socket
-    url: str
-    answers: list[Callable[[Connection], None]] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-
-    def serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-
-    def _answer(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            request = b""
-            while not _is_whole(request):
-                if not (more := connection.recv(65536)):
-                    return
-                request += more
-            self.asked.append(request.decode())
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            answer(Connection(connection, request.decode()))
-
-
-def _is_whole(request: bytes) -> bool:
-    head, end, body = request.partition(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-    return bool(end) and len(body) >= (int(length[1]) if length else 0)
-
-
 @pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Scripted(listener, f"http://127.0.0.1:{listener.getsockname()[1]}")
-        thread = threading.Thread(target=server.serve)
-        thread.start()
+def scripted() -> Iterator[SocketServer]:
+    with socket_server() as server:
         yield server
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()

@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
-from .conftest import HEAD, PLAIN, Terminal, started
+from tests.helpers.scripted import HEAD
+
+from .conftest import PLAIN, Terminal, started
 
 RECORDED = HEAD.replace(b"\r\n\r\n", b"\r\nLocation: /streams/s\r\n\r\n")
 SLOW = {"DUAL_MODE_LLM_RATE": "20"}

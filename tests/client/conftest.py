@@ -13,8 +13,7 @@ import pytest_asyncio
 from dual_mode_streaming.client import AsyncDualModeClient, DualModeClient, Event, Reconnect
 from dual_mode_streaming.client._options import own_client
 from dual_mode_streaming.testing import serving
-
-from .scripted import Server, Switch
+from tests.helpers.scripted import Server, Switch
 
 AT_ONCE = Reconnect(attempts=3, delay=0, max_wait=0.01, jitter=0)
 CERTIFICATES = ssl.create_default_context()

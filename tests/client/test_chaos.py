@@ -14,8 +14,7 @@ from fastapi.responses import StreamingResponse
 
 from dual_mode_streaming.client import Reconnect
 from dual_mode_streaming.testing import serving
-
-from .scripted import frame
+from tests.helpers.scripted import frame
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

@@ -14,9 +14,9 @@ from dual_mode_streaming.client import (
     DualModeClient,
     Reconnect,
 )
+from tests.helpers.scripted import DONE, Answer, frame, items, page
 
 from .conftest import AsyncFace
-from .scripted import DONE, Answer, frame, items, page
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

@@ -14,8 +14,7 @@ from dual_mode_streaming.client import (
     UnexpectedContent,
     UnreadableAnswer,
 )
-
-from .scripted import DONE, Answer, items, page
+from tests.helpers.scripted import DONE, Answer, items, page
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

@@ -16,8 +16,7 @@ from dual_mode_streaming.client._requests import (
 )
 from dual_mode_streaming.client._session import Session
 from dual_mode_streaming.errors import StreamTruncated
-
-from .scripted import DONE, items
+from tests.helpers.scripted import DONE, items
 
 EVEN = Reconnect(jitter=0)
 URL = httpx.URL("http://host/x")

@@ -21,8 +21,7 @@ from dual_mode_streaming.client import (
     UnexpectedContent,
     UnreadableAnswer,
 )
-
-from .scripted import DONE, Answer, frame, items, page
+from tests.helpers.scripted import DONE, Answer, frame, items, page
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

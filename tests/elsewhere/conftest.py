@@ -9,8 +9,7 @@ from dual_mode_streaming.bridges import LoopThread
 from dual_mode_streaming.testing import serving
 from tests.browser.conftest import browser, page
 from tests.conftest import ROOT
-
-from .upstream import Upstream
+from tests.helpers.gated import GatedApp
 
 __all__ = ["browser", "page"]
 
@@ -25,10 +24,10 @@ def snippet(title: str, url: str = ADDRESS) -> str:
 
 
 @pytest.fixture(scope="package")
-def running() -> Iterator[Upstream]:
+def running() -> Iterator[GatedApp]:
     """One server for all tests: to start and stop one takes longer than most of them."""
     with LoopThread() as loop:
-        upstream = Upstream()
+        upstream = GatedApp()
         served = serving(upstream.app)
         upstream.url = loop.run(served.__aenter__())
         try:
@@ -38,7 +37,7 @@ def running() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def upstream(running: Upstream) -> Upstream:
+def upstream(running: GatedApp) -> GatedApp:
     """A service whose items come when the test says so."""
     running.begin()
     return running

@@ -29,7 +29,7 @@ from tests.stores.redis_server import RedisServer
 
 from .app import items_of
 from .checks import WRONG, differences
-from .stage import Stage
+from .cluster import StoreCluster
 from .workers import LEASE, Line, Reader
 
 AT_ONCE = 12
@@ -40,7 +40,7 @@ PATIENCE = 120  # seconds, after which a stream counts as one that does not end
 class Chaos:
     """The streams and the faults of one store."""
 
-    def __init__(self, stage: Stage, seed: int, deadline: float) -> None:
+    def __init__(self, stage: StoreCluster, seed: int, deadline: float) -> None:
         self.counts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.problems: list[str] = []
@@ -202,7 +202,7 @@ async def run(seconds: float, streams: int, seed: int) -> bool:
         redis = RedisServer(Path(folder), *flags)
         stack.callback(redis.kill)
         redis.start()
-        stages = [Stage(file=Path(folder) / "file"), Stage(redis=redis)]
+        stages = [StoreCluster(file=Path(folder) / "file"), StoreCluster(redis=redis)]
         for stage in stages:
             stack.callback(stage.close)
         parts = [Chaos(stage, seed + n, deadline) for n, stage in enumerate(stages)]

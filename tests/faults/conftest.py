@@ -7,7 +7,7 @@ import pytest
 
 from tests.stores.redis_server import RedisServer
 
-from .stage import Stage
+from .cluster import StoreCluster
 from .workers import Reader
 
 
@@ -22,23 +22,23 @@ def kept_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
 
 
 @pytest.fixture(scope="package")
-def on_redis(kept_redis: RedisServer) -> Iterator[Stage]:
-    with contextlib.closing(Stage(redis=kept_redis)) as stage:
+def on_redis(kept_redis: RedisServer) -> Iterator[StoreCluster]:
+    with contextlib.closing(StoreCluster(redis=kept_redis)) as stage:
         yield stage
 
 
 @pytest.fixture(scope="package")
-def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreCluster]:
     file = tmp_path_factory.mktemp("sqlite") / "file"
-    with contextlib.closing(Stage(file=file)) as stage:
+    with contextlib.closing(StoreCluster(file=file)) as stage:
         yield stage
 
 
 # Each fault once, on the store that more of the world can befall; in make test-full on both.
 @pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.full), "redis"])
-def stage(request: pytest.FixtureRequest) -> Stage:
+def stage(request: pytest.FixtureRequest) -> StoreCluster:
     """Two workers, on either store."""
-    found: Stage = request.getfixturevalue(f"on_{request.param}")
+    found: StoreCluster = request.getfixturevalue(f"on_{request.param}")
     found.all_up()
     return found
 

@@ -24,8 +24,8 @@ from tests.faults.checks import WRONG
 from tests.faults.workers import Line
 from tests.stores.redis_server import RedisServer
 
+from .observed import ObservedService
 from .readers import Readers
-from .served import Served
 from .slope import Slope, slope
 
 JUDGED = 60
@@ -39,7 +39,7 @@ WARM = 60
 class Soak:
     """One run, on a Redis of its own."""
 
-    def __init__(self, workers: list[Served], seed: int) -> None:
+    def __init__(self, workers: list[ObservedService], seed: int) -> None:
         self.workers = workers
         self.leaks: list[str] = []
         self._memory: list[list[tuple[float, float]]] = [[] for _ in workers]
@@ -111,7 +111,7 @@ def run(seconds: float, readers: int, memory: float, seed: int) -> bool:
         stack.callback(redis.kill)
         redis.start()
         with ThreadPoolExecutor() as threads:
-            workers = list(threads.map(Served, [redis.url] * 2))
+            workers = list(threads.map(ObservedService, [redis.url] * 2))
         for worker in workers:
             stack.callback(worker.kill)
         soak = Soak(workers, seed)

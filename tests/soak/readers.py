@@ -16,7 +16,7 @@ from dual_mode_streaming.testing import read_events
 from tests.faults.checks import differences
 from tests.faults.workers import Line, Reader, reset
 
-from .served import Served
+from .observed import ObservedService
 
 EVENTS = {"accept": "text/event-stream"}
 LINES = {"accept": "application/jsonl"}
@@ -27,7 +27,7 @@ PATIENCE = 60
 class Readers:
     """They read from either worker, or through the line, which cuts them."""
 
-    def __init__(self, workers: list[Served], line: Line, dice: random.Random) -> None:
+    def __init__(self, workers: list[ObservedService], line: Line, dice: random.Random) -> None:
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self._workers = workers

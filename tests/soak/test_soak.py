@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 from tests.faults.checks import differences
 from tests.faults.workers import Line
 
+from .observed import ObservedService
 from .readers import Readers
-from .served import Served
 from .slope import slope
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFL"))}
@@ -63,7 +63,7 @@ def test_what_is_wrong_is_counted(given, lost, duplicated, reordered):
 
 @pytest.mark.full
 def test_what_is_open_in_a_service_is_seen(redis_server):
-    served = Served(redis_server.url)
+    served = ObservedService(redis_server.url)
     with contextlib.ExitStack() as stack:
         stack.callback(served.kill)
         assert httpx.get(f"{served.url}/data?count=1&stream=true").is_success
@@ -103,7 +103,7 @@ def test_a_short_soak_finds_nothing():
 @pytest.mark.full
 async def test_a_service_that_cuts_its_streams_short_is_found_out(redis_server, monkeypatch):
     monkeypatch.setenv("DUAL_MODE_STREAM_LIMIT", "0.01")
-    served = Served(redis_server.url)
+    served = ObservedService(redis_server.url)
     try:
         async with Line(SimpleNamespace(workers=[served])) as line:
             readers = Readers([served], line, random.Random(1))

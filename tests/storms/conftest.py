@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..conftest import Service
-from .stage import served
+from tests.conftest import Service
+
+from .crowd import served
 
 
 @pytest.fixture

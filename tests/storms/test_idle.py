@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from ..conftest import Service, run_service
-from .stage import ANY_NUMBER, KILOBYTES, Client, Waits, files_for, load, rss, served
+from tests.conftest import Service, run_service
+
+from .crowd import ANY_NUMBER, KILOBYTES, Client, Waits, files_for, load, served
 
 IDLE = "/data?count=2&interval=3600"
 
@@ -18,7 +19,7 @@ def memory_before(service: Service) -> int:
     with load(service.url, IDLE, 20) as readers:
         readers.ask("vanish")
     Client(service.url).get("/healthz")
-    return rss(service)
+    return service.memory()
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def all_idle(service: Service, many: int, name: str):
         with Waits(service.url) as waits:
             readers = stack.enter_context(load(service.url, IDLE, many))
             waits.some_more()
-        each = (rss(service) - before) / readers.open / 1000
+        each = (service.memory() - before) / readers.open / 1000
         print(f"{readers.open} idle streams of {name}: {each:.1f} kB each; {waits}")
         yield readers, each, waits.share(0.99)
 

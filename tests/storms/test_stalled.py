@@ -8,8 +8,8 @@ import pytest
 
 from dual_mode_streaming.web._stream_sink import FLUSH_BYTES
 
-from .served import LARGE
-from .stage import KILOBYTES, Client, Waits, files_for, load, rss, served
+from .apps import LARGE
+from .crowd import KILOBYTES, Client, Waits, files_for, load, served
 from .test_vanish import BUFFER, until_full
 
 HIGH_WATER = 64 * 1024
@@ -57,7 +57,7 @@ def test_readers_that_never_read_cost_little_and_are_let_go(many, timeout, tempe
         readers = stack.enter_context(load(service.url, f"/{temper}", many, buffer=BUFFER))
         readers.tell("watch")
         until_full(client)
-        each = (rss(service) - before["rss"]) / many
+        each = (service.memory() - before["rss"]) / many
         in_kernel_each = (in_kernel() - kernel) / many
         ends = readers.answer()
         while client.gauge():

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from .stage import Client, files_for, load
+from .crowd import Client, files_for, load
 
 BUFFER = 4096
 TEMPERS = ("idle", "busy", "stalled")

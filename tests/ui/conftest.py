@@ -9,9 +9,9 @@ from playwright.sync_api import expect
 
 from tests.browser import conftest as chromium
 from tests.conftest import ROOT, run_service
+from tests.helpers.provider import Provider
 
 from .running import PYTHON, needs_streamlit, run_chat
-from .upstream import Upstream
 
 browser, page = chromium.browser, chromium.page  # fixtures
 
@@ -22,7 +22,7 @@ LIMIT = 20_000
 class Talk:
     """A page of the chat, and what the provider sees of it."""
 
-    def __init__(self, page, upstream: Upstream, url: str) -> None:
+    def __init__(self, page, upstream: Provider, url: str) -> None:
         self.page, self.upstream = page, upstream
         page.goto(url)
 
@@ -54,7 +54,7 @@ def until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def upstream():
-    with Upstream() as running:
+    with Provider() as running:
         yield running
 
 

@@ -1,4 +1,4 @@
-"""A provider of language models on a real socket, that knows when it is left."""
+"""A provider of language models on a real socket that notices when its client disconnects."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from dual_mode_streaming.bridges import LoopThread
 
 @dataclass
 class Call:
-    """One request. Times are `time.monotonic()`; `closed` is when the client left or the end."""
+    """One request; `closed` is when it ended or its client left, by `time.monotonic()`."""
 
     question: str
     messages: list[dict]
@@ -20,12 +20,15 @@ class Call:
 
 
 @dataclass
-class Upstream:
-    """Speaks as Anthropic does. The question says how: "say N at R" are N words, R a second,
-    after nothing; "silent" never begins; "refuse" is a 400, and "break" fails after some words."""
+class Provider:
+    """An HTTP server with the wire format of Anthropic.
+
+    The question selects the answer: "say N at R" gives N words at R words a second, "silent" gives
+    nothing, "refuse" gives a 400, and "break" fails after some words.
+    """
 
     calls: list[Call] = field(default_factory=list)
-    thread: LoopThread = field(default_factory=lambda: LoopThread("upstream"))
+    thread: LoopThread = field(default_factory=lambda: LoopThread("provider"))
 
     def __enter__(self):
         async def start():
@@ -41,7 +44,7 @@ class Upstream:
 
     @property
     def open(self):
-        """How many requests are being answered."""
+        """The number of requests that are being answered."""
         return sum(call.closed is None for call in self.calls)
 
     async def _serve(self, reader, writer):

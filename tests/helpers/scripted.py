@@ -1,12 +1,18 @@
-"""A real server that answers each request as the test has written it down, and keeps what came."""
+"""Real servers that answer each request as the test wrote it: an ASGI app, and a plain socket."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Sequence
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dual_mode_streaming.sse import ServerSentEvent
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def frame(data: Any = None, event: str | None = None, id: str | None = None, **more: Any) -> bytes:
@@ -126,3 +132,75 @@ class Switch:
             await receive()
             return await send({"type": "lifespan.shutdown.complete"})
         await self.server(scope, receive, send)
+
+
+class Connection:
+    """A connection to a `SocketServer`, after its request was received."""
+
+    def __init__(self, connection: socket.socket, request: str) -> None:
+        self.socket = connection
+        self.request = request
+
+    def send(self, *frames: bytes, head: bytes = HEAD) -> None:
+        """Send the head of a stream, and chunks."""
+        self.socket.sendall(head)
+        self.chunks(*frames)
+
+    def chunks(self, *frames: bytes) -> None:
+        for frame in frames:
+            self.socket.sendall(b"%x\r\n%s\r\n" % (len(frame), frame))
+
+    def end(self) -> None:
+        self.socket.sendall(b"0\r\n\r\n")
+
+    def wait_until_gone(self) -> None:
+        with contextlib.suppress(OSError):
+            while self.socket.recv(65536):
+                pass
+
+
+@dataclass
+class SocketServer:
+    """A server whose answers are functions, one for each connection, which is closed afterwards."""
+
+    listener: socket.socket
+    url: str
+    answers: list[Callable[[Connection], None]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            request = b""
+            while not _is_whole(request):
+                if not (more := connection.recv(65536)):
+                    return
+                request += more
+            self.asked.append(request.decode())
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            answer(Connection(connection, request.decode()))
+
+
+def _is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
+
+
+@contextlib.contextmanager
+def socket_server() -> Iterator[SocketServer]:
+    """Run a `SocketServer` in threads."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = SocketServer(listener, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        try:
+            yield server
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()

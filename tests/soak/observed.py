@@ -1,9 +1,8 @@
-"""A `dual-mode serve` of its own process, and what can be seen of it from outside."""
+"""A `dual-mode serve` in a process of its own that reports what is open in it."""
 
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import time
 import httpx
 import psutil
 
-from tests.conftest import ROOT
+from tests.helpers.service import ROOT, open_streams
 
 FLAGS = ("--port", "0", "--log-level", "error", "--heartbeat", "0.5", "--send-timeout", "2")
 FAST = {
@@ -22,14 +21,13 @@ FAST = {
     "DUAL_MODE_LLM_JITTER": "0.2",
 }
 SETTLED = 20
-OPEN_STREAMS = re.compile(r"^dual_mode_streams_open(?:\{[^}]*\})? (\S+)$", re.M)
 
 
-class Served:
-    """The service, on a store that others may have, too."""
+class ObservedService:
+    """The service, on a store that other processes may use too."""
 
     def __init__(self, store: str) -> None:
-        command = [sys.executable, "-m", "tests.soak.told", "serve", *FLAGS, "--store", store]
+        command = [sys.executable, "-m", "tests.soak.reporting", "serve", *FLAGS, "--store", store]
         self._store_port = httpx.URL(store).port
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | FAST
@@ -49,18 +47,18 @@ class Served:
 
     @property
     def is_up(self) -> bool:
-        """It has not ended."""
+        """Whether it has not ended."""
         return self._process.poll() is None
 
     def memory(self) -> float:
-        """Its resident memory, in MB."""
+        """The resident memory, in MB."""
         return float(self._seen.memory_info().rss) / 1e6
 
     def open(self) -> dict[str, int]:
-        """What is open in it; connections to the store, which are kept, do not count.
+        """Count what is open in it, without connections to the store, which are kept.
 
-        From then on `blocks` says how much its objects take. `streams` is of its own /metrics, and
-        is not there if they do not tell.
+        It sets `blocks` to the number of memory blocks of its objects. `streams` comes from its
+        `/metrics`, and is missing if they have no such gauge.
         """
         with self._asking:
             self._process.send_signal(signal.SIGUSR2)
@@ -68,16 +66,15 @@ class Served:
         self.blocks = found.pop("blocks")  # never twice the same, so nothing that must be
         peers = [c.raddr.port for c in self._seen.net_connections("tcp") if c.raddr]
         found["descriptors"] = self._seen.num_fds() - peers.count(self._store_port or 0)
-        with httpx.Client(timeout=20) as http:  # its own connection came after the count
-            gauges = OPEN_STREAMS.findall(http.get(f"{self.url}/metrics").text)
-        if gauges:
-            found["streams"] = round(sum(map(float, gauges)))
+        streams = open_streams(self.url)  # by a connection that came after the count
+        if streams is not None:
+            found["streams"] = streams
         return found
 
     def settled(self, as_before: dict[str, int] | None = None) -> dict[str, int]:
-        """What is open when no reader is there: as before, or unchanged for two seconds.
+        """Wait until no more is open than before, or until nothing has changed for two seconds.
 
-        What the last readers have left must be gone in `SETTLED` seconds; else this gives it.
+        Return what is open after at most `SETTLED` seconds.
         """
         deadline = time.monotonic() + SETTLED
         found, same = self.open(), 0
@@ -92,7 +89,7 @@ class Served:
         return found
 
     def stop(self) -> int:
-        """Let it end in order; gives its exit code."""
+        """Stop it with SIGTERM and return its exit code."""
         self._process.terminate()
         try:
             return self._process.wait(20)
@@ -100,7 +97,7 @@ class Served:
             self.kill()
 
     def kill(self) -> None:
-        """End it, if it has not ended."""
+        """Kill it, if it has not ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait(10)

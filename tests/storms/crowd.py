@@ -1,11 +1,10 @@
-"""What the storms share: the open files they need, the load and the server, and others' waits."""
+"""Thousands of readers of a server: the files they need, the server, and how long others wait."""
 
 import contextlib
 import http.client
 import json
 import math
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -16,9 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
-
-from ..conftest import ROOT, Service, run_service
+from tests.helpers.service import ROOT, Service, open_streams, run_service
 
 LOAD = Path(__file__).with_name("load.py")
 OTHER_FILES = 200
@@ -42,8 +39,8 @@ def files_for(streams: int) -> Iterator[int]:
 
 
 def served(name: str, **variables: str) -> contextlib.AbstractContextManager[Service]:
-    """A server of served.py."""
-    program = (sys.executable, "-m", "tests.storms.served", name)
+    """A server of apps.py."""
+    program = (sys.executable, "-m", "tests.storms.apps", name)
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return run_service(program=program, PYTHONPATH=path, **(ANY_NUMBER | variables))
 
@@ -93,6 +90,7 @@ class Client:
     """What one hears of a server, on a new connection each time."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._address = urlsplit(url).netloc
 
     def get(self, path: str) -> str:
@@ -106,14 +104,13 @@ class Client:
         return body
 
     def witness(self) -> dict[str, int]:
-        """What there is, see served.py."""
+        """What there is, see apps.py."""
         seen: dict[str, int] = json.loads(self.get("/witness"))
         return seen
 
     def gauge(self) -> int:
-        """How many streams are open, as Prometheus would see it."""
-        found = re.findall(r"^dual_mode_streams_open\{.*\} (\S+)$", self.get("/metrics"), re.M)
-        return sum(int(float(value)) for value in found)
+        """The number of open streams that Prometheus sees."""
+        return open_streams(self._url) or 0
 
 
 class Waits:
@@ -156,8 +153,3 @@ class Waits:
             f"others waited {self.share(0.5):.1f} ms at the median, {self.share(0.99):.1f} ms at "
             f"p99, {self.share(1):.1f} ms at most ({len(self.seconds)} of them)"
         )
-
-
-def rss(service: Service) -> int:
-    """The resident memory of a server, in bytes."""
-    return psutil.Process(service.process.pid).memory_info().rss

@@ -1,4 +1,4 @@
-"""A source that gives an item when it is told to, and says when it is closed."""
+"""An app whose source gives an item when the test allows it, and reports when it is closed."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from dual_mode_streaming import dual_mode, install
 
 
-class Upstream:
-    """`items()` is the source, in whatever loop; `app` serves it at `/data` and `/chat`."""
+class GatedApp:
+    """`items()` is the source, in any event loop; `app` serves it at `/data` and `/chat`."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -23,7 +23,7 @@ class Upstream:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what was before; a source that still runs is of no account any more."""
+        """Reset everything for the next test; a source that still runs is ignored."""
         self.total = 3
         self.failure: Exception | None = None  # after an item
         self.closed = threading.Event()
@@ -52,18 +52,18 @@ class Upstream:
                 yield {"text_delta": {"content": f"{item['message']}, "}}
 
     def allow(self, count: int = 1) -> None:
-        """Let so many items more come."""
+        """Allow `count` more items."""
         self._allowed += count
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # that loop is over
                 self._loop.call_soon_threadsafe(self._news.set)
 
     def closes(self) -> bool:
-        """Whether the source is closed within 20 s."""
+        """Wait until the source is closed, at most 20 s; return whether it is."""
         return self.closed.wait(20)
 
     def closes_while_it_gives(self) -> bool:
-        """The same, with items that come: who has left is noticed when something is written."""
+        """The same while items are sent: some servers notice a disconnect only when they write."""
         deadline = time.monotonic() + 20
         while not self.closed.wait(0.02):
             if time.monotonic() > deadline:

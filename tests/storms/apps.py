@@ -1,4 +1,4 @@
-"""The servers of the storms, each a process of its own: `python -m tests.storms.served NAME`.
+"""The servers of the storms, each a process of its own: `python -m tests.storms.apps NAME`.
 
 `native` is the service's `/data` as it would be by FastAPI's own Server-Sent Events; `witness` is
 the service with generators of three tempers, and a route that tells what is there of them.

@@ -1,4 +1,4 @@
-"""A store with its workers, and what can be done to it from outside."""
+"""A store with its workers, and the faults that can befall it."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from tests.stores.redis_server import RedisServer
 from .workers import Cluster, Worker
 
 
-class Stage(Cluster):
+class StoreCluster(Cluster):
     """Two workers on a store: in a file of SQLite, or on a server of Redis."""
 
     def __init__(self, *, file: Path | None = None, redis: RedisServer | None = None) -> None:
