@@ -1,7 +1,7 @@
-"""A plain iterator as an async one: each `next()` runs in a thread, and the event loop goes on.
+"""Plain iterable to async stream: each `next()` runs in a thread, beside the event loop.
 
-A `next()` that runs cannot be interrupted. So a cancellation waits for it, and only then is the
-iterator closed: a generator that is closed while it runs raises ValueError and is never cleaned up.
+A running `next()` cannot be interrupted. A cancellation therefore waits for it and then closes the
+iterator: closing a generator while it runs raises ValueError and never cleans it up.
 """
 
 import asyncio
@@ -14,25 +14,25 @@ __all__ = ["from_sync"]
 
 T = TypeVar("T")
 
-# Its own threads: the default executor and anyio's limiter serve everything else of an
-# application, and streams that block in `next()` for seconds would starve it.
+# Not the default executor or anyio's limiter, which the rest of an application uses: streams that
+# block in `next()` for seconds would starve it.
 _THREADS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="from_sync")
 
-_END: Any = object()  # never leaves this file
+_END: Any = object()
 
 
 class from_sync(AsyncIterator[T], Generic[T]):
-    """An async iterator over `iterable`, which is iterated in threads, one `next()` at a time.
+    """Iterate a plain iterable that may block: each `next()` runs in a thread.
 
-    Every `next()`, and the close, runs in one copy of the caller's context, so contextvars that a
-    generator sets are there when it goes on.
+    In: an iterable. Out: an async iterator of its items. Every `next()` and the close run in one
+    copy of the caller's context, so a generator keeps the contextvars it sets.
 
-    Bound: nothing is pulled before it is asked for.
+    Bound: nothing is pulled before it is needed.
     On error: what `next()` raises is raised here.
-    On early exit: `aclose()` or `async with` closes a generator (runs its `finally`) in a thread,
-    and waits for it. So does the cancellation of an `anext`: it waits until the `next()` that runs
-    returns, closes, and is raised then. A second cancellation does not wait; the generator is
-    closed all the same, when it can be.
+    On early exit: `aclose()` or `async with` closes a generator (runs its `finally`) in a thread
+    and waits for it. A cancelled `anext` waits until the running `next()` returns, closes the
+    generator, and is then raised. A second cancellation does not wait; the generator is still
+    closed as soon as that `next()` returns.
     """
 
     def __init__(self, iterable: Iterable[T]) -> None:
@@ -54,7 +54,7 @@ class from_sync(AsyncIterator[T], Generic[T]):
         except asyncio.CancelledError:
             await self._close_after(job)
             if not done.cancelled():
-                done.exception()  # seen; the cancellation says more
+                done.exception()  # retrieved, so that asyncio does not log it
             raise
         if item is _END:
             self._closed = True
@@ -62,7 +62,7 @@ class from_sync(AsyncIterator[T], Generic[T]):
         return cast(T, item)
 
     async def aclose(self) -> None:
-        """Close the iterator, in a thread; nothing happens the second time."""
+        """Close the iterator in a thread. A second call does nothing."""
         if not self._closed:
             await self._close_after(None)
 
@@ -81,7 +81,7 @@ class from_sync(AsyncIterator[T], Generic[T]):
         return _THREADS.submit(self._context.run, _guarded, function)
 
     async def _close_after(self, job: "Future[Any] | None") -> None:
-        """Close the iterator when the job that may run is done, whoever waits for that."""
+        """Close the iterator when `job`, if any, is done, even if the caller is cancelled."""
         self._closed = True
         close = getattr(self._iterator or self._iterable, "close", None)
         closed: Future[None] = Future()
@@ -108,5 +108,5 @@ class from_sync(AsyncIterator[T], Generic[T]):
 def _guarded(function: Callable[[], Any]) -> Any:
     try:
         return function()
-    except StopIteration as error:  # asyncio's futures refuse it, and would never be done
-        raise RuntimeError("the iterable raised StopIteration where it must not") from error
+    except StopIteration as error:  # a future refuses it and would never be done
+        raise RuntimeError("iter() or close() of the iterable raised StopIteration") from error

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for code that has none; one of them for the process."""
+"""An event loop in a thread of its own, and one such thread shared by the process."""
 
 import asyncio
 import atexit
@@ -13,10 +13,13 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs coroutines for threads that have no event loop, or must not block the one they have.
+    """Runs coroutines for threads that have no event loop, or that must not block theirs.
 
-    Its thread starts with the first use, and ends with `close` or `with`: what still runs then is
-    cancelled, and waited for. It is a daemon: a process does not wait for it at its end.
+    The thread starts at the first use and ends with `close`, or at the end of a `with` block. It is
+    a daemon thread: the process does not wait for it at exit.
+
+    Args:
+        name: The name of the thread.
     """
 
     def __init__(self, name: str = "loop-thread") -> None:
@@ -27,7 +30,7 @@ class LoopThread:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, running. Of its methods only `call_soon_threadsafe` is for other threads."""
+        """The running loop. Other threads may only call its `call_soon_threadsafe`."""
         with self._lock:
             if self._loop is None:
                 started = threading.Event()
@@ -40,13 +43,20 @@ class LoopThread:
             return self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine there, in the caller's context, and wait for what it gives or raises.
+        """Run a coroutine in the loop, in a copy of the caller's context, and wait for it.
 
-        A KeyboardInterrupt of the caller cancels it, waits for its cleanup, and is raised.
+        A KeyboardInterrupt of the caller cancels the coroutine once, waits for its cleanup, and is
+        then raised.
+
+        Returns:
+            The result of the coroutine.
+
+        Raises:
+            RuntimeError: It was called in the loop's own thread, which cannot wait for itself.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise RuntimeError("the loop's own thread cannot wait for it: use await")
+            raise RuntimeError("run() was called in the loop's own thread: use await there")
         started: list[asyncio.Task[T]] = []
         done = threading.Event()
 
@@ -57,20 +67,20 @@ class LoopThread:
         self.call(start)
         try:
             done.wait()
-        except BaseException:  # a KeyboardInterrupt of this thread
+        except BaseException:  # a KeyboardInterrupt in this thread
             self.call(lambda: started[0].cancel())
             done.wait()
             if not started[0].cancelled():
-                started[0].exception()  # seen; the interrupt says more
+                started[0].exception()  # retrieved, so that asyncio does not log it
             raise
         return started[0].result()
 
     def call(self, function: Callable[..., object], *args: object) -> None:
-        """Have a function called there soon, in the caller's context."""
+        """Schedule a function call in the loop, in a copy of the caller's context."""
         self.loop.call_soon_threadsafe(function, *args)
 
     def close(self) -> None:
-        """Cancel what runs there, wait for it, end the thread. The next use starts a new one."""
+        """Cancel the tasks, wait for them and join the thread. A later use starts a new one."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
@@ -95,20 +105,20 @@ _shared = LoopThread("shared-loop-thread")
 
 
 def shared_loop() -> LoopThread:
-    """The process's own loop thread, which stays.
+    """Return the loop thread of the process, which stays open.
 
-    For what is cached and bound to its loop, as async HTTP clients are: a client that was made, or
-    first used, in one loop fails in the next.
+    Use it for cached objects that are bound to a loop, such as async HTTP clients: a client that
+    was first used in one loop fails in another.
     """
     return _shared
 
 
-def _forget_thread() -> None:
-    """A fork takes no threads along: the child starts its own."""
+def _replace_shared() -> None:
+    """Start again in a forked child, which has no copy of the thread."""
     global _shared
     _shared = LoopThread("shared-loop-thread")
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_thread)
+    os.register_at_fork(after_in_child=_replace_shared)
 atexit.register(lambda: _shared.close())

@@ -1,8 +1,8 @@
-"""An async stream of text for `st.write_stream`, closed on Stop, or joined again after a reload.
+"""An async stream of text for `st.write_stream`: closed on Stop, joined again after a reload.
 
-Streamlit ends a script by an exception at its next call of Streamlit, and tells nobody else. So the
-reader calls it ten times a second, also while nothing comes. And it iterates a generator of its own
-each time: when a script is ended, that one is dropped, whoever still holds the stream.
+Streamlit ends a script by an exception at its next call into Streamlit, and in no other way. So a
+reader makes such a call ten times a second, also while no text arrives. Each reader iterates a
+generator of its own: it is finalized with the script, even if a variable still holds the stream.
 """
 
 import asyncio
@@ -21,33 +21,36 @@ __all__ = ["LiveText"]
 Status = Literal["waiting", "streaming", "done", "stopped", "failed"]
 
 _POLL = 0.1
-"""Seconds between two looks whether Streamlit wants the script to end."""
-_UNSURE = 0.3
-"""Seconds for a reader to come back if nobody knows why the last one left."""
+"""Seconds between two checks whether Streamlit wants the script to end."""
+_RETURN_GRACE = 0.3
+"""Seconds for a reader to return if it is unknown why the last one left."""
 _CLEANUP = 5.0
+"""Seconds for the cleanup of the source."""
 
 
 class LiveText:
-    """Text that comes from an async stream, for any number of readers in scripts of Streamlit.
+    """The text of an async stream, for any number of readers in Streamlit scripts.
 
         with st.chat_message("assistant"):
             text = st.write_stream(LiveText(words(question)))
 
-    The stream is read in the loop thread, which is the same for the whole process by default, so
-    that async clients may be cached. It begins with the first reader, and each reader begins with
-    its start.
+    In: an async iterable of text, read in a loop thread from the first reader on. Out: each reader
+    gets the text from its start.
 
-    Bound: none; an answer is kept whole, as the history of a chat keeps it.
-    On error: what came before is given, then the error is raised as it is.
-    On early exit: Stop, a rerun, a closed page end the stream: it is cancelled, and closed in its
-    task, before the script goes on. With `keep`, only Stop does at once. After a rerun or a reload
-    somebody may read again within `keep` seconds; then it is as if nothing had been.
+    Bound: none; the whole text is kept, as the history of a chat keeps it.
+    On error: the text before it is yielded, then the error is raised as it is.
+    On early exit: Stop, a rerun or a closed page ends the stream: it is cancelled, and closed in
+    its task, before the script continues. With `keep`, only Stop ends it at once; after a rerun or
+    a reload a reader can join again within `keep` seconds.
 
     Args:
-        source: what is read; each item is text.
-        hz: how often a second text is given at most; what came meanwhile is one piece.
-        keep: seconds that the stream goes on without a reader, but for Stop.
-        loop: the thread that reads it.
+        source: The stream. It is closed by the task that read it.
+        hz: How many pieces of text per second a reader gets at most; text between is joined.
+        keep: Seconds that the stream runs on without a reader.
+        loop: The thread that reads it; by default `shared_loop()`, so async clients can be cached.
+
+    Raises:
+        ValueError: `hz` is not above 0, or `keep` is negative.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class LiveText:
         loop: LoopThread | None = None,
     ) -> None:
         if hz <= 0 or keep < 0:
-            raise ValueError("hz must be more than 0, and keep not less")
+            raise ValueError(f"hz must be above 0 and keep at least 0, not {hz} and {keep}")
         self.status: Status = "waiting"
         self.error: BaseException | None = None
         self._source = source
@@ -68,7 +71,7 @@ class LiveText:
         self._loop = loop or shared_loop()
         self._owner = Owner(_CLEANUP)
         self._parts: list[str] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._ended = threading.Event()
         self._readers = 0
         self._task: asyncio.Task[None] | None = None
@@ -76,35 +79,35 @@ class LiveText:
 
     @property
     def text(self) -> str:
-        """What has come so far."""
+        """The text so far."""
         return "".join(self._parts)
 
     @property
     def is_live(self) -> bool:
-        """Whether more may come."""
+        """Whether more text may arrive."""
         return not self._ended.is_set()
 
     def __iter__(self) -> Generator[str, None, None]:
-        """Read from the start, and go on with what comes."""
-        given = 0
+        """Read from the start, and continue with what arrives."""
+        yielded = 0
         self._enter()
-        idle = 0.0  # so many seconds it may be without a reader now
+        idle = 0.0  # seconds the stream may run without a reader
         try:
             while True:
-                _let_streamlit_speak()
-                with self._news:
+                _check_script()
+                with self._changed:
                     ended = self._ended.is_set()
-                    if len(self._parts) == given and not ended:
-                        self._news.wait(_POLL)
-                    fresh = self._parts[given:]
-                given += len(fresh)
+                    if len(self._parts) == yielded and not ended:
+                        self._changed.wait(_POLL)
+                    fresh = self._parts[yielded:]
+                yielded += len(fresh)
                 if fresh:
                     yield "".join(fresh)
                     self._ended.wait(self._pause)
                 elif ended:
                     break
         except BaseException as error:
-            idle = self._patience(error)
+            idle = self._idle_limit(error)
             raise
         finally:
             self._leave(idle)
@@ -112,22 +115,22 @@ class LiveText:
             raise self.error
 
     def stop(self) -> None:
-        """End the stream, and wait until it is closed. From any thread but the loop's."""
-        with self._news:
+        """End the stream and wait until it is closed. Call it in any thread but the loop's."""
+        with self._changed:
             if self._ended.is_set():
                 return
-            never = self.status == "waiting"
+            unread = self.status == "waiting"
             self.status = "stopped"
-            if never:
+            if unread:
                 self._ended.set()
-        if not never:
+        if not unread:
             self._loop.call(self._cancel)
             self._ended.wait(3 * _CLEANUP)
 
     # In the reader's thread.
 
     def _enter(self) -> None:
-        with self._news:
+        with self._changed:
             self._readers += 1
             begins = self.status == "waiting"
             if begins:
@@ -136,7 +139,7 @@ class LiveText:
             self._loop.call(self._start)
 
     def _leave(self, idle: float) -> None:
-        with self._news:
+        with self._changed:
             self._readers -= 1
             alone = self._readers == 0 and not self._ended.is_set()
         if idle:
@@ -144,15 +147,15 @@ class LiveText:
         elif alone:
             self.stop()
 
-    def _patience(self, error: BaseException) -> float:
-        """How long the stream may go on without a reader, after what ended this one."""
+    def _idle_limit(self, error: BaseException) -> float:
+        """Return how long the stream may run without a reader, given what ended this one."""
         name = type(error).__name__
         if name == "StopException" and _is_connected():
-            self.stop()  # whoever else reads it
+            self.stop()  # for all readers
         elif name in ("StopException", "RerunException"):
             return self._keep
         elif name == "GeneratorExit" and self._keep:
-            return _UNSURE if _is_connected() else self._keep
+            return _RETURN_GRACE if _is_connected() else self._keep
         return 0
 
     # In the loop's thread.
@@ -168,20 +171,20 @@ class LiveText:
                 if hasattr(part, "aclose"):
                     stack.push_async_callback(part.aclose)
             async for piece in items:
-                with self._news:
+                with self._changed:
                     self._parts.append(piece)
-                    self._news.notify_all()
+                    self._changed.notify_all()
 
     def _finish(self, task: "asyncio.Task[None]") -> None:
-        with self._news:
-            if self.status == "streaming":  # nobody has asked for its end
+        with self._changed:
+            if self.status == "streaming":  # it was not stopped
                 error = SourceCancelled() if task.cancelled() else task.exception()
                 self.error = error
                 self.status = "done" if error is None else "failed"
             elif not task.cancelled():
-                task.exception()  # seen; that it was stopped says more
+                task.exception()  # retrieved, so that asyncio does not log it
             self._ended.set()
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -193,7 +196,7 @@ class LiveText:
         self._idle = asyncio.get_running_loop().call_later(seconds, self._if_alone)
 
     def _if_alone(self) -> None:
-        with self._news:
+        with self._changed:
             alone = self._readers == 0 and not self._ended.is_set()
             if alone:
                 self.status = "stopped"
@@ -209,18 +212,18 @@ def _streamlit() -> Any:
     return streamlit
 
 
-def _let_streamlit_speak() -> None:
-    """Raise what ends this script, if it is to end: any look at the session's state does."""
+def _check_script() -> None:
+    """Raise what ends this script, if it should end: reading the session's state does that."""
     _ = "dual_mode_streaming" in _streamlit().session_state
 
 
 def _is_connected() -> bool:
-    """Whether the script's page is still there: Streamlit stops the scripts of those that left."""
+    """Return whether the page is open: Streamlit also stops the scripts of closed pages."""
     from streamlit.runtime import exists, get_instance
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 
     context = get_script_run_ctx(suppress_warning=True)
     if context is None or not exists():
         return True
-    time.sleep(0.03)  # a page that leaves is told to stop, and only then forgotten
+    time.sleep(0.03)  # Streamlit stops the script of a closed page before it forgets the session
     return bool(get_instance().is_active_session(context.session_id))
