@@ -165,9 +165,9 @@ async def test_the_assertions_say_what_they_found():
     assert assert_error(error, 500)["title"] == "Internal Server Error"
     with pytest.raises(AssertionError, match="expected `done` after 1 items, but the end is error"):
         assert_done(error)
-    with pytest.raises(AssertionError, match="after 0 items, but the end is nothing at all"):
+    with pytest.raises(AssertionError, match="after 0 items, but the end is no event"):
         assert_done([])
-    with pytest.raises(AssertionError, match="tells of 2 items, but 1 arrived"):
+    with pytest.raises(AssertionError, match="counts 2 items, but 1 arrived"):
         assert_done(done[1:])
     with pytest.raises(AssertionError, match="expected `error`"):
         assert_error(done)

@@ -1,5 +1,5 @@
-"""For tests of streaming endpoints, ours and yours: a transport that really streams, clients that
-stall and abort, a real server, a virtual clock, and assertions on events.
+"""Tools for tests of streaming endpoints: a transport that really streams, a client that stalls and
+aborts, a real server, a virtual clock, assertions on events, and the conformance tests of stores.
 
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -11,7 +11,9 @@ stall and abort, a real server, a virtual clock, and assertions on events.
 try:
     import httpx as _  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ImportError("these need: pip install 'dual-mode-streaming[client]'") from error
+    raise ImportError(
+        "dual_mode_streaming.testing needs: pip install 'dual-mode-streaming[client]'"
+    ) from error
 
 from dual_mode_streaming.testing._clients import RawClient
 from dual_mode_streaming.testing._clock import VirtualClockLoop, run_with_virtual_clock

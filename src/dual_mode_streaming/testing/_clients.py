@@ -1,4 +1,4 @@
-"""Ill-behaved clients, on a raw socket: one that stops reading, one that aborts."""
+"""A client on a raw socket that can stop reading and abort the connection."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,11 @@ __all__ = ["RawClient"]
 
 
 class RawClient:
-    """One HTTP request over a socket of its own, read only as far as the test asks.
+    """One HTTP request on its own connection, read only as far as the test asks.
 
     async with RawClient.get(url) as client:
-        await client.until(b"data: ")   # read that far, and no further: from now on it stalls
-        client.abort()                  # the server sees a reset, not a goodbye
+        await client.until(b"data: ")  # reads up to there, then stalls
+        client.abort()                 # the server sees a reset
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,9 +33,14 @@ class RawClient:
         headers: Mapping[str, str] | None = None,
         receive_buffer: int | None = None,
     ) -> AsyncIterator["RawClient"]:
-        """Connect and send a GET; the connection is closed at the end of the block.
+        """Connect and send a GET request. The connection is closed at the end of the block.
 
-        `receive_buffer` bytes is what the socket holds unread; small ones stall the server sooner.
+        Args:
+            url: What to request, with `http://`.
+            accept: The Accept header.
+            headers: Further headers.
+            receive_buffer: Bytes that the socket holds unread; a small value stalls the server
+                sooner.
         """
         parts = urlsplit(url)
         sock = socket.socket()
@@ -62,27 +67,31 @@ class RawClient:
                 await writer.wait_closed()
 
     async def until(self, text: bytes) -> bytes:
-        """Read until `text` has come; gives all that has been received.
+        """Read until `text` has been received. Return everything received so far.
 
-        Raises AssertionError if the server closes the connection before.
+        Raises:
+            AssertionError: The server closed the connection before.
         """
         while text not in self.received:
             chunk = await self._reader.read(1024)
             if not chunk:
-                raise AssertionError(f"{text!r} did not come, but {self.received!r} and the end")
+                raise AssertionError(
+                    f"the connection was closed before {text!r}; received {self.received!r}"
+                )
             self.received += chunk
         return self.received
 
     async def rest(self) -> bytes:
-        """Read until the server closes the connection; gives all that has been received.
+        """Read until the server closes the connection. Return everything received so far.
 
-        Raises ConnectionResetError if the server aborts it.
+        Raises:
+            ConnectionResetError: The server aborted the connection.
         """
         self.received += await self._reader.read(-1)
         return self.received
 
     def abort(self) -> None:
-        """Leave at once, with a reset (RST): what was not read is thrown away."""
+        """Close at once with a reset (RST); unread data is discarded."""
         sock = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()

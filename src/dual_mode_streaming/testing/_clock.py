@@ -1,4 +1,4 @@
-"""A virtual clock: an hour of timers and sleeps passes in milliseconds, and in the right order."""
+"""A virtual clock: an hour of timers and sleeps takes milliseconds, in the same order."""
 
 import asyncio
 import selectors
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Where a selector would wait for the next timer, this one sets the loop's clock to it."""
+    """A selector that advances the loop's clock to the next timer instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
-        if timeout is None:  # no timer at all: a socket or a thread will wake the loop
+        if timeout is None:  # no timer: a socket or a thread will wake the loop
             return super().select(None)
         ready = super().select(0)
         if not ready and timeout > 0:
@@ -27,10 +27,10 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only while nothing can run, and then all at once.
+    """An event loop whose clock jumps to the next timer as soon as nothing else can run.
 
-    `time()` starts at 0. For what lives inside the loop: sockets and threads take real time, which
-    the loop's timers do not wait for. Give a test a real timeout as well, or a deadlock hangs it.
+    `time()` starts at 0. It is for code inside the loop: sockets and threads take real time, and
+    timers do not wait for them. Give the test a real timeout as well, so that a deadlock fails it.
     """
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """The virtual time, in seconds."""
+        """Return the virtual time in seconds."""
         return self._jumping.now
 
 
 def run_with_virtual_clock(main: Coroutine[Any, Any, T]) -> T:
-    """Like `asyncio.run`, on a virtual clock: a sleep costs nothing. Gives what `main` returns."""
+    """Run `main` like `asyncio.run`, on a virtual clock, and return its result."""
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""Reading the events of an httpx response, and saying what is wrong with them."""
+"""Read the events of an httpx response, and assert how they end."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -13,10 +13,13 @@ __all__ = ["assert_done", "assert_error", "collect_events", "read_events"]
 
 
 async def read_events(response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
-    """The events of a streamed response as they arrive.
+    """Yield the events of a streamed response as they arrive.
 
-    Raises AssertionError if it is no event stream, and httpx's errors if it breaks off. The
-    response stays open: it is closed by whoever opened it.
+    The response stays open; the caller that opened it closes it.
+
+    Raises:
+        AssertionError: The response is not an event stream.
+        httpx.HTTPError: The response broke off.
     """
     content_type = response.headers.get("content-type", "")
     if not content_type.startswith("text/event-stream"):
@@ -33,7 +36,7 @@ async def read_events(response: httpx.Response) -> AsyncGenerator[ServerSentEven
 async def collect_events(
     response: httpx.Response, limit: int | None = None
 ) -> list[ServerSentEvent]:
-    """All events of a response, or the first `limit` of an endless one."""
+    """Return all events of a response, or only the first `limit`."""
     events: list[ServerSentEvent] = []
     if limit == 0:
         return events
@@ -46,28 +49,32 @@ async def collect_events(
 
 
 def assert_done(events: Sequence[ServerSentEvent]) -> list[Any]:
-    """Assert that the events end as a whole answer does; gives the items' JSON, decoded.
+    """Assert that the events end in `done` with the right count. Return the items, decoded.
 
-    Events with names count as items; a `reset` at the start does not.
+    Named events count as items; `reset` at the start does not.
     """
     items = [event for event in events if event.event not in ("reset", "done", "error")]
     last = events[-1] if events else None
     if last is None or last.event != "done":
-        told = "nothing at all" if last is None else f"{last.event or 'an item'}: {last.data}"
-        raise AssertionError(f"expected `done` after {len(items)} items, but the end is {told}")
+        raise AssertionError(
+            f"expected `done` after {len(items)} items, but the end is {_describe(last)}"
+        )
     count = json.loads(last.data)["items"]
     if count != len(items):
-        raise AssertionError(f"`done` tells of {count} items, but {len(items)} arrived")
+        raise AssertionError(f"`done` counts {count} items, but {len(items)} arrived")
     return [json.loads(item.data) for item in items]
 
 
 def assert_error(events: Sequence[ServerSentEvent], status: int | None = None) -> dict[str, Any]:
-    """Assert that the events end in `error`, with that status if given; gives its problem."""
+    """Assert that the events end in `error`, with `status` if given. Return its problem."""
     last = events[-1] if events else None
     if last is None or last.event != "error":
-        told = "nothing at all" if last is None else f"{last.event or 'an item'}: {last.data}"
-        raise AssertionError(f"expected `error` at the end, but found {told}")
+        raise AssertionError(f"expected `error` at the end, but found {_describe(last)}")
     problem: dict[str, Any] = json.loads(last.data)
     if status is not None and problem.get("status") != status:
         raise AssertionError(f"expected an error of status {status}, but found {problem}")
     return problem
+
+
+def _describe(event: ServerSentEvent | None) -> str:
+    return "no event" if event is None else f"{event.event or 'an item'}: {event.data}"

@@ -1,4 +1,4 @@
-"""A real server around an ASGI app, on a free port, for the length of a block."""
+"""A real server for an ASGI app, on a free port, during a block."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,17 @@ __all__ = ["serving"]
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, *, stop_timeout: float = 10.0, **config: Any) -> AsyncIterator[str]:
-    """Serve `app` by uvicorn in this event loop; gives the base URL.
+    """Serve `app` with uvicorn in this event loop, and yield the base URL.
 
-    `config` goes to `uvicorn.Config`. At the end of the block the server is stopped; TimeoutError
-    if it still has open connections after `stop_timeout` seconds. Needs the `server` extra.
+    At the end of the block the server is stopped. It needs the extra `server`.
+
+    Args:
+        app: The ASGI application.
+        stop_timeout: Seconds that the server may take to close its connections.
+        config: Options for `uvicorn.Config`.
+
+    Raises:
+        TimeoutError: Connections were still open after `stop_timeout`.
     """
     try:
         import uvicorn
@@ -22,7 +29,7 @@ async def serving(app: Any, *, stop_timeout: float = 10.0, **config: Any) -> Asy
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
-        def capture_signals(self) -> Any:  # the test's process keeps its own
+        def capture_signals(self) -> Any:  # the test process keeps its own handlers
             yield
 
     defaults: dict[str, Any] = {
@@ -38,7 +45,7 @@ async def serving(app: Any, *, stop_timeout: float = 10.0, **config: Any) -> Asy
         while not server.started:
             if task.done():
                 task.result()
-                raise RuntimeError("the server ended before it had started")
+                raise RuntimeError("the server ended before it started; see its log")
             await asyncio.sleep(0.001)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
