@@ -12,12 +12,12 @@ HINTS = (
     """
 There are two sides: a task that reads the source and puts the items into a queue, and the
 generator, which takes them out. The end and an error must pass through the queue as well, as an
-object that is never an item. When the reader stops early, stop the task and wait until it has ended.
+object that is never an item. When the reader stops early, stop the task and wait for its end.
 """,
     """
-`asyncio.Queue(maxsize)` makes `put` wait when it is full. An instance of `End` marks the
-end. `task.cancel()` and then `await asyncio.wait({task})`, in a `finally`, end the task. Never put
-into a full queue in a `finally`: nobody reads it any more, so `put` would wait forever.
+`asyncio.Queue(maxsize)` makes `put` wait when it is full. An instance of `End` marks the end.
+`task.cancel()` and then `await asyncio.wait({task})`, in a `finally`, end the task. Never put into
+a full queue in a `finally`: nobody reads it any more, so `put` would wait forever.
 """,
     """
 async def pump() -> None:

@@ -1,4 +1,4 @@
-"""Run the commands that a page shows, in a folder like one of a reader's own."""
+"""Run the commands of a page in a new folder, as its reader does."""
 
 import os
 import re
@@ -19,7 +19,7 @@ CLEAN = {
 
 
 def run(command: str, folder: Path) -> str:
-    """What a command prints; Python is the one that runs the tests."""
+    """Return what a command prints. `python3` is the Python that runs the tests."""
     command = re.sub(r"^python3 ", f"{sys.executable} ", command)
     done = subprocess.run(
         command, shell=True, cwd=folder, env=CLEAN, capture_output=True, text=True, timeout=200
@@ -32,7 +32,7 @@ def run(command: str, folder: Path) -> str:
 
 @contextmanager
 def served_by(command: str, folder: Path) -> Iterator[str]:
-    """The address of an app that this uvicorn command serves, on a free port."""
+    """Run a uvicorn command on a free port; yield the address of the app."""
     assert "uvicorn " in command
     with subprocess.Popen(
         f"exec {command} --port 0",

@@ -1,4 +1,4 @@
-"""The Python snippets of the pages in docs/ run as they stand there, and their links lead on."""
+"""The Python snippets of the pages in docs/ run as they are, and their links are valid."""
 
 import re
 import runpy
@@ -13,9 +13,9 @@ from dual_mode_streaming.server.settings import Settings
 
 from .repository import ROOT
 
-# How many each page has. Those of architecture.md are quotations, not programs; those of
-# tutorial.md run in test_tutorial.py, as a reader runs them, and those of elsewhere.md, which have
-# titles, in tests/elsewhere.
+# The number of snippets of each page. Those of architecture.md are quotations, not programs. Those
+# of tutorial.md run in test_tutorial.py, and those of elsewhere.md, which have titles, in
+# tests/elsewhere.
 PAGES = {
     "bridges": 4,
     "client": 3,
@@ -30,11 +30,11 @@ PAGES = {
     "streams": 3,
     "testing": 4,
 }
-ELSEWHERE = {"streamlit": 2}  # tests/ui runs the first, where Streamlit is
+ELSEWHERE = {"streamlit": 2}  # tests/ui runs the first, with Streamlit installed
 ALL = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
 
-# Each is a program of its own, with names of its own; one process runs those of a page, since most
-# of the time of each would be that of its imports. An error is told with the line of the page.
+# Each snippet is a separate program with its own names. One process runs all snippets of a page,
+# because the imports take most of the time. A traceback shows the line of the page.
 RUN_ALL = r"""
 import pathlib, re, sys
 path = pathlib.Path(sys.argv[1])
@@ -57,14 +57,14 @@ def test_the_snippets_of_a_page_run(page):
 
 
 @pytest.mark.parametrize("page", [page for page in ALL if page != "tutorial"])
-def test_none_is_left_out(page):
+def test_each_snippet_is_counted(page):
     count = (PAGES | ELSEWHERE).get(page, 0)
     assert len(re.findall(r"^```python\n", text_of(page), re.MULTILINE)) == count
 
 
 @pytest.mark.parametrize("page", ALL)
-def test_its_links_lead_on(page):
-    """Within the repository, headings included; `make docs` checks those of the site."""
+def test_its_links_are_valid(page):
+    """Links within the repository, with their headings; `make docs` checks those of the site."""
     for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
         if "://" in link:
             continue
@@ -76,12 +76,12 @@ def test_its_links_lead_on(page):
 
 
 def headings(text):
-    """The anchors of a page, as both the site and the repository's host make them."""
+    """Return the anchors of a page, as the site and the host of the repository make them."""
     plain = (re.sub(r"[^\w\- ]", "", line.lower()) for line in re.findall(r"^#+ (.+)", text, re.M))
     return [line.strip().replace(" ", "-") for line in plain]
 
 
-def test_the_page_of_the_api_has_the_docstrings_of_now():
+def test_the_api_page_has_the_current_docstrings():
     site = runpy.run_path(str(ROOT / "scripts" / "site.py"))
     assert text_of("api") == site["api_page"](), "scripts/site.py --api writes it"
 
@@ -94,7 +94,7 @@ def test_the_site_has_every_page():
     assert sorted(listed) == sorted(set(site["PAGES"].values()) - examples)
 
 
-def test_each_setting_is_told_of():
+def test_operations_lists_each_setting():
     named = set(re.findall(r"`([A-Z][A-Z_]+)`", text_of("operations")))
     names = {*Settings.model_fields, *(f"llm_{name}" for name in LLMSettings.model_fields)}
     assert {name.upper() for name in names - {"llm"}} <= named

@@ -1,4 +1,4 @@
-"""Every command and program of the README runs here, but `make test`, which runs this."""
+"""Every command and program of the README runs here, except `make test`."""
 
 import os
 import re
@@ -21,13 +21,13 @@ README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
 INLINE = re.findall(r"`((?:make|dual-mode) [^`]+)`", README)
-ROOT_NAME = "dual-mode-streaming"  # of the folder that `git clone` makes
+ROOT_NAME = "dual-mode-streaming"  # the folder of a clone
 ADDRESS = "http://127.0.0.1:8000"
 PROGRAM = next(text for kind, text in BLOCKS if kind == "python")
 OWN = "/squares"  # the path of that program
 
 
-async def test_the_first_program_is_short_and_answers_both_ways(tmp_path, monkeypatch):
+async def test_the_first_program_is_short_and_answers_in_both_modes(tmp_path, monkeypatch):
     assert len([line for line in PROGRAM.splitlines() if line.strip()]) <= 10
     (tmp_path / "first_program.py").write_text(PROGRAM)
     monkeypatch.syspath_prepend(tmp_path)
@@ -65,7 +65,7 @@ def served():
 
 @pytest.fixture(scope="module")
 def own_project(tmp_path_factory):
-    """A folder of one's own beside a clone, with the first program in it, installed and served."""
+    """A new folder beside a clone: install the package there, and serve the first program."""
     parent = tmp_path_factory.mktemp("projects")
     (parent / ROOT_NAME).symlink_to(ROOT)
     folder = parent / "my-project"
@@ -81,7 +81,7 @@ def own_project(tmp_path_factory):
 
 @pytest.mark.timeout(240)  # pip installs, over the network
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("curl ")])
-def test_what_the_readme_asks_is_answered(command, request):
+def test_its_requests_are_answered(command, request):
     if shutil.which("curl") is None:
         not_available("curl")
     assert ADDRESS in command
@@ -102,7 +102,7 @@ def test_what_the_readme_asks_is_answered(command, request):
 
 
 @pytest.mark.parametrize("command", INLINE)
-def test_what_the_readme_mentions_runs(command):
+def test_its_inline_commands_run(command):
     program, *arguments = command.split()
     if program == "dual-mode":
         program = str(Path(sys.executable).with_name(program))
@@ -113,7 +113,7 @@ def test_what_the_readme_mentions_runs(command):
     assert answer.stdout
 
 
-def test_there_is_no_other_command():
+def test_it_has_no_other_command():
     blocks = [text for kind, text in BLOCKS if kind == "sh"]
     assert "make serve\n" in blocks
     assert "make test\n" in blocks
@@ -123,7 +123,7 @@ def test_there_is_no_other_command():
 
 
 @pytest.mark.parametrize("name", ["README.md", "CLAUDE.md"])
-def test_what_is_pointed_at_is_there(name):
+def test_the_files_it_names_exist(name):
     text = (ROOT / name).read_text("utf-8")
     targets = re.findall(r"^([a-z-]+)%?:.*##", (ROOT / "Makefile").read_text("utf-8"), re.M)
     mentioned = set(re.findall(r"`make ([a-z-]+)", text)) | set(

@@ -1,4 +1,4 @@
-"""The tutorial, followed as a reader does: its files written, its commands run, what it prints."""
+"""Follow the tutorial: write its files, run its commands, compare what they print."""
 
 import os
 import re
@@ -17,8 +17,8 @@ from .repository import ROOT
 PAGE = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
 BLOCKS = re.findall(r'^```(\w+)(?: title="([^"\n]+)")?\n(.*?)^```', PAGE, re.M | re.S)
 
-# No reader sees these: a file that is written twice in a second is compiled anew, and pytest does
-# not load what it does not need here.
+# A file that is written twice within a second is compiled again, and pytest does not load plugins
+# that it does not need here.
 QUICK = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTEST_ADDOPTS": "-p no:schemathesis -p no:hypothesispytest -p no:cacheprovider",
@@ -26,7 +26,7 @@ QUICK = {
 
 
 class Reader:
-    """Somebody with two terminals, in a clone of the repository."""
+    """A reader with two terminals, in a clone of the repository."""
 
     def __init__(self, here: Path) -> None:
         self.here = here
@@ -43,7 +43,7 @@ class Reader:
     def write(self, name: str, text: str) -> None:
         twice_as_fast = re.sub(r"sleep\((0\.\d)\)", r"sleep(\1 / 2)", text)
         (self.here / name).write_text(twice_as_fast)
-        self.stop()  # `--reload` looks for changes now and then; this is the same, sooner
+        self.stop()  # faster than waiting for `--reload`
 
     def run(self, command: str) -> None:
         if command.startswith("cd "):
@@ -74,7 +74,7 @@ class Reader:
             assert done.returncode == 28
             assert self.server is not None
             assert self.server.stdout is not None
-            self.printed = ""  # of the other terminal, where two answers have come to their ends
+            self.printed = ""  # of the other terminal, where two earlier answers have ended
             while self.printed.count("the stove is off") < 3:
                 self.printed += self.server.stdout.readline()
         else:
@@ -102,7 +102,7 @@ class Reader:
             raise AssertionError("the service did not start")
 
     def stop(self) -> str:
-        """Stop the service; gives what it has printed."""
+        """Stop the service, and return what it has printed."""
         if self.server is None:
             return ""
         self.server.terminate()
@@ -112,7 +112,7 @@ class Reader:
 
 
 def as_pattern(text: str) -> str:
-    """What was printed, as the page has it: `…` is anything, and ids are new every time."""
+    """Return a pattern for an output on the page: `…` is anything, and ids vary."""
     text = re.sub(r"9b4d1c2ab7", "ID", text.strip())
     return re.escape(text).replace("…", ".*").replace("ID", "[0-9a-f]{10}")
 
@@ -125,7 +125,7 @@ def test_the_tutorial_does_what_it_says(tmp_path):
             if name:
                 reader.write(name, text)
             elif kind == "sh":
-                if text != "make setup\n":  # that is what runs this
+                if text != "make setup\n":  # done before the tests
                     for command in text.splitlines():
                         reader.run(command)
             else:
@@ -138,6 +138,6 @@ def test_the_tutorial_does_what_it_says(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["my_stream.py", "test_my_stream.py"])
-def test_the_files_of_a_reader_are_his_own(name):
+def test_git_ignores_the_files_of_the_reader(name):
     assert f"/{name}" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
     assert f'title="{name}"' in PAGE
