@@ -155,7 +155,7 @@ async def test_one_listener_that_fails_does_not_silence_the_others(
             news.clear()
             await store.append(stream, 1, 1, [b"x"])
             await asyncio.wait_for(news.wait(), 3)
-    assert "a listener of a stream failed" in caplog.text
+    assert "a subscriber of a stream failed" in caplog.text
 
 
 async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, monkeypatch):
@@ -285,7 +285,7 @@ async def test_who_gives_up_waiting_holds_up_nobody_and_harms_nobody(faulty_redi
         streams = [await store.create(a_new()) for _ in range(20)]
         faulty_redis.ask("CLIENT PAUSE 300 ALL")
         calls = [asyncio.create_task(store.append(s, 1, 1, [b"x"])) for s in streams]
-        while not store._link._writes._waiting:
+        while not store._client._writes._waiting:
             await asyncio.sleep(0)
         for call in calls[::2]:
             call.cancel()
@@ -302,7 +302,7 @@ async def test_calls_under_way_fail_when_the_store_is_closed(faulty_redis):
         faulty_redis.ask("CLIENT PAUSE 300 ALL")
         calls = [asyncio.create_task(store.append(stream, 1, 1, [b"x"])) for _ in range(3)]
         calls += [asyncio.create_task(store.append(stream, 1, 1, ())) for _ in range(3)]
-        while not store._link._writes._waiting:
+        while not store._client._writes._waiting:
             await asyncio.sleep(0)
         await store.aclose()
         for answer in await asyncio.gather(*calls, return_exceptions=True):
@@ -370,7 +370,7 @@ async def test_a_stream_that_everybody_forgot_is_gone_in_the_end(redis_server):
         other = await store.create(a_new(), "claim")  # its place and its claim are free again
         assert other != stream
         assert redis_server.ask(f"ZCARD {prefix}:{{index}}:running") == ":1"
-        assert redis_server.ask(f"HLEN {prefix}:{{index}}:claims") == ":1"
+        assert redis_server.ask(f"HLEN {prefix}:{{index}}:keys") == ":1"
         assert redis_server.ask(f"HGET {prefix}:{{index}}:sizes total") == "0"
 
 
@@ -390,7 +390,7 @@ async def test_a_claim_whose_stream_is_missing_is_taken_by_one_of_many(redis_ser
         second = set(await asyncio.gather(*(store.create(a_new(), "c") for store in stores)))
         assert len(second) == 1
         assert first != second
-        metadata = await one._link._client.keys(f"{prefix}:*:meta")
+        metadata = await one._client.redis.keys(f"{prefix}:*:meta")
         assert len(metadata) == 1  # nothing is left of those that came second
 
 
@@ -410,7 +410,7 @@ async def test_a_wrong_index_is_put_right(redis_server):
             await store.create(a_new())
         with pytest.raises(StoreFull, match="3 streams"):
             await store.create(a_new())
-        metadata = await store._link._client.keys(f"{prefix}:*:meta")
+        metadata = await store._client.redis.keys(f"{prefix}:*:meta")
         assert len(metadata) == 3
 
 

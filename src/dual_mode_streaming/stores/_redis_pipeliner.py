@@ -1,7 +1,11 @@
-"""Calls that come while others are under way go together: each alone costs five times more."""
+"""Pipelining: calls that arrive while others are in flight are sent together.
+
+A call that is sent alone costs about five times as much.
+"""
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -10,131 +14,134 @@ from redis.exceptions import ConnectionError, NoScriptError
 
 __all__ = ["Pipeliner"]
 
-_SIZE: Final = 1024 * 1024
+_SIZE: Final = 1024 * 1024  # bytes of arguments in one pipeline
 _CLOSED: Final = "the store was closed"
 
 
 class Pipeliner:
-    """Runs scripts, in the order in which they were asked for, up to `most` in one go.
+    """Runs scripts in the order of the calls, with one pipeline in flight at a time.
 
-    Only one go is under way at a time; it takes `timeout` seconds at most. Calls that the caller
-    has cancelled before they went do not go.
+    Args:
+        redis: the client. Its owner closes it.
+        most: the maximum number of calls in one pipeline.
+        timeout: the maximum number of seconds for one pipeline.
     """
 
-    def __init__(self, client: Redis, most: int, timeout: float) -> None:
-        self._client = client
+    def __init__(self, redis: Redis, most: int, timeout: float) -> None:
+        self._redis = redis
         self._most = most
         self._timeout = timeout
         self._waiting: deque[_Call] = deque()
-        self._urgent = False
+        self._is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def run(
-        self, script: AsyncScript, keys: list[str], args: tuple[Any, ...], patience: float
+        self, script: AsyncScript, keys: list[str], args: tuple[Any, ...], delay: float
     ) -> asyncio.Future[Any]:
-        """What the script answers. A call with `patience` may wait so many seconds for others."""
+        """Run a script, and return the future of its reply. A cancelled call is not sent.
+
+        Args:
+            script: the script.
+            keys: its keys.
+            args: its arguments.
+            delay: the seconds for which the call may wait for others to be sent with.
+        """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Call(script, keys, args, answer))
-        if not patience:
-            self._hurry()
+        reply: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(_Call(script, keys, args, reply))
+        if not delay:
+            self._send_soon()
         elif self._timer is None:
-            self._timer = loop.call_later(patience, self._hurry)
-        return answer
+            self._timer = loop.call_later(delay, self._send_soon)
+        return reply
 
     async def aclose(self) -> None:
-        """Give up; calls that are under way fail."""
+        """Stop. Calls that are in flight fail."""
         task = self._task
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         while self._waiting:
             self._waiting.popleft().settle(ConnectionError(_CLOSED))
 
-    def _hurry(self) -> None:
-        """What waits goes now, or as soon as the go before is over."""
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._urgent = True
+
+    def _send_soon(self) -> None:
+        """Send what waits now, or after the pipeline that is in flight."""
+        self._stop_timer()
+        self._is_due = True
         if self._task is None and self._waiting:
-            self._task = asyncio.create_task(self._run(), name="calls to redis")
+            self._task = asyncio.create_task(self._run(), name="redis pipeline")
 
     async def _run(self) -> None:
         try:
-            while self._urgent and (calls := self._next()):
-                self._urgent = bool(self._waiting)
+            while self._is_due and (calls := self._next()):
+                self._is_due = bool(self._waiting)
                 try:
                     async with asyncio.timeout(self._timeout):
-                        await self._go(calls)
+                        await self._send(calls)
                 except Exception as error:
                     for call in calls:
                         call.settle(error)
                 finally:
-                    for call in calls:
-                        call.settle(ConnectionError(_CLOSED))  # nothing, if it has its answer
+                    for call in calls:  # those without a reply, when this task is cancelled
+                        call.settle(ConnectionError(_CLOSED))
         finally:
             self._task = None
 
     def _next(self) -> list["_Call"]:
-        """The calls of the next go."""
+        """Take the calls of the next pipeline from the queue."""
         calls: list[_Call] = []
         size = 0
         while self._waiting and len(calls) < self._most and size < _SIZE:
             call = self._waiting.popleft()
-            if not call.answer.done():
+            if not call.reply.done():
                 calls.append(call)
                 size += sum(len(arg) for arg in call.args if isinstance(arg, bytes))
         return calls
 
-    async def _go(self, calls: list["_Call"]) -> None:
-        unknown = await self._send(calls)
+    async def _send(self, calls: list["_Call"]) -> None:
+        """Send calls; load the scripts that Redis does not have, and send their calls again."""
+        unknown = await self._execute(calls)
         if unknown:
             for script in {call.script for call in unknown}:
-                await self._client.script_load(script.script)
-            for call in await self._send(unknown):
-                call.settle(NoScriptError("the scripts of the store are not kept"))
+                await self._redis.script_load(script.script)
+            for call in await self._execute(unknown):
+                call.settle(NoScriptError("Redis does not keep the scripts of the store"))
 
-    async def _send(self, calls: list["_Call"]) -> list["_Call"]:
-        """Run them, and give their callers the answers. Out: those whose script Redis has not."""
-        pipeline = self._client.pipeline(transaction=False)
+    async def _execute(self, calls: list["_Call"]) -> list["_Call"]:
+        """Send calls and settle them. Returns those whose script Redis does not have."""
+        pipeline = self._redis.pipeline(transaction=False)
         for call in calls:
             pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
         unknown = []
-        for call, answer in zip(calls, await pipeline.execute(raise_on_error=False), strict=True):
-            if isinstance(answer, NoScriptError):
+        for call, reply in zip(calls, await pipeline.execute(raise_on_error=False), strict=True):
+            if isinstance(reply, NoScriptError):
                 unknown.append(call)
             else:
-                call.settle(answer)
+                call.settle(reply)
         return unknown
 
 
+@dataclass(slots=True)
 class _Call:
-    """A call, and the future that its caller waits for."""
+    """A call of a script, and the future of its reply."""
 
-    __slots__ = ("answer", "args", "keys", "script")
+    script: AsyncScript
+    keys: list[str]
+    args: tuple[Any, ...]
+    reply: asyncio.Future[Any]
 
-    def __init__(
-        self,
-        script: AsyncScript,
-        keys: list[str],
-        args: tuple[Any, ...],
-        answer: asyncio.Future[Any],
-    ) -> None:
-        self.script = script
-        self.keys = keys
-        self.args = args
-        self.answer = answer
-
-    def settle(self, answer: Any) -> None:
-        """Give the answer to who still waits for it."""
-        if self.answer.done():
+    def settle(self, result: Any) -> None:
+        """Set the reply, or the exception, if nobody has."""
+        if self.reply.done():
             return
-        if isinstance(answer, Exception):
-            self.answer.set_exception(answer)
+        if isinstance(result, Exception):
+            self.reply.set_exception(result)
         else:
-            self.answer.set_result(answer)
+            self.reply.set_result(result)

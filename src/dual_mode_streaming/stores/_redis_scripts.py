@@ -1,20 +1,24 @@
-"""What `RedisStore` does within Redis: scripts in Lua, each atomic, by the clock of Redis.
+"""The Lua scripts of `RedisStore`. Each runs atomically in Redis and uses the clock of Redis.
 
-Those of a stream have its two keys, which share the hash tag `{id}`: its metadata, a hash, and its
-entries, a Redis stream whose ids are `<sequence>-0`. They alone decide how it is with a stream.
-Those of the index have six keys with a tag of their own. The index is advice: it bounds the store
-and finds abandoned streams and claims, and is put right wherever it is found wrong.
+The scripts of a stream have two keys with the hash tag `{id}`: the metadata, a hash, and the
+entries, a Redis stream with the ids `<sequence>-0`. They alone decide the state of a stream.
 
-All times are milliseconds. While a stream runs, `lease` is when its lease ends, and afterwards when
-it ended; the entries expire one `retention` later, and the metadata after one more.
+The scripts of the index have six keys with a hash tag of their own. The index is only advice: it
+limits the store, and finds abandoned streams and idempotency keys. It is corrected where it is
+found wrong.
+
+All times are in milliseconds. `lease` is the end of the lease while a stream runs, and then the
+time at which it ended. The entries expire one `retention` later, the metadata after another one.
+
+The comment above a script names its arguments, and after `->` its reply.
 """
 
 __all__ = [
     "APPEND",
     "CANCEL",
-    "CLAIMED",
     "DUE",
     "ENTER",
+    "FIND",
     "FORGET",
     "MAKE",
     "NOTE",
@@ -24,7 +28,7 @@ __all__ = [
 ]
 
 READERS = ("READ", "STATUS")
-"""Those that change nothing."""
+"""The scripts that change nothing."""
 
 _COMMON = """
 local function text(number) return string.format('%.0f', number) end
@@ -39,7 +43,7 @@ local function expire(since, retention)
 end
 """
 
-# lease, retention, operation, owner, fingerprint, request -> when the lease ends
+# lease, retention, operation, owner, fingerprint, request -> `lease`
 MAKE = (
     _COMMON
     + """
@@ -54,8 +58,8 @@ return text(lease)
 """
 )
 
-# generation, first, end, lease, retention, most entries, most bytes, channel, payload …
-# -> verdict, and if it is kept: `lease`, bytes
+# generation, first, end, lease, retention, most entries, most bytes, channel, payloads …
+# -> AppendResult, and if the entries are stored: `lease`, bytes
 APPEND = (
     _COMMON
     + """
@@ -65,20 +69,20 @@ if not state then return {'CLOSED'} end
 if generation ~= ARGV[1] then return {'FENCED'} end
 head, size = tonumber(head), tonumber(size)
 local first, ending, count = tonumber(ARGV[2]), ARGV[3], #ARGV - 8
-local known = math.max(0, head + 1 - first)
+local stored = math.max(0, head + 1 - first)
 if state ~= 'running' then
-  if ending == state and known >= count then return {'OK'} end
+  if ending == state and stored >= count then return {'OK'} end
   return {'CLOSED'}
 end
 if count > 0 and first > head + 1 then return {'GAP'} end
-for number = known + 1, count do
+for number = stored + 1, count do
   local payload = ARGV[8 + number]
   head = head + 1
   redis.call('XADD', data, text(head) .. '-0', 'g', generation, 'p', payload)
   size = size + #payload
 end
 local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-if count > known then
+if count > stored then
   local length, cut = redis.call('XLEN', data), 0
   while length > 1 and (length > most or size > most_bytes) do
     local from = cut == 0 and '-' or text(cut + 1) .. '-0'
@@ -100,7 +104,7 @@ return {cancelling and ending == '' and 'CANCEL' or 'OK', text(lease), text(size
 """
 )
 
-# after, entries, size -> id, generation, payload, id, …
+# after, most entries, most bytes -> id, generation, payload, id, generation, payload …
 READ = (
     _COMMON
     + """
@@ -124,8 +128,8 @@ return found
 """
 )
 
-# retention, whether all -> nothing, or: lease left, state, `lease`, bytes, head, earliest,
-# generations, cancelling, whether expired, and if all: operation, owner, fingerprint, request
+# retention, 1 for all -> nil, or: time left of the lease, state, `lease`, bytes, head, earliest,
+# generations, cancelling, expired; and for all: operation, owner, fingerprint, request
 STATUS = (
     _COMMON
     + """
@@ -157,7 +161,7 @@ end
 """
 )
 
-# lease, retention, token of this call -> generation, `lease`, bytes; nothing if it is not abandoned
+# lease, retention, token of the call -> generation, `lease`, bytes; nil if it is not abandoned
 TAKE_OVER = (
     _COMMON
     + """
@@ -175,7 +179,7 @@ return {generation, text(lease), size}
 """
 )
 
-# channel, whether one that runs too -> whether it is gone
+# channel, 1 to delete a running stream too -> 1 if the stream is gone
 FORGET = (
     _COMMON
     + """
@@ -185,12 +189,17 @@ return 1
 """
 )
 
-INDEX = ("running", "ended", "full", "sizes", "claims", "claimed")
-"""The keys of the index: by lease, by when they go, by when their entries go, bytes, and claims."""
+INDEX = ("running", "ended", "full", "sizes", "keys", "key_of")
+"""The keys of the index.
+
+`running` has running streams by the end of their lease, `ended` ended ones by when they are
+deleted, `full` those with entries by when these expire. `sizes` has the bytes of each, `keys` the
+stream of each idempotency key, `key_of` the idempotency key of each stream.
+"""
 
 _INDEX = """
 local function text(number) return string.format('%.0f', number) end
-local running, ended, full, sizes, claims, claimed = unpack(KEYS)
+local running, ended, full, sizes, keys, key_of = unpack(KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function resize(stream, size)
@@ -207,16 +216,14 @@ local function drop(stream)
   redis.call('ZREM', ended, stream)
   redis.call('ZREM', full, stream)
   resize(stream, 0)
-  local claim = redis.call('HGET', claimed, stream)
-  redis.call('HDEL', claimed, stream)
-  if claim and redis.call('HGET', claims, claim) == stream then
-    redis.call('HDEL', claims, claim)
-  end
+  local key = redis.call('HGET', key_of, stream)
+  redis.call('HDEL', key_of, stream)
+  if key and redis.call('HGET', keys, key) == stream then redis.call('HDEL', keys, key) end
 end
 """
 
-# stream, `lease`, most streams, most bytes, claim, the stream that it may be taken from
-# -> OK | CLAIMED, by which stream | FULL, and what may go
+# stream, `lease`, most streams, most bytes, idempotency key or '', stream that lost the key
+# -> OK | HELD, stream that has the key | FULL, stream that may be deleted or '', streams, bytes
 ENTER = (
     _INDEX
     + """
@@ -227,35 +234,35 @@ for _, old in ipairs(redis.call('ZRANGEBYSCORE', full, '-inf', text(now), 'LIMIT
   redis.call('ZREM', full, old)
   resize(old, 0)
 end
-local stream, claim = ARGV[1], ARGV[5]
-if claim ~= '' then
-  local held = redis.call('HGET', claims, claim)
-  if held and held ~= stream and held ~= ARGV[6] then return {'CLAIMED', held} end
+local stream, key = ARGV[1], ARGV[5]
+if key ~= '' then
+  local held = redis.call('HGET', keys, key)
+  if held and held ~= stream and held ~= ARGV[6] then return {'HELD', held} end
 end
-local known = redis.call('ZSCORE', running, stream)
+local is_entered = redis.call('ZSCORE', running, stream)
 local streams = redis.call('ZCARD', running) + redis.call('ZCARD', ended)
 local bytes = tonumber(redis.call('HGET', sizes, 'total') or 0)
-if not known and (streams >= tonumber(ARGV[3]) or bytes >= tonumber(ARGV[4])) then
+if not is_entered and (streams >= tonumber(ARGV[3]) or bytes >= tonumber(ARGV[4])) then
   return {'FULL', redis.call('ZRANGE', ended, 0, 0)[1] or '', streams, bytes}
 end
 redis.call('ZADD', running, ARGV[2], stream)
-if claim ~= '' then
-  redis.call('HSET', claims, claim, stream)
-  redis.call('HSET', claimed, stream, claim)
+if key ~= '' then
+  redis.call('HSET', keys, key, stream)
+  redis.call('HSET', key_of, stream, key)
 end
 return {'OK'}
 """
 )
 
-# claim -> the stream that has it, or ''
-CLAIMED = (
+# idempotency key -> the stream that has it, or ''
+FIND = (
     _INDEX
     + """
-return redis.call('HGET', claims, ARGV[1]) or ''
+return redis.call('HGET', keys, ARGV[1]) or ''
 """
 )
 
-# retention, then of each stream: its id, its state ('' if it is gone), `lease`, bytes
+# retention, and for each stream: id, state ('' if it is gone), `lease`, bytes
 NOTE = (
     _INDEX
     + """
@@ -278,7 +285,7 @@ end
 """
 )
 
-# how many -> streams whose lease seems to be over
+# most streams -> streams whose lease seems to have ended
 DUE = (
     _INDEX
     + """
