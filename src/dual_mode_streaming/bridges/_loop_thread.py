@@ -19,7 +19,7 @@ class LoopThread:
     a daemon thread: the process does not wait for it at exit.
 
     Args:
-        name: The name of the thread.
+        name: the name of the thread.
     """
 
     def __init__(self, name: str = "loop-thread") -> None:
@@ -49,10 +49,10 @@ class LoopThread:
         then raised.
 
         Returns:
-            The result of the coroutine.
+            the result of the coroutine.
 
         Raises:
-            RuntimeError: It was called in the loop's own thread, which cannot wait for itself.
+            RuntimeError: it was called in the loop's own thread, which cannot wait for itself.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()

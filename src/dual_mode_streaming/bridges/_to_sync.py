@@ -31,9 +31,9 @@ class iterate_sync(Iterator[T]):
     when the iterator is finalized, which in CPython is at once.
 
     Args:
-        stream: What to read.
-        maxsize: The bound, in items.
-        loop: The thread that runs the stream, such as `shared_loop()`, where cached async clients
+        stream: what to read.
+        maxsize: the bound, in items.
+        loop: the thread that runs the stream, such as `shared_loop()`, where cached async clients
             live. It stays open. By default a thread is started and joined for this stream.
     """
 

@@ -44,10 +44,10 @@ class LiveText:
     a reload a reader can join again within `keep` seconds.
 
     Args:
-        source: The stream. It is closed by the task that read it.
-        hz: How many pieces of text per second a reader gets at most; text between is joined.
-        keep: Seconds that the stream runs on without a reader.
-        loop: The thread that reads it; by default `shared_loop()`, so async clients can be cached.
+        source: the stream. It is closed by the task that read it.
+        hz: how many pieces of text per second a reader gets at most; text between is joined.
+        keep: seconds that the stream runs on without a reader.
+        loop: the thread that reads it; by default `shared_loop()`, so async clients can be cached.
 
     Raises:
         ValueError: `hz` is not above 0, or `keep` is negative.

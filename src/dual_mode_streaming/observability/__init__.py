@@ -1,1 +1,1 @@
-"""Observers for the usual ways to look at a service: Prometheus, OpenTelemetry; each an extra."""
+"""Observers that export metrics (Prometheus) and traces (OpenTelemetry); each needs its extra."""

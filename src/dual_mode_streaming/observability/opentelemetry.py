@@ -1,10 +1,12 @@
-"""Answers as OpenTelemetry spans, from their opening to the end of the stream."""
+"""OpenTelemetry spans of responses, from the start of the generator to the end of the stream."""
 
 try:
     from opentelemetry import context, propagate, trace
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 except ModuleNotFoundError as error:
-    raise ImportError("this needs: pip install 'dual-mode-streaming[otel]'") from error
+    raise ImportError(
+        "OpenTelemetryObserver needs: pip install 'dual-mode-streaming[otel]'"
+    ) from error
 
 from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.web._observing import Answer, Observer
@@ -15,15 +17,15 @@ _FAILURES = frozenset({"failed", "stalled", "too_long", "idle"})
 
 
 class OpenTelemetryObserver(Observer):
-    """`install(app, observers=[OpenTelemetryObserver()])`: a span for each answer.
+    """`install(app, observers=[OpenTelemetryObserver()])`: a span for each response.
 
-    Its parent is the span that is current, such as that of an instrumentation of the framework;
-    without one, it is what the request's `traceparent` says (W3C Trace Context), and the span is
-    that of a server. It begins when the generator is about to, and ends when the stream has, which
-    instrumentations that end with the head do not tell. The first items are an event of the span.
+    The parent is the current span, such as that of an instrumentation of the framework. Without one
+    the parent is taken from the request's `traceparent` header (W3C Trace Context), and the span is
+    of kind SERVER. The span begins before the generator starts and ends when the stream has ended,
+    not when the headers are sent. An event of the span marks the first items.
 
     Args:
-        tracer: where the spans are made; the global provider's by default.
+        tracer: makes the spans; by default a tracer of the global provider.
     """
 
     def __init__(self, tracer: Tracer | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Answers, queues and stores as Prometheus metrics."""
+"""Prometheus metrics of responses, queues and stores."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -10,7 +10,9 @@ try:
     from prometheus_client import Counter as PrometheusCounter
     from prometheus_client.registry import Collector
 except ModuleNotFoundError as error:
-    raise ImportError("this needs: pip install 'dual-mode-streaming[metrics]'") from error
+    raise ImportError(
+        "PrometheusObserver needs: pip install 'dual-mode-streaming[metrics]'"
+    ) from error
 from starlette.types import Scope
 
 from dual_mode_streaming.web._observing import Answer, Observer
@@ -22,9 +24,11 @@ _GAPS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 _CALLS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1, 5)
 
 
-class _Spread:
-    """Times, counted by bucket in plain numbers: a histogram's own `observe` costs ten times that,
-    and would be called for each send of each stream."""
+class _Buckets:
+    """Durations counted by bucket in plain numbers, for each send of each stream.
+
+    `Histogram.observe` costs ten times as much.
+    """
 
     __slots__ = ("_bounds", "_counts", "_pushed", "_sum", "_sum_pushed")
 
@@ -39,7 +43,7 @@ class _Spread:
         self._sum += seconds
 
     def push(self, histogram: Any) -> None:
-        """Add what is new. The names are private: there is no public way to add many at once."""
+        """Add the new counts. The names are private: no public method adds many at once."""
         for number, bucket in enumerate(histogram._buckets):
             total = self._counts[number]
             bucket.inc(total - self._pushed[number])
@@ -49,8 +53,8 @@ class _Spread:
         self._sum_pushed = total_sum
 
 
-class _Route:
-    """What is known of one route in one mode."""
+class _RouteStatistics:
+    """The numbers of one route in one mode."""
 
     __slots__ = ("ends", "events", "first", "gap", "labels", "open")
 
@@ -59,104 +63,110 @@ class _Route:
         self.open = 0
         self.events = 0
         self.ends: Counter[str] = Counter()
-        self.first = _Spread(_FIRST)
-        self.gap = _Spread(_GAPS)
+        self.first = _Buckets(_FIRST)
+        self.gap = _Buckets(_GAPS)
 
 
 class PrometheusObserver(Observer):
-    """`install(app, observers=[PrometheusObserver()])`; how they are scraped is the app's affair.
+    """`install(app, observers=[PrometheusObserver()])`: metrics, which the app has to expose.
 
-    The routes are those that the app declares, so that no client can make up a label. A gap is the
-    time between two sends of one stream: what was ready together leaves together.
+    The label `route` is the path as the app declares it, so clients cannot invent labels. A gap is
+    the time between two sends of one stream; items that are ready together are sent together.
 
-    Figures are gathered in plain numbers and handed on at each scrape of the registry. With several
-    workers (prometheus_client's multiprocess mode) no registry of theirs is scraped: there, call
-    `refresh` every few seconds.
+    The numbers are passed on at each scrape of the registry. With several workers
+    (prometheus_client's multiprocess mode) the registry of a worker is not scraped: call `refresh`
+    there every few seconds.
 
     Args:
-        registry: where the metrics are registered; one observer a registry.
+        registry: where the metrics are registered; it takes one observer.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        registry.register(_Refresh(self))  # the first, so that it is collected before the others
+        registry.register(_Refresh(self))  # registered first, so collected first
         labels = ["route", "mode"]
         self._open = Gauge(
             "dual_mode_streams_open",
-            "Answers that are being made, batches among them",
+            "Responses in progress, including batches",
             labels,
             registry=registry,
             multiprocess_mode="livesum",
         )
         self._events = PrometheusCounter(
             "dual_mode_events_sent",
-            "Items that have left as events or lines",
+            "Items sent as events or lines",
             labels,
             registry=registry,
         )
         self._first = Histogram(
             "dual_mode_first_event_seconds",
-            "From the opening of a stream until its first items had been sent",
+            "Time from the start of a stream until its first items were sent",
             labels,
             registry=registry,
             buckets=_FIRST,
         )
         self._gap = Histogram(
             "dual_mode_event_gap_seconds",
-            "Between two sends of items of one stream",
+            "Time between two sends of items of one stream",
             labels,
             registry=registry,
             buckets=_GAPS,
         )
         self._ends = PrometheusCounter(
             "dual_mode_stream_ends",
-            "Answers that have ended, by why",
+            "Responses that have ended, by reason",
             [*labels, "reason"],
             registry=registry,
         )
         self._refused = PrometheusCounter(
             "dual_mode_streams_refused",
-            "Requests that were not let in, by why",
+            "Requests that were refused, by reason",
             ["reason"],
             registry=registry,
         )
         self._store = Histogram(
             "dual_mode_store_seconds",
-            "What a call of the store took",
+            "Duration of a call of the store",
             ["operation", "failed"],
             registry=registry,
             buckets=_CALLS,
         )
         self._depth = Gauge(
             "dual_mode_queue_depth",
-            "Items that the slowest reader of a queue has yet to take",
+            "Items that the slowest reader of a queue is behind",
             ["queue"],
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._dropped = PrometheusCounter(
             "dual_mode_items_dropped",
-            "Items that readers of a queue have missed for being slow",
+            "Items that slow readers of a queue have missed",
             ["queue"],
             registry=registry,
         )
         self._queues: list[tuple[str, Callable[[], int], Callable[[], int]]] = []
-        self._routes: dict[tuple[str, str], _Route] = {}
-        self._told: Counter[tuple[PrometheusCounter, tuple[str, ...]]] = Counter()
+        self._routes: dict[tuple[str, str], _RouteStatistics] = {}
+        self._reported: Counter[tuple[PrometheusCounter, tuple[str, ...]]] = Counter()
 
     def watch_queue(self, name: str, depth: Callable[[], int], dropped: Callable[[], int]) -> None:
-        """Tell of a queue: how many items wait in it, and how many it has dropped since ever."""
+        """Export a queue.
+
+        Args:
+            name: the label `queue`.
+            depth: returns how many items wait in it.
+            dropped: returns how many items it has dropped since it was made.
+        """
         self._queues.append((name, depth, dropped))
 
     def refresh(self) -> None:
-        """Hand on what is new."""
+        """Pass the new numbers on to the metrics."""
         for name, depth, dropped in self._queues:
             self._depth.labels(name).set(depth())
-            self._raise(self._dropped, dropped(), name)
+            self._advance(self._dropped, dropped(), name)
         for route in tuple(self._routes.values()):
             self._open.labels(*route.labels).set(route.open)
-            self._raise(self._events, route.events, *route.labels)
+            self._advance(self._events, route.events, *route.labels)
             for reason, count in tuple(route.ends.items()):
-                self._raise(self._ends, count, *route.labels, reason)
+                self._advance(self._ends, count, *route.labels, reason)
             route.first.push(self._first.labels(*route.labels))
             route.gap.push(self._gap.labels(*route.labels))
 
@@ -165,19 +175,19 @@ class PrometheusObserver(Observer):
         key = answer.route, answer.mode.name.lower()
         route = self._routes.get(key)
         if route is None:
-            route = self._routes[key] = _Route(*key)
+            route = self._routes[key] = _RouteStatistics(*key)
         route.open += 1
         answer.context[self] = route
 
     def sent(self, answer: Answer, items: int, gap: float) -> None:
         """See `Observer`."""
-        route: _Route = answer.context[self]
+        route: _RouteStatistics = answer.context[self]
         route.events += items
         (route.first if answer.items == items else route.gap).add(gap)
 
     def ended(self, answer: Answer) -> None:
         """See `Observer`."""
-        route: _Route = answer.context[self]
+        route: _RouteStatistics = answer.context[self]
         route.open -= 1
         route.ends[answer.end] += 1
 
@@ -189,21 +199,21 @@ class PrometheusObserver(Observer):
         """See `Observer`."""
         self._store.labels(operation, str(failed).lower()).observe(seconds)
 
-    def _raise(self, counter: PrometheusCounter, total: int, *labels: str) -> None:
-        """Let a counter say `total`."""
+    def _advance(self, counter: PrometheusCounter, total: int, *labels: str) -> None:
+        """Advance a counter to `total`."""
         key = counter, labels
-        counter.labels(*labels).inc(total - self._told[key])
-        self._told[key] = total
+        counter.labels(*labels).inc(total - self._reported[key])
+        self._reported[key] = total
 
 
 class _Refresh(Collector):
-    """Collects nothing, but has the others ready."""
+    """Collects nothing itself; refreshes the metrics that are collected after it."""
 
     def __init__(self, observer: PrometheusObserver) -> None:
         self._observer = observer
 
     def describe(self) -> Iterator[Metric]:
-        return iter(())  # or it would be asked for its metrics at once
+        return iter(())  # without `describe`, `register` would call `collect`
 
     def collect(self) -> Iterator[Metric]:
         self._observer.refresh()

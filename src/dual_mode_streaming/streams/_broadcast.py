@@ -29,11 +29,11 @@ class Broadcast(Generic[T]):
     broadcast: the source is closed by the task that read it, and the subscribers end.
 
     Args:
-        source: A stream, or a function without arguments that returns one.
-        maxsize: The bound of each subscriber, in items.
-        overflow: What happens at the bound.
-        history: How many past items are kept for new subscribers.
-        stop_after_last: Close the source when the last subscriber leaves.
+        source: a stream, or a function without arguments that returns one.
+        maxsize: the bound of each subscriber, in items.
+        overflow: what happens at the bound.
+        history: how many past items are kept for new subscribers.
+        stop_after_last: close the source when the last subscriber leaves.
 
     Raises:
         ValueError: `maxsize` is below 1 or `history` is negative.

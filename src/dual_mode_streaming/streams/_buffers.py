@@ -101,17 +101,17 @@ def buffer(
     On early exit: the source is closed by the task that read it.
 
     Args:
-        stream: The source.
-        maxsize: The bound in items.
-        max_bytes: The bound in bytes, if any.
-        overflow: What happens to an item that arrives when the buffer is full.
-        size_of: The size of an item in bytes; the default knows bytes and str (in UTF-8).
-        coalesce: With COALESCE, `coalesce(held, new)` makes one item of two. Without it the newer
+        stream: the source.
+        maxsize: the bound in items.
+        max_bytes: the bound in bytes, if any.
+        overflow: what happens to an item that arrives when the buffer is full.
+        size_of: the size of an item in bytes; the default knows bytes and str (in UTF-8).
+        coalesce: with COALESCE, `coalesce(held, new)` makes one item of two. Without it the newer
             item remains, and the other counts as dropped.
-        on_drop: Makes the item that reports dropped items.
+        on_drop: makes the item that reports dropped items.
 
     Raises:
-        ValueError: A bound is below 1.
+        ValueError: a bound is below 1.
     """
     return buffered(stream, DropCount(), maxsize, max_bytes, overflow, size_of, coalesce, on_drop)
 

@@ -72,9 +72,9 @@ async def read(
     The error of a source is raised after its items.
 
     Args:
-        scope: What owns the pumps of the sources.
-        sources: What to read.
-        wait: Awaited when there is no item, instead of the source's own `wait`.
+        scope: what owns the pumps of the sources.
+        sources: what to read.
+        wait: awaited when there is no item, instead of the source's own `wait`.
     """
     async with scope:
         for source in sources:

@@ -26,10 +26,10 @@ class Fanout(ItemBuffer, Generic[T]):
     """The items of one source, kept as long as a reader may still take them.
 
     Args:
-        source: A stream, or a function that makes one when the first reader starts.
-        history: How many past items a new reader begins with.
-        stop_after_last: Close the source when the last reader leaves.
-        context: The context of the pump; by default that of the first reader.
+        source: a stream, or a function that makes one when the first reader starts.
+        history: how many past items a new reader begins with.
+        stop_after_last: close the source when the last reader leaves.
+        context: the context of the pump; by default that of the first reader.
     """
 
     def __init__(

@@ -93,8 +93,8 @@ class Pumps(Scope):
     """A scope whose sources are read by pumps.
 
     Args:
-        sources: What it owns from the start; `pump` adds others.
-        context: The context of the pumps; by default that of the task that starts them.
+        sources: what it owns from the start; `pump` adds others.
+        context: the context of the pumps; by default that of the task that starts them.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class Pumps(Scope):
         An error of the source becomes the buffer's `error`, or a note on the one that is there.
 
         Args:
-            source: What to read; the pump closes it.
-            buffer: Where the items go.
-            credit: How many items the pump may pull before it first calls `demand`.
-            demand: Called whenever the credit is used up.
+            source: what to read; the pump closes it.
+            buffer: where the items go.
+            credit: how many items the pump may pull before it first calls `demand`.
+            demand: called whenever the credit is used up.
         """
         self.own(source)
         name = getattr(source, "__qualname__", type(source).__name__)

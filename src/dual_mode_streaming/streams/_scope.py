@@ -46,7 +46,7 @@ class Stream(AsyncIterator[T_co]):
         """Stop reading and close the sources. Errors of their cleanup are logged, not raised.
 
         Raises:
-            RuntimeError: Another task is waiting for an item. Cancel that task; it closes them.
+            RuntimeError: another task is waiting for an item. Cancel that task; it closes them.
         """
         # After an aclose that was cancelled, ag_running stays true although the frame is gone.
         if getattr(self._items, "ag_running", False) and getattr(self._items, "ag_frame", None):

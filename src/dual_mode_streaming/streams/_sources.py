@@ -57,10 +57,10 @@ def stream_content(
     On early exit: a generator given as `content` is closed.
 
     Args:
-        content: The items.
-        with_delay_sec: Seconds between two items; None for no delay.
-        delay_first: Wait before the first item, too.
-        delay_end: Wait after the last item, too.
+        content: the items.
+        with_delay_sec: seconds between two items; None for no delay.
+        delay_first: wait before the first item, too.
+        delay_end: wait after the last item, too.
     """
 
     async def items() -> AsyncGenerator[T, None]:

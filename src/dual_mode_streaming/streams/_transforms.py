@@ -110,8 +110,8 @@ async def gather_text(stream: AsyncIterable[T], of: Callable[[T], str] | None = 
     """Return the text of all items as one string. The stream is closed as by `gather_stream`.
 
     Args:
-        stream: The items.
-        of: Returns the text of an item. By default that is the item if it is a str, else its `text`
+        stream: the items.
+        of: returns the text of an item. By default that is the item if it is a str, else its `text`
             attribute if that is a str, else nothing.
     """
     text_of = _text if of is None else of

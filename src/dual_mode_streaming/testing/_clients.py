@@ -36,10 +36,10 @@ class RawClient:
         """Connect and send a GET request. The connection is closed at the end of the block.
 
         Args:
-            url: What to request, with `http://`.
-            accept: The Accept header.
-            headers: Further headers.
-            receive_buffer: Bytes that the socket holds unread; a small value stalls the server
+            url: what to request, with `http://`.
+            accept: the Accept header.
+            headers: further headers.
+            receive_buffer: bytes that the socket holds unread; a small value stalls the server
                 sooner.
         """
         parts = urlsplit(url)
@@ -70,7 +70,7 @@ class RawClient:
         """Read until `text` has been received. Return everything received so far.
 
         Raises:
-            AssertionError: The server closed the connection before.
+            AssertionError: the server closed the connection before.
         """
         while text not in self.received:
             chunk = await self._reader.read(1024)
@@ -85,7 +85,7 @@ class RawClient:
         """Read until the server closes the connection. Return everything received so far.
 
         Raises:
-            ConnectionResetError: The server aborted the connection.
+            ConnectionResetError: the server aborted the connection.
         """
         self.received += await self._reader.read(-1)
         return self.received

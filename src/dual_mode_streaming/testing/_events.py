@@ -18,8 +18,8 @@ async def read_events(response: httpx.Response) -> AsyncGenerator[ServerSentEven
     The response stays open; the caller that opened it closes it.
 
     Raises:
-        AssertionError: The response is not an event stream.
-        httpx.HTTPError: The response broke off.
+        AssertionError: the response is not an event stream.
+        httpx.HTTPError: the response broke off.
     """
     content_type = response.headers.get("content-type", "")
     if not content_type.startswith("text/event-stream"):

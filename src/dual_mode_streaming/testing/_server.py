@@ -15,12 +15,12 @@ async def serving(app: Any, *, stop_timeout: float = 10.0, **config: Any) -> Asy
     At the end of the block the server is stopped. It needs the extra `server`.
 
     Args:
-        app: The ASGI application.
-        stop_timeout: Seconds that the server may take to close its connections.
-        config: Options for `uvicorn.Config`.
+        app: the ASGI application.
+        stop_timeout: seconds that the server may take to close its connections.
+        config: options for `uvicorn.Config`.
 
     Raises:
-        TimeoutError: Connections were still open after `stop_timeout`.
+        TimeoutError: connections were still open after `stop_timeout`.
     """
     try:
         import uvicorn

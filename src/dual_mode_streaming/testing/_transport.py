@@ -26,13 +26,13 @@ class StreamingTransport(httpx.AsyncBaseTransport):
     of the request's own body is raised as it is; for the app it is a disconnect.
 
     Args:
-        app: The ASGI application.
-        buffered_chunks: How many chunks may wait for the reader. Beyond that the app's `send`
+        app: the ASGI application.
+        buffered_chunks: how many chunks may wait for the reader. Beyond that the app's `send`
             waits, as on a full socket.
-        close_timeout: Seconds that the app may take to end after a disconnect.
-        raise_app_exceptions: Raise what the app raises before its response starts; otherwise the
+        close_timeout: seconds that the app may take to end after a disconnect.
+        raise_app_exceptions: raise what the app raises before its response starts; otherwise the
             response is a 500. What it raises later is an httpx.RemoteProtocolError for the reader.
-        client: The client address that the app sees.
+        client: the client address that the app sees.
 
     Raises:
         ValueError: `buffered_chunks` is below 1.
@@ -129,7 +129,7 @@ class _Exchange(httpx.AsyncByteStream):
         return await self._started
 
     async def _run(self, app: Any, scope: dict[str, Any]) -> None:
-        error: BaseException = httpx.RemoteProtocolError("the app ended before its response")
+        error: BaseException = httpx.RemoteProtocolError("the app ended its response too early")
         try:
             await app(scope, self._receive, self._send)
         except asyncio.CancelledError as cancelled:

@@ -1,1 +1,1 @@
-"""A chat in the browser, by Streamlit: `dual-mode ui`. It needs the extra `ui`."""
+"""`dual-mode ui`: a chat in the browser, by Streamlit. It needs the extra `ui`."""

@@ -1,4 +1,4 @@
-"""The chats of the process: whoever knows a chat's id finds it again, its answer still coming."""
+"""The chats of the process. A reload finds its chat by id, with the answer still streaming."""
 
 import secrets
 import threading
@@ -10,62 +10,62 @@ from uuid import uuid4
 
 from dual_mode_streaming.bridges.streamlit import LiveText
 
-__all__ = ["Chat", "Chats", "Message", "Source"]
+__all__ = ["AnswerSource", "Chat", "Chats", "DisplayedMessage"]
 
-Source = Callable[[list[dict[str, str]]], AsyncIterable[str]]
-"""Gives the text of the answer to what was said so far."""
+AnswerSource = Callable[[list[dict[str, str]]], AsyncIterable[str]]
+"""Takes the messages so far and returns the text of the answer, as a stream."""
 
 _KEEP = 30.0
-"""Seconds that an answer waits for its page to come back."""
+"""Seconds that an answer runs on without its page."""
 
 
 @dataclass
-class Message:
-    """What was said by one of both; of an answer, the text as it comes, and how it ended."""
+class DisplayedMessage:
+    """A question or an answer. The text of an answer may still be streaming."""
 
     role: Literal["user", "assistant"]
-    said: str = ""
+    content: str = ""
     live: LiveText | None = None
     id: str = field(default_factory=lambda: uuid4().hex)
 
     @property
     def text(self) -> str:
         """The text so far."""
-        return self.said if self.live is None else self.live.text
+        return self.content if self.live is None else self.live.text
 
     @property
     def status(self) -> str:
-        """That of the `LiveText`; a question is "done"."""
+        """The status of the `LiveText`; "done" for a question."""
         return "done" if self.live is None else self.live.status
 
     @property
     def error(self) -> str | None:
-        """Why it failed, in words."""
+        """The text of the error, if the answer failed."""
         error = self.live and self.live.error
         return (str(error) or type(error).__name__) if error else None
 
 
 @dataclass
 class Chat:
-    """Messages in their order. The id is a secret: who knows it may read and go on."""
+    """Messages in order. The id is a secret: whoever knows it can read and continue the chat."""
 
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    messages: list[Message] = field(default_factory=list)
+    messages: list[DisplayedMessage] = field(default_factory=list)
 
-    def ask(self, question: str, source: Source) -> None:
-        """Add a question, and its answer to come, at once: no script ends between the two."""
-        asked = Message("user", question)
-        said = [
+    def ask(self, question: str, source: AnswerSource) -> None:
+        """Add a question and its answer in one step, so that no script ends between the two."""
+        asked = DisplayedMessage("user", question)
+        messages = [
             {"role": message.role, "content": message.text}
             for message in (*self.messages, asked)
             if message.text
         ]
-        answer = Message("assistant", live=LiveText(source(said), keep=_KEEP))
+        answer = DisplayedMessage("assistant", live=LiveText(source(messages), keep=_KEEP))
         self.messages += (asked, answer)
 
 
 class Chats:
-    """The newest chats, so many; one more, and the one that was not used for longest is gone."""
+    """Up to `limit` chats; beyond that the least recently used chat is dropped."""
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
@@ -73,7 +73,7 @@ class Chats:
         self._lock = threading.Lock()
 
     def find(self, id: str | None) -> Chat:
-        """The chat of that id, or a new one with another."""
+        """Return the chat with that id, or a new chat with a new id."""
         with self._lock:
             chat = self._chats.get(id or "") or Chat()
             self._chats[chat.id] = chat

@@ -1,4 +1,4 @@
-"""`dual-mode ui`: the chat, served by Streamlit in place of this process."""
+"""The command `dual-mode ui`: replaces this process by Streamlit, which serves the chat."""
 
 import os
 import sys
@@ -14,14 +14,14 @@ __all__ = ["ui"]
 def ui(
     url: Annotated[
         str | None,
-        typer.Option(help="Where the service is; without it the model is asked directly."),
+        typer.Option(help="URL of the service; without it the model is called directly."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port.")] = 8501,
 ) -> None:
     """Chat in the browser: with the service, or with a model directly."""
     if find_spec("streamlit") is None:
-        text = "the chat needs the ui extra: pip install 'dual-mode-streaming[ui]'"
+        text = "the chat needs the extra ui: pip install 'dual-mode-streaming[ui]'"
         typer.echo(f"dual-mode: {text}", err=True)
         raise typer.Exit(1)
     environment = os.environ | ({"DUAL_MODE_UI_URL": url} if url else {})
@@ -34,4 +34,4 @@ def ui(
     }
     command = [sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("_page.py"))]
     command += [f"--{name}={value}" for name, value in flags.items()]
-    os.execve(sys.executable, command, environment)  # noqa: S606  (no shell is meant)
+    os.execve(sys.executable, command, environment)  # noqa: S606  (no shell)

@@ -1,4 +1,4 @@
-"""The page of `dual-mode ui`: Streamlit runs this file from its top at every input."""
+"""The page of `dual-mode ui`. Streamlit runs this file from the top at every input."""
 
 import os
 import threading
@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from dual_mode_streaming.bridges.streamlit import LiveText
-from dual_mode_streaming.ui._chats import Chats, Message, Source
+from dual_mode_streaming.ui._chats import AnswerSource, Chats, DisplayedMessage
 from dual_mode_streaming.ui._sources import from_llm, from_service, llm_client, service_client
 
 __all__ = ["page"]
@@ -19,7 +19,7 @@ _STYLE = """<style>
 
 
 def page() -> None:
-    """Draw the chat as it is, and what comes."""
+    """Draw the chat, and the answer as it streams."""
     import streamlit as st
 
     st.set_page_config(page_title="Dual-mode chat", page_icon=":material/forum:")
@@ -27,18 +27,18 @@ def page() -> None:
     chats = st.cache_resource(Chats, show_spinner=False)()
     chat = chats.find(st.query_params.get("chat"))
     if st.query_params.get("chat") != chat.id:
-        st.query_params["chat"] = chat.id  # a reload finds it by that
+        st.query_params["chat"] = chat.id  # a reload finds the chat by it
     st.session_state["messages"] = chat.messages
     url = os.environ.get("DUAL_MODE_UI_URL", "")
     with st.sidebar:
         answers = ["The service"] * bool(url) + ["The model"]
-        who = st.radio("Answered by", answers, key="who")
-        st.caption(f"The service at {url}" if who == "The service" else "Asked directly")
+        answered_by = st.radio("Answered by", answers, key="who")
+        st.caption(f"The service at {url}" if answered_by == "The service" else "Called directly")
 
-    # Before the answer, which takes its time: the stop button is in it.
+    # Drawn before the answer, because it contains the stop button.
     question = st.chat_input("Ask something", key="question", submit_mode="stop")
     if question:
-        chat.ask(question, _service(st, url) if who == "The service" else _model(st))
+        chat.ask(question, _service(st, url) if answered_by == "The service" else _model(st))
     elif not chat.messages:
         st.title("Dual-mode chat")
     for message in chat.messages:
@@ -46,30 +46,30 @@ def page() -> None:
 
 
 def _load_early() -> None:
-    """Streamlit loads pandas when it first writes a stream; here, while nobody waits for that."""
+    """Load pandas now. Streamlit would load it when it first writes a stream."""
     threading.Thread(target=import_module, args=("pandas",), daemon=True).start()
 
 
-def _service(st: Any, url: str) -> Source:
-    """The service, asked by our client; both modes of this page keep one client for all."""
+def _service(st: Any, url: str) -> AnswerSource:
+    """Return answers of the service, through one client for all sessions."""
     client = st.cache_resource(service_client, show_spinner=False)(
         url, os.environ.get("DUAL_MODE_UI_KEY")
     )
-    return lambda said: from_service(client, said)
+    return lambda messages: from_service(client, messages)
 
 
-def _model(st: Any) -> Source:
-    """The model that the settings name, asked directly."""
+def _model(st: Any) -> AnswerSource:
+    """Return answers of the model that the settings name."""
     try:
         client = st.cache_resource(llm_client, show_spinner=False)()
     except ValueError as error:
         st.error(str(error))
         st.stop()
-    return lambda said: from_llm(client, said)
+    return lambda messages: from_llm(client, messages)
 
 
-def _draw(st: Any, message: Message, *, joins: bool) -> None:
-    """One message, in the same elements whether its text is still coming or was there before."""
+def _draw(st: Any, message: DisplayedMessage, *, joins: bool) -> None:
+    """Draw one message, in the same elements whether its text is complete or streaming."""
     with st.chat_message(message.role):
         text, below, stop = st.container(), st.empty(), st.empty()
         if message.live is not None and message.live.is_live:
@@ -82,22 +82,24 @@ def _draw(st: Any, message: Message, *, joins: bool) -> None:
             below.caption(_STOPPED)
 
 
-def _stream(st: Any, message: Message, live: LiveText, text: Any, below: Any, stop: Any) -> None:
-    """A message whose text is still coming.
+def _stream(
+    st: Any, message: DisplayedMessage, live: LiveText, text: Any, below: Any, stop: Any
+) -> None:
+    """Draw a message whose text is still streaming.
 
-    A script that is stopped draws no more, so its mark is drawn before, and the style shows it when
-    no script runs.
+    A stopped script cannot draw. So the mark "Stopped" is drawn before the text, and a style shows
+    it only while no script runs.
     """
     with below.container(key="if-stopped"):
         st.html(_STYLE)
         st.caption(_STOPPED)
-    if stop is not None:  # the input has a stop button, but only after a question
+    if stop is not None:  # after a reload the input has no stop button
         stop.button("Stop", key="stop", icon=":material/stop_circle:", on_click=live.stop)
     try:
         with text:
             st.write_stream(live)
     except Exception:
-        if message.error is None:  # else it is shown, in words
+        if message.error is None:  # else `_draw` shows the error
             raise
     below.empty()
     if stop is not None:

@@ -1,4 +1,4 @@
-"""Where a chat's answers come from, as text: our service by our client, or an LLMClient itself."""
+"""Answers as streams of text: from the service through our client, or from an LLMClient."""
 
 import asyncio
 import contextlib
@@ -20,14 +20,22 @@ from dual_mode_streaming.llm import (
 
 __all__ = ["from_llm", "from_service", "llm_client", "service_client"]
 
-Said = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, str]]
 
-_PACE = {"DUAL_MODE_LLM_FIRST": "0.3", "DUAL_MODE_LLM_RATE": "30", "DUAL_MODE_LLM_JITTER": "0.3"}
-"""A simulated model speaks as the service's does, if nothing else is set."""
+_SIMULATOR = {
+    "DUAL_MODE_LLM_FIRST": "0.3",
+    "DUAL_MODE_LLM_RATE": "30",
+    "DUAL_MODE_LLM_JITTER": "0.3",
+}
+"""The pace of the simulated model, as in the service, unless the environment sets it."""
 
 
-async def from_llm(client: LLMClient, messages: Said) -> AsyncGenerator[str, None]:
-    """The text of a model's answer. Raises ProviderError."""
+async def from_llm(client: LLMClient, messages: Messages) -> AsyncGenerator[str, None]:
+    """Yield the text of a model's answer.
+
+    Raises:
+        ProviderError: the provider failed.
+    """
     async with contextlib.aclosing(client.chat_completion(messages)) as events:
         async for event in events:
             if event.text_delta is not None:
@@ -37,12 +45,16 @@ async def from_llm(client: LLMClient, messages: Said) -> AsyncGenerator[str, Non
                 raise ProviderError(event.error or kind, kind, status=event.status)
 
 
-async def from_service(client: AsyncDualModeClient, messages: Said) -> AsyncGenerator[str, None]:
-    """The text of the service's answer, resumed if a connection breaks.
+async def from_service(
+    client: AsyncDualModeClient, messages: Messages
+) -> AsyncGenerator[str, None]:
+    """Yield the text of the service's answer, and resume it if a connection breaks.
 
-    The service is asked to begin and to say at once where the answer will be, so that it can be
-    stopped there even before the model has said a word. Whoever closes this stops it there.
-    Raises AnswerError.
+    The request asks for the URL of the recording at once (`Prefer: respond-async`, RFC 7240), so
+    the answer can be stopped before its first word. Closing this generator cancels the recording.
+
+    Raises:
+        AnswerError: the service refused the request, or the answer failed.
     """
     headers = {"prefer": "respond-async", "idempotency-key": str(uuid4())}
 
@@ -50,29 +62,33 @@ async def from_service(client: AsyncDualModeClient, messages: Said) -> AsyncGene
         body = {"messages": list(messages)}
         return f"/streams/{(await client.post('/chat', json=body, headers=headers))['stream']}"
 
-    place = None
+    stream = None
     try:
-        place = await begin()
-        async with client.stream(place, model=StreamEvent) as events:
+        stream = await begin()
+        async with client.stream(stream, model=StreamEvent) as events:
             async for event in events:
                 if event.data.text_delta is not None:
                     yield event.data.text_delta.content
     except (asyncio.CancelledError, GeneratorExit):
         with contextlib.suppress(AnswerError, TimeoutError):
             async with asyncio.timeout(3):
-                await client.post(f"{place or await begin()}/cancel")
+                await client.post(f"{stream or await begin()}/cancel")
         raise
     if events.outcome != "done":
         raise StreamTruncated(f"the answer was {events.outcome} at the service")
 
 
 def service_client(url: str, key: str | None = None) -> AsyncDualModeClient:
-    """A client that gives up after some seconds: somebody is looking at it."""
+    """Return a client of the service that gives up reconnecting after about two seconds."""
     headers: dict[str, Any] = {"authorization": f"Bearer {key}"} if key else {}
     return AsyncDualModeClient(url, headers=headers, reconnect=Reconnect(attempts=3, delay=0.3))
 
 
 def llm_client(environment: Mapping[str, str] = os.environ) -> LLMClient:
-    """The client of the model that the `DUAL_MODE_LLM_*` variables name. Raises ValueError."""
-    settings = LLMSettings.load({**_PACE, **environment})
+    """Return a client of the model that the `DUAL_MODE_LLM_*` variables name.
+
+    Raises:
+        ValueError: a variable has an invalid value.
+    """
+    settings = LLMSettings.load({**_SIMULATOR, **environment})
     return LLMClient(provider_by_settings(settings, environment))
