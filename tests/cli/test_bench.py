@@ -40,7 +40,7 @@ def test_the_service_is_measured_in_every_mode(run, quick):
         assert (told["answers"], told["events"], told["errors"]) == (6, 30, 0)
         times = told["milliseconds"]
         assert [times[name]["count"] for name in times] == [6, 24, 6]
-        assert 10 < times["between_events"]["p50"] < 1000
+        assert 0 < times["between_events"]["p50"] < times["total"]["max"]
         assert 79 < times["total"]["p50"] <= times["total"]["p99"] <= times["total"]["max"]
         assert times["first_event"]["p50"] < times["total"]["p50"]
     assert (batch["answers"], batch["events"]) == (6, 0)
@@ -65,7 +65,7 @@ def test_errors_are_counted_and_have_their_code(run, quick, scripted):
 
 
 def test_an_answer_that_outlasts_the_time_is_no_error(run, quick):
-    answer = run("bench", f"{quick}/data?interval=60", "-z", "0.5", "-c", "2", "--json")
+    answer = run("bench", f"{quick}/data?interval=60", "-z", "3", "-c", "2", "--json")
     told = json.loads(answer.stdout)
     assert (answer.code, told["answers"], told["unfinished"], told["errors"]) == (0, 0, 2, 0)
     assert told["events"] == 2

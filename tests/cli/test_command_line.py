@@ -15,18 +15,21 @@ from tests.conftest import DUAL_MODE, ROOT
 from .conftest import PLAIN
 
 
-# A machine whose cores share what is below them doubles the figure when it is busy.
-@pytest.mark.parametrize("seconds", [1.0, pytest.param(0.5, marks=pytest.mark.full)])
-def test_help_is_quick_and_lists_the_commands(seconds):
-    took = [math.inf]
-    while len(took) < 8 and min(took) >= seconds:  # of the processor, which others may be busy with
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        told = subprocess.run([DUAL_MODE, "--help"], capture_output=True, text=True).stdout
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(took) < seconds
+def test_help_lists_the_commands():
+    told = subprocess.run([DUAL_MODE, "--help"], capture_output=True, text=True).stdout
     for command in ("serve", "chat", "stream", "get", "bench", "doctor"):
         assert f" {command} " in told
+
+
+@pytest.mark.full
+def test_help_takes_less_than_half_a_second_of_the_processor():
+    took = [math.inf]
+    while len(took) < 8 and min(took) >= 0.5:  # of the processor, which others may be busy with
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([DUAL_MODE, "--help"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(took) < 0.5
 
 
 def test_nothing_heavy_is_loaded_before_a_command_runs():

@@ -24,8 +24,8 @@ from dual_mode_streaming.web._tokens import TokenSigner
 from . import seeds
 from .making import any_json, any_text, bent, bent_json, cut
 
-_SLOW = 1.0
-"""So many seconds of CPU no parser may take for an input of some kilobytes."""
+_SLOW = 2.0
+"""Seconds of CPU that no parser may take for an input of some kilobytes."""
 
 
 def quickly(function, *arguments):

@@ -30,7 +30,7 @@ HANGS = 20.0
 """The longest that one input may take, in seconds; alone it takes some milliseconds."""
 
 GROWTH = 30_000_000
-"""The most bytes by which a target may grow after its first tenth: the allocator's own ways."""
+"""The most bytes by which a target may grow in its second half; the allocator needs some."""
 
 TOLD = 5
 """So many findings of a target are told in full."""
@@ -73,7 +73,7 @@ def rng_of(target: str, seed: int, number: int) -> Random:
 
 
 async def fuzz(target: str, *, seed: int, seconds: float, most: int | None = None) -> Report:
-    """Run a target for so many seconds, or so many inputs."""
+    """Run a target for `seconds`, at most, and with `most` inputs, if that is given."""
     report, process = Report(target), psutil.Process()
     numbers = iter(range(most if most is not None else sys.maxsize))
     began = time.monotonic()
@@ -83,7 +83,8 @@ async def fuzz(target: str, *, seed: int, seconds: float, most: int | None = Non
             spent = time.monotonic() - began
             if spent > seconds or len(report.findings) >= 50:
                 return
-            if not report.before and spent > seconds / 2:  # till then the allocator warms up
+            done = max(spent / seconds, number / most if most else 0)
+            if not report.before and done > 0.5:  # until then the allocator warms up
                 gc.collect()
                 report.before = process.memory_info().rss
             try:

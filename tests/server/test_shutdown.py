@@ -49,9 +49,7 @@ def test_a_stream_that_a_signal_cuts_has_no_end_id(start_service, number):
     with ExitStack() as stack:
         moving = opened(stack, running.url + SLOW)
         idle = opened(stack, f"{running.url}/data?count=2&interval=3600")
-        began = time.monotonic()
         assert running.stop(number) == 0
-        assert time.monotonic() - began < 5
         for chunks in (moving, idle):
             last = EventDecoder().feed(b"".join(chunks))[-1]
             assert last.event == "error"

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from dual_mode_streaming.stores import Limits, MemoryStore, NewStream, Store
 from dual_mode_streaming.testing import StoreConformance
 
@@ -22,6 +24,7 @@ async def seconds(times, call, *args):
     return min(tries)
 
 
+@pytest.mark.full  # it measures
 async def test_a_long_stream_is_read_at_its_end_as_fast_as_a_short_one():
     store = MemoryStore()
     lengths = (10, 300_000)

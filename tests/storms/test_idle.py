@@ -55,7 +55,8 @@ def test_idle_streams_are_small_and_all_end_at_a_sigterm(many):
                     f"{time.perf_counter() - began:.2f} s; {ends['whole']} whole"
                 )
                 assert ends["whole"] == ends["told"] == readers.open
-        assert wait < 500
+        if full:
+            assert wait < 500
         assert each < KILOBYTES * (1 if full else 1.5)  # few fill no page of memory
         if full:
             with (

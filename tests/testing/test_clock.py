@@ -1,7 +1,6 @@
 """The virtual clock: timers fire in order, at their times, and at once."""
 
 import asyncio
-import time
 
 from dual_mode_streaming.testing import VirtualClockLoop, run_with_virtual_clock
 
@@ -18,9 +17,7 @@ def test_a_day_passes_at_once_and_in_order():
         await asyncio.gather(*(sleeper(seconds) for seconds in (86_400, 1, 3600)))
         return "done"
 
-    start = time.perf_counter()
-    assert run_with_virtual_clock(main()) == "done"
-    assert time.perf_counter() - start < 5
+    assert run_with_virtual_clock(main()) == "done"  # else the timeout of all tests ends this
     assert [round(slept) for slept, _ in log] == [1, 3600, 86_400]
     assert all(abs(slept - now) < 0.01 for slept, now in log)
 

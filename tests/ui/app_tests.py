@@ -62,7 +62,7 @@ def who_leaves_closes():
     live = LiveText(words(10**6, pause=0.01, closed=closed))
     for _piece in live:
         break
-    assert closed.wait(1)
+    assert closed.wait(20)
     assert (live.status, tasks()) == ("stopped", 0)
 
 

@@ -36,7 +36,7 @@ class Talk:
         expect(self.page.get_by_text(re.compile(text)).last).to_be_visible(timeout=LIMIT)
 
     def stop(self) -> float:
-        """Click on Stop; how long the provider did not know of it."""
+        """Click on Stop and wait until the provider notices; return after how many seconds."""
         button = self.page.get_by_test_id(STOP)
         button.wait_for()
         start = time.monotonic()

@@ -61,11 +61,12 @@ class Instructions:
         self.count = 0
 
     def __enter__(self) -> "Instructions":
+        self._before = sys.gettrace()  # that of `make coverage`
         sys.settrace(self._on_call)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self._before)
 
     def _on_call(self, frame, event, arg):
         if not frame.f_code.co_filename.startswith(PACKAGE):

@@ -25,7 +25,6 @@ import gc
 import json
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -100,26 +99,29 @@ async def test_1_a_slow_reader_that_leaves_is_cleaned_up_in_order(caplog):
 async def test_3_the_loop_goes_on_beside_a_busy_stream():
     app = FastAPI()
 
+    made = 0
+
     @app.get("/")
     @dual_mode
     async def source() -> AsyncIterator[int]:
+        nonlocal made
         for n in range(100_000):
+            made += 1
             yield n
 
-    stalls = [0.0]
+    stalls = [0]  # in items: a busy machine makes fewer of them in a time slice, and never more
 
     async def heart() -> None:
-        last = time.perf_counter()
+        last = made
         while True:
             await asyncio.sleep(0)
-            now = time.perf_counter()
-            stalls.append(now - last)
-            last = now
+            stalls.append(made - last)
+            last = made
 
     beating = asyncio.create_task(heart())
     assert len((await get(app)).events) == 100_001
     beating.cancel()
-    assert max(stalls) < 0.1  # 1.5 to 4 s elsewhere
+    assert max(stalls) < 10_000  # all of them elsewhere: 1.5 to 4 s
 
 
 @pytest.mark.parametrize("accept", MODES)

@@ -107,7 +107,7 @@ class Crowd:
 
     def __init__(self) -> None:
         self.open = 0
-        self.made = 0
+        self.made = 0  # items, but those of `idle`
         self.closed: list[float] = []
 
     @contextlib.contextmanager
@@ -133,21 +133,30 @@ class Crowd:
     async def busy(self) -> AsyncIterator[str]:
         with self.member():
             while True:
+                self.made += 1
                 yield "x" * 100
 
 
 @pytest.mark.parametrize("kind", ["idle", "stalled", "busy"])
-@pytest.mark.parametrize("many", [100, pytest.param(500, marks=pytest.mark.full)])
-async def test_many_that_vanish_are_cleaned_up_at_once(kind, many):
+async def test_many_that_vanish_are_all_cleaned_up(kind):
+    await median_cleanup(kind, 100)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["idle", "stalled", "busy"])
+async def test_many_that_vanish_are_cleaned_up_at_once(kind):
     medians = []
     while not medians or (medians[-1] >= 0.1 and len(medians) < 3):  # a machine has other work too
-        medians.append(await median_cleanup(kind, many))
-    print(f"{many} {kind}: medians of the waits for the cleanup, in seconds: {medians}")
+        medians.append(await median_cleanup(kind, 500))
+    print(f"500 {kind}: medians of the waits for the cleanup, in seconds: {medians}")
     assert min(medians) < 0.1
 
 
 async def median_cleanup(kind: str, many: int) -> float:
-    """How long after its reader's reset a generator is closed, in seconds, at the median."""
+    """Wait until all generators are closed; return how long after the resets, at the median, in s.
+
+    No task may be left.
+    """
     crowd = Crowd()
     app = FastAPI()
     app.get("/")(dual_mode(getattr(crowd, kind)))
@@ -224,12 +233,12 @@ async def test_a_busy_stream_does_not_freeze_the_server():
     async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
         async with RawClient.get(url + "/") as reader:
             reading = asyncio.create_task(reader.rest())
-            waits = []
+            meanwhile = []
             for _ in range(20):
-                start = time.perf_counter()
+                before = crowd.made
                 assert (await client.get("/other")).text == "1"
-                waits.append(time.perf_counter() - start)
-            assert statistics.median(waits) < 0.1
+                meanwhile.append(crowd.made - before)
+            assert statistics.median(meanwhile) < 250_000  # items; usual are 20,000
             reader.abort()
             await asyncio.wait({reading})
 
@@ -279,7 +288,7 @@ async def test_sixty_sync_streams_leave_the_threads_to_others():
 
     def source():
         yield 1
-        release.wait(10)
+        release.wait(50)
         yield 2
 
     app = FastAPI()
@@ -293,10 +302,8 @@ async def test_sixty_sync_streams_leave_the_threads_to_others():
         clients = [await stack.enter_async_context(RawClient.get(url + "/")) for _ in range(60)]
         for client in clients:
             await client.until(b"data: 1\n")
-        async with httpx.AsyncClient(base_url=url) as client:
-            start = time.perf_counter()
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
             assert (await client.get("/plain")).text == "1"
-            assert time.perf_counter() - start < 5
         release.set()
         for client in clients:
             await client.until(b"event: done")

@@ -67,10 +67,8 @@ async def test_a_signal_ends_what_is_open(name, tmp_path):
             readers = (finite, lines, feed, recorded)
             for reader in readers:
                 await asyncio.wait_for(reader.begun.wait(), 10)
-            began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             code = await asyncio.to_thread(process.wait, 15)
-            assert time.monotonic() - began < 5
             await asyncio.gather(*(reader.task for reader in readers))
     assert code == (-signal.SIGTERM if name.startswith("uvicorn") else 0)  # uvicorn's own manner
     assert [event.event for event in finite.events] == [None, "error"]
