@@ -44,6 +44,7 @@ MODULES = {
     "dual_mode_streaming.streams": "Operators on async streams: [the page](streams.md).",
     "dual_mode_streaming.bridges": "Code without an event loop: [the page](bridges.md).",
     "dual_mode_streaming.bridges.streamlit": "A chat in Streamlit: [the page](streamlit.md).",
+    "dual_mode_streaming.ui.sources": "Answers for a chat in Streamlit: [the page](streamlit.md).",
     "dual_mode_streaming.client": "Reads streams: [the page](client.md).",
     "dual_mode_streaming.llm": "Language models: [the page](llm.md).",
     "dual_mode_streaming.limits": "API keys, concurrency limits and rate limits.",

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 USUAL = """
 import streamlit as st
-from dual_mode_streaming.ui._sources import from_llm, llm_client
+from dual_mode_streaming.ui.sources import from_llm, llm_client
 
 client = st.cache_resource(llm_client)()
 if question := st.chat_input("Ask something", submit_mode="stop"):

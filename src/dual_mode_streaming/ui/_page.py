@@ -7,7 +7,7 @@ from typing import Any
 
 from dual_mode_streaming.bridges.streamlit import LiveText
 from dual_mode_streaming.ui._chats import AnswerSource, Chats, DisplayedMessage
-from dual_mode_streaming.ui._sources import from_llm, from_service, llm_client, service_client
+from dual_mode_streaming.ui.sources import from_llm, from_service, llm_client, service_client
 
 __all__ = ["page"]
 
