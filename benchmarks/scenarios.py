@@ -143,7 +143,7 @@ async def opened(
     for number in range(many):
         reader = await connect(contender.port)
         reader.mark = mark
-        reader.ask(path)
+        reader.get(path)
         readers.append(reader)
         if number % 20 == 19:
             await asyncio.sleep(seconds * 20 / many)

@@ -1,11 +1,15 @@
 """`dual-mode bench`: its statistics, its forms, and its exit codes."""
 
+import asyncio
+import contextlib
 import json
 import random
 import signal
+import socket
 
 import pytest
 
+from dual_mode_streaming.commands._load_connection import LoadConnection
 from dual_mode_streaming.commands._statistics import Distribution, LoadStatistics
 
 from .conftest import Terminal, started
@@ -95,3 +99,86 @@ def test_at_a_terminal_it_shows_how_far_it_is(quick):
         terminal.until("events, 0 errors; first event p50")
         terminal.until("between events")
         assert terminal.left() == 0
+
+
+class Taking(LoadConnection):
+    body = b""
+
+    def __init__(self):
+        super().__init__()
+        self.lost = asyncio.Event()
+
+    def connection_lost(self, error):
+        super().connection_lost(error)
+        self.lost.set()
+
+    def body_received(self, data):
+        assert data
+        self.body += data
+
+
+ANSWERS = {
+    "chunked": b"Transfer-Encoding: chunked\r\n\r\n3\r\nab\n\r\n4;x=y\r\ncdef\r\n0\r\n\r\n",
+    "trailers": b"transfer-encoding: chunked\r\n\r\n7\r\nab\ncdef\r\n0\r\nX: y\r\n\r\n",
+    "length": b"Content-Length: 7\r\n\r\nab\ncdef",
+}
+
+
+@contextlib.asynccontextmanager
+async def connected():
+    """A connection, and the socket at its other end."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _, connection = await asyncio.get_running_loop().create_connection(Taking, sock=ours)
+        yield connection, theirs
+        connection.transport.abort()
+        await connection.lost.wait()
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"])
+def test_an_answer_is_read_wherever_it_is_cut(answer, interim):
+    async def read():
+        async with connected() as (connection, _):
+            wire = interim + b"HTTP/1.1 200 OK\r\n" + answer
+            for size in range(1, len(wire) + 1):
+                connection.body = b""
+                done = connection.send(b"-")
+                for at in range(0, len(wire), size):
+                    assert not done.done()
+                    connection.data_received(wire[at : at + size])
+                assert done.done()
+                await done
+                assert (connection.status, connection.body) == (200, b"ab\ncdef")
+            connection.data_received(b"more")  # which belongs to no request
+
+    asyncio.run(read())
+
+
+@pytest.mark.parametrize(
+    ("wire", "body", "error"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nab", b"ab", None),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", b"ab", "closed"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab", b"ab", "closed"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\nab", b"", "not valid"),
+        (b"SSH-2.0\r\n\r\n", b"", "not valid"),
+        (b"", b"", "closed"),
+    ],
+)
+def test_an_answer_that_ends_with_its_connection(wire, body, error):
+    async def read():
+        async with connected() as (connection, theirs):
+            done = connection.send(b"-")
+            assert theirs.recv(1) == b"-"
+            theirs.sendall(wire)
+            theirs.close()
+            if error is None:
+                await done
+            else:
+                with pytest.raises(ConnectionError, match=error):
+                    await done
+            assert connection.body == body
+
+    asyncio.run(read())

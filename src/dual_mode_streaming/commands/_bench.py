@@ -79,7 +79,7 @@ def bench(
             "seconds": duration,
             "requests": requests,
             "timeout": timeout,
-            "ends": not plain,
+            "end_event": not plain,
         }
         finished = asyncio.run(_measure(request, mode, statistics, settings))
         report = {"url": request.url, "mode": str(mode), "connections": connections}

@@ -1,31 +1,27 @@
-"""The load of a benchmark: so many connections, each asking again as soon as it has its answer."""
+"""The load of `dual-mode bench`: each connection sends the next request when it has its answer."""
 
 import asyncio
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from typing import Final
 
+from dual_mode_streaming.commands._load_connection import LoadConnection, connect
 from dual_mode_streaming.commands._request_options import HTTPRequest
 from dual_mode_streaming.commands._statistics import LoadStatistics
+from dual_mode_streaming.errors import EventTooLarge
+from dual_mode_streaming.sse import END_STATES, EventDecoder
 
-if TYPE_CHECKING:
-    import httpx
+__all__ = ["run_load"]
 
-__all__ = ["ACCEPT", "run_load"]
-
-ACCEPT = {
+_ACCEPT: Final = {
     "stream": "text/event-stream",
     "lines": "application/x-ndjson",
     "batch": "application/json",
 }
 
 
-class _Failed(Exception):
-    """An answer that was none; the text is its kind."""
-
-
 async def run_load(
-    ask: HTTPRequest,
+    request: HTTPRequest,
     mode: str,
     statistics: LoadStatistics,
     *,
@@ -33,128 +29,173 @@ async def run_load(
     seconds: float,
     requests: int | None,
     timeout: float,
-    ends: bool = True,
+    end_event: bool = True,
 ) -> None:
-    """Measure into `statistics` for so many seconds, or until there were so many requests.
+    """Send requests, and measure the answers into `statistics`.
 
-    With `ends` a stream that is closed without an end event is an error, as our clients see it.
+    Args:
+        request: the request; it is sent directly, without a proxy, and redirects are errors.
+        mode: "stream", "lines" or "batch".
+        statistics: what is measured, updated while it runs.
+        connections: the number of connections.
+        seconds: the duration, in seconds.
+        requests: the maximum number of requests; None for no maximum.
+        timeout: seconds of silence after which an answer is an error.
+        end_event: whether a stream that is closed without an end event is an error.
     """
-    import httpx
-
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=connections)
-    settings = httpx.Timeout(min(10, timeout), read=timeout)
+    target = _Target(request, mode)
     left = requests
-    async with httpx.AsyncClient(limits=limits, timeout=settings, follow_redirects=True) as http:
 
-        async def worker() -> None:
-            nonlocal left
-            failures = 0
-            while left is None or left > 0:
-                left = None if left is None else left - 1
-                if await _once(http, ask, mode, statistics, ends):
-                    failures = 0
-                    continue
-                failures += 1
-                # A server that refuses at once is not asked a thousand times a second.
+    async def worker() -> None:
+        nonlocal left
+        connection: _MeasuredConnection | None = None
+        failures = 0
+        while left is None or left > 0:
+            left = None if left is None else left - 1
+            try:
+                connection = await _answer(target, connection, statistics, timeout, end_event)
+                failures = 0
+            except _AnswerError as error:
+                statistics.errors[str(error)[:80]] += 1
+                connection, failures = None, failures + 1
+                # Do not send a thousand requests a second to a server that refuses at once.
                 await asyncio.sleep(min(1.0, 0.01 * 2 ** min(failures, 10)))
 
-        start = time.monotonic()
-        workers = [asyncio.create_task(worker()) for _ in range(connections)]
-        try:
-            await asyncio.wait(workers, timeout=seconds)
-        finally:
-            statistics.seconds = time.monotonic() - start
-            for task in workers:
-                task.cancel()
-            results = await asyncio.gather(*workers, return_exceptions=True)
+    start = time.monotonic()
+    workers = [asyncio.create_task(worker()) for _ in range(connections)]
+    try:
+        await asyncio.wait(workers, timeout=seconds)
+    finally:
+        statistics.seconds = time.monotonic() - start
+        for task in workers:
+            task.cancel()
+        results = await asyncio.gather(*workers, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
             raise result
 
 
-async def _once(
-    http: "httpx.AsyncClient", ask: HTTPRequest, mode: str, statistics: LoadStatistics, ends: bool
-) -> bool:
-    """One answer; whether it was one."""
-    import httpx
+class _AnswerError(Exception):
+    """An answer that is an error; the text is its kind."""
 
-    headers = {"Accept": ACCEPT[mode]} | ask.headers
-    start = last = time.perf_counter()
-    seen = 0
-    answered = False
 
-    def event() -> None:
-        nonlocal last, seen
+class _Target:
+    """Where the requests go, and their bytes."""
+
+    def __init__(self, request: HTTPRequest, mode: str) -> None:
+        import httpx
+
+        headers = {"Accept": _ACCEPT[mode]} | request.headers
+        sent = httpx.Request(request.method, request.url, headers=headers, content=request.content)
+        url = sent.url
+        if url.userinfo:
+            next(httpx.BasicAuth(url.username, url.password).auth_flow(sent))
+        lines = [b"%s: %s\r\n" % header for header in sent.headers.raw]
+        head = b"%s %s HTTP/1.1\r\n" % (request.method.encode(), url.raw_path)
+        self.request = b"".join((head, *lines, b"\r\n", request.content or b""))
+        self.has_body = request.method != "HEAD"
+        self.mode = mode
+        self.host = url.host
+        self.port = url.port or (443 if url.scheme == "https" else 80)
+        self.tls = ssl.create_default_context() if url.scheme == "https" else None
+
+
+class _MeasuredConnection(LoadConnection):
+    """A connection that measures its answers."""
+
+    def __init__(self, mode: str, statistics: LoadStatistics, end_event: bool) -> None:
+        super().__init__()
+        self._mode = mode
+        self._statistics = statistics
+        self._end_event = end_event
+
+    async def answer(self, target: "_Target", start: float, timeout: float) -> None:
+        """Send the request, and return at the end of its answer, which counts from `start`."""
+        self._last = start
+        self._heard = time.perf_counter()
+        self._count = 0
+        self._decoder = EventDecoder()
+        self._ended = not self._end_event or self._mode != "stream"
+        done = self.send(target.request, has_body=target.has_body)
+        while not done.done():
+            silence = time.perf_counter() - self._heard
+            if silence >= timeout:
+                raise TimeoutError
+            await asyncio.wait({done}, timeout=timeout - silence)
+        done.result()
+        if not self._ended and self.status != 204:
+            raise _AnswerError("the answer broke off: no end event")
+        self._statistics.total.add(time.perf_counter() - start)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = time.perf_counter()
+        super().data_received(data)
+
+    def head_received(self) -> None:
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not 200 <= self.status < 300:
+            self.fail(_AnswerError(f"status {self.status}"))
+        elif self.status != 204 and self._mode == "stream" and kind != _ACCEPT["stream"]:
+            self.fail(_AnswerError(f"the answer is {kind or 'of no type'}"))
+
+    def body_received(self, data: bytes) -> None:
+        self._statistics.bytes += len(data)
+        if self._mode == "stream":
+            try:
+                self._read_events(data)
+            except EventTooLarge:
+                self.fail(_AnswerError("an event that is too large"))
+        elif self._mode == "lines":
+            for _ in range(data.count(b"\n")):
+                self._count_event()
+
+    def _read_events(self, data: bytes) -> None:
+        for event in self._decoder.feed(data):
+            if not self._end_event or event.event not in END_STATES:
+                self._count_event()
+            elif event.event == "done":
+                self._ended = True
+            else:
+                return self.fail(_AnswerError(f"event: {event.event}"))
+
+    def _count_event(self) -> None:
         now = time.perf_counter()
-        (statistics.between if seen else statistics.first).add(now - last)
-        last = now
-        seen += 1
+        statistics = self._statistics
+        (statistics.between if self._count else statistics.first).add(now - self._last)
+        self._last = now
+        self._count += 1
         statistics.events += 1
 
+
+async def _answer(
+    target: _Target,
+    connection: _MeasuredConnection | None,
+    statistics: LoadStatistics,
+    timeout: float,
+    end_event: bool,
+) -> _MeasuredConnection:
+    """Measure one answer, over the connection if it is open; return the connection."""
+    start = time.perf_counter()
     try:
-        stream = http.stream(ask.method, ask.url, headers=headers, content=ask.content)
-        async with stream as response:
-            answered = True
-            if not response.is_success:
-                raise _Failed(f"status {response.status_code}")
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if response.status_code != 204 and mode == "stream" and kind != ACCEPT[mode]:
-                raise _Failed(f"the answer is {kind or 'of no type'}")
-            await _READ[mode](_counted(response, statistics), event, ends)
+        if connection is None or connection.is_closed:
+            connection = None
+            async with asyncio.timeout(min(10, timeout)):
+                connection = await connect(
+                    lambda: _MeasuredConnection(target.mode, statistics, end_event),
+                    target.host,
+                    target.port,
+                    target.tls,
+                )
+        await connection.answer(target, start, timeout)
+    except TimeoutError:
+        raise _AnswerError("timeout") from None
+    except OSError as error:
+        why = "the answer broke off" if connection and connection.status else "no connection"
+        raise _AnswerError(f"{why}: {str(error) or type(error).__name__}") from None
     except asyncio.CancelledError:
         statistics.unfinished += 1
         raise
-    except httpx.TimeoutException:
-        statistics.errors["timeout"] += 1
-    except httpx.TransportError as error:
-        why = "the answer broke off" if answered else "no connection"
-        statistics.errors[f"{why}: {str(error) or type(error).__name__}"[:80]] += 1
-    except _Failed as error:
-        statistics.errors[str(error)] += 1
-    else:
-        statistics.total.add(time.perf_counter() - start)
-        return True
-    return False
-
-
-async def _counted(response: "httpx.Response", statistics: LoadStatistics) -> AsyncIterator[bytes]:
-    async for chunk in response.aiter_bytes():
-        statistics.bytes += len(chunk)
-        yield chunk
-
-
-async def _events(chunks: AsyncIterator[bytes], event: Callable[[], None], ends: bool) -> None:
-    from dual_mode_streaming.errors import EventTooLarge
-    from dual_mode_streaming.sse import END_STATES, EventDecoder
-
-    decoder = EventDecoder()
-    ended = not ends
-    try:
-        async for chunk in chunks:
-            for each in decoder.feed(chunk):
-                if each.event == "error" and ends:
-                    raise _Failed("event: error")
-                if each.event in END_STATES and ends:
-                    ended = True
-                    if each.event != "done":
-                        raise _Failed(f"event: {each.event}")
-                else:
-                    event()
-    except EventTooLarge:
-        raise _Failed("an event that is too large") from None
-    if not ended:
-        raise _Failed("the answer broke off: no end event")
-
-
-async def _lines(chunks: AsyncIterator[bytes], event: Callable[[], None], ends: bool) -> None:
-    async for chunk in chunks:
-        for _ in range(chunk.count(b"\n")):
-            event()
-
-
-async def _whole(chunks: AsyncIterator[bytes], event: Callable[[], None], ends: bool) -> None:
-    async for _ in chunks:
-        pass
-
-
-_READ = {"stream": _events, "lines": _lines, "batch": _whole}
+    finally:
+        if connection is not None and not connection.done:
+            connection.transport.abort()
+    return connection
