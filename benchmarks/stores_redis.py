@@ -1,9 +1,9 @@
-"""What a store costs: appends in batches beside single ones, and streams that wait.
+"""Measure the Redis store: appends in batches beside single ones, and idle streams.
 
     python benchmarks/stores_redis.py [--events 20000] [--streams 5000] [--rounds 5]
 
-Redis is started for it, on a socket in a folder of its own. Trust the ratios: the server, its load
-and whatever else this machine does share its cores.
+It starts a Redis on a socket in a temporary folder. The ratios are more reliable than the rates,
+because the server and this process share the cores of the machine.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LEASE = 10.0
 
 @contextlib.contextmanager
 def redis_server() -> Iterator[tuple[str, psutil.Process]]:
-    """A Redis without persistence. Out: its URL, and its process."""
+    """Start a Redis without persistence. Yields its URL and its process."""
     program = shutil.which("redis-server")
     if program is None:
         raise SystemExit("redis-server is not there")
@@ -48,13 +48,13 @@ def redis_server() -> Iterator[tuple[str, psutil.Process]]:
 
 
 def cpu_of(server: psutil.Process) -> tuple[float, float]:
-    """Seconds of CPU, until now, of the server and of this process."""
+    """Return the CPU seconds that the server and this process have used."""
     times, own = server.cpu_times(), resource.getrusage(resource.RUSAGE_SELF)
     return times.user + times.system, own.ru_utime + own.ru_stime
 
 
 async def redis_single(url: str, events: int) -> float:
-    """Events a second, with one XADD awaited for each."""
+    """Return events a second, with one awaited XADD for each."""
     async with Redis.from_url(url, protocol=2) as client:
         key = secrets.token_hex(8)
         start = time.perf_counter()
@@ -64,7 +64,7 @@ async def redis_single(url: str, events: int) -> float:
 
 
 async def redis_batched(url: str, events: int, batch: int) -> float:
-    """Events a second by the store, so many in a call: fenced, without duplicates, and told of."""
+    """Return events a second by the store, with `batch` events in a call."""
     store = RedisStore(url)
     try:
         stream = await store.create(NewStream(stream=secrets.token_hex(16), operation="bench"))
@@ -77,7 +77,7 @@ async def redis_batched(url: str, events: int, batch: int) -> float:
 
 
 async def redis_many(url: str, streams: int, rounds: int) -> float:
-    """Appends a second of one event each, by so many streams at once."""
+    """Return appends a second, with one event each, by many streams at once."""
     store = RedisStore(url)
 
     async def write(stream: str) -> None:
@@ -94,9 +94,10 @@ async def redis_many(url: str, streams: int, rounds: int) -> float:
 
 
 async def redis_idle(url: str, server: psutil.Process, streams: int) -> tuple[float, float]:
-    """Shares of a core, of the server and of us, for streams that only renew their leases.
+    """Return the load of the server and of this process, as shares of a core.
 
-    Each has a listener too; the renewals are spread over a third of the lease.
+    The streams only renew their leases. Each has a subscriber, and the renewals are spread over a
+    third of the lease.
     """
     store = RedisStore(url, Limits(lease=LEASE))
     async with contextlib.AsyncExitStack() as stack:
@@ -120,11 +121,11 @@ async def redis_idle(url: str, server: psutil.Process, streams: int) -> tuple[fl
         return (after[0] - before[0]) / took, (after[1] - before[1]) / took
 
 
-async def redis_figures(events: int, streams: int, rounds: int) -> None:
-    """Measure Redis, and print it."""
+async def measure(events: int, streams: int, rounds: int) -> None:
+    """Measure, and print the results."""
     with redis_server() as (url, server):
         ratios = []
-        for _ in range(rounds):  # side by side, so that both have the same weather
+        for _ in range(rounds):  # in turns, so that both have the same conditions
             single = await redis_single(url, events // 4)
             batched = await redis_batched(url, events, BATCH)
             ratios.append(batched / single)
@@ -140,8 +141,8 @@ async def redis_figures(events: int, streams: int, rounds: int) -> None:
         )
         theirs, ours = await redis_idle(url, server, streams)
         print(
-            f"redis   {streams:,} idle streams, each with a listener and a lease of {LEASE:g} s: "
-            f"server {theirs:.1%} of a core, we {ours:.1%}"
+            f"redis   {streams:,} idle streams, each with a subscriber and a lease of {LEASE:g} s: "
+            f"server {theirs:.1%} of a core, this process {ours:.1%}"
         )
 
 
@@ -151,4 +152,4 @@ if __name__ == "__main__":
     parser.add_argument("--streams", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    asyncio.run(redis_figures(given.events, given.streams, given.rounds))
+    asyncio.run(measure(given.events, given.streams, given.rounds))

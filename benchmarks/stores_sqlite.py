@@ -1,11 +1,11 @@
-"""What the durable stores cost: appending beside the way that is usual, and replay.
+"""Measure the SQLite store: appending, beside aiosqlite, and replay.
 
     python benchmarks/stores_sqlite.py [--rounds 5] [--only sqlite] [--directory DIR] [--json FILE]
 
-100 producers append one event of 120 bytes each at a time. The contenders take turns, on new files
-in one directory; the table gives the median of the rounds, and in brackets the lowest and highest.
-The rate of a disk's flushes is printed with it, since under synchronous=FULL all depends on it. The
-goal there is ten times aiosqlite with a transaction for each event ("alone").
+100 producers append events of 120 bytes, one at a time. The candidates take turns, on new files in
+one directory. The table has the median of the rounds, and in brackets the lowest and the highest.
+The flushes of the disk are measured too, because with synchronous=FULL everything depends on them.
+The goal there is ten times aiosqlite with a transaction for each event ("alone").
 """
 
 import argparse
@@ -32,11 +32,11 @@ PRODUCERS = 100
 EVENT = b"x" * 120
 REPLAYED = 100_000
 
-Figures = dict[str, float]
+Rates = dict[str, float]
 
 
 def flushes(directory: Path) -> float:
-    """How often a second a write of one page reaches the disk."""
+    """Return how often a second a write of one page can be flushed to the disk."""
     with tempfile.TemporaryFile(dir=directory) as file:
         start = time.perf_counter()
         for _ in range(200):
@@ -46,7 +46,7 @@ def flushes(directory: Path) -> float:
 
 
 async def produced(append: Callable[[int, int], Awaitable[object]], each: int) -> float:
-    """Events a second, by all producers at once; the n-th of a producer is appended as (it, n)."""
+    """Return events a second, by all producers at once. `append` gets the producer and a number."""
 
     async def produce(producer: int) -> None:
         for number in range(1, each + 1):
@@ -79,21 +79,21 @@ SQLITE_INSERT = "insert into entries values (?, ?, ?)"
 async def sqlite_usual(path: Path, synchronous: str, each: int, is_alone: bool) -> float:
     """One connection of aiosqlite, and a commit for each event: no lease, no fence, no bounds.
 
-    Alone: each event has a transaction of its own, as it needs if anything is to be decided before
-    it is written. Otherwise the producers share the connection's open transaction: whoever commits
-    first does it for all, and a rollback would be one for all too.
+    Alone: each event has its own transaction, which is necessary if something must be decided
+    before it is written. Otherwise the producers share the open transaction of the connection: the
+    first commit is one for all of them, and a rollback would be too.
     """
     connection = await aiosqlite.connect(path) if aiosqlite else SqliteInThread(path)
     for statement in (*SQLITE_PLAIN, f"pragma synchronous = {synchronous}"):
         await connection.execute(statement)
-    turn = asyncio.Lock()
+    lock = asyncio.Lock()
 
     async def append(producer: int, number: int) -> None:
         await connection.execute(SQLITE_INSERT, (producer, number, EVENT))
         await connection.commit()
 
     async def append_alone(producer: int, number: int) -> None:
-        async with turn:
+        async with lock:
             await append(producer, number)
 
     rate = await produced(append_alone if is_alone else append, each)
@@ -102,7 +102,7 @@ async def sqlite_usual(path: Path, synchronous: str, each: int, is_alone: bool) 
 
 
 class SqliteInThread:
-    """A stand-in where aiosqlite is not installed: its three methods by `asyncio.to_thread`."""
+    """The three methods of aiosqlite by `asyncio.to_thread`, if it is not installed."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, check_same_thread=False)
@@ -117,8 +117,8 @@ class SqliteInThread:
         await asyncio.to_thread(self._connection.close)
 
 
-async def sqlite_replay(path: Path) -> Figures:
-    """One stream of many events: appended a hundred at a time, and read again from its start."""
+async def sqlite_replay(path: Path) -> Rates:
+    """Append many events to one stream, a hundred at a time, and read it from the start."""
     store = SQLiteStore(path)
     stream = await store.create(NewStream(stream=secrets.token_hex(16), operation="bench"))
     start = time.perf_counter()
@@ -138,33 +138,33 @@ async def sqlite_replay(path: Path) -> Figures:
     }
 
 
-def sqlite_round(directory: Path) -> Figures:
-    """All figures once."""
-    figures: Figures = {"flushes of the disk": flushes(directory)}
+def sqlite_round(directory: Path) -> Rates:
+    """Measure everything once."""
+    rates: Rates = {"flushes of the disk": flushes(directory)}
     usual = "aiosqlite" if aiosqlite else "sqlite3 in a thread"
     for synchronous, few in (("FULL", 20), ("NORMAL", 50)):
         place = directory / synchronous
         ours = asyncio.run(sqlite_ours(place.with_suffix(".ours"), synchronous, 200))
-        figures[f"{synchronous}: ours"] = ours
+        rates[f"{synchronous}: ours"] = ours
         for is_alone, how in ((True, "alone"), (False, "shared")):
             path = place.with_suffix(f".{how}")
             rate = asyncio.run(sqlite_usual(path, synchronous, few, is_alone))
-            figures[f"{synchronous}: {usual}, {how}"] = rate
-            figures[f"{synchronous}: ratio to {how}"] = ours / rate
+            rates[f"{synchronous}: {usual}, {how}"] = rate
+            rates[f"{synchronous}: ratio to {how}"] = ours / rate
     replay = asyncio.run(sqlite_replay(directory / "replay"))
-    figures |= replay
-    figures["replay to append, ratio"] = replay["replayed"] / next(iter(replay.values()))
-    return figures
+    rates |= replay
+    rates["replay to append, ratio"] = replay["replayed"] / next(iter(replay.values()))
+    return rates
 
 
-SECTIONS: dict[str, Callable[[Path], Figures]] = {"sqlite": sqlite_round}
+SECTIONS: dict[str, Callable[[Path], Rates]] = {"sqlite": sqlite_round}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=SECTIONS, help="one section")
-    parser.add_argument("--directory", help="on the disk that is meant")
+    parser.add_argument("--only", choices=SECTIONS, help="measure one section")
+    parser.add_argument("--directory", help="a directory on the disk to measure")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; events a second")

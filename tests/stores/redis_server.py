@@ -1,4 +1,4 @@
-"""A Redis of our own: in a folder of its own, on a socket there, and gone with the test."""
+"""A Redis for tests, in a folder of its own."""
 
 import contextlib
 import shutil
@@ -12,14 +12,14 @@ from tests.conftest import not_available
 
 
 def free_port() -> int:
-    """A port that nobody has."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 class RedisServer:
-    """`redis-server`, with a port and a Unix socket, that can be killed and started again."""
+    """A `redis-server` with a port and a Unix socket, which can be killed and started again."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self.folder = folder
@@ -29,7 +29,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it answers."""
         program = shutil.which("redis-server") or not_available("redis-server")
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.flags]
         options += ["--unixsocket", str(self.folder / "socket")]
@@ -43,19 +43,19 @@ class RedisServer:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill the server, as in a crash."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(10)
             self._process = None
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the server."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def ask(self, command: str) -> str:
-        """What it answers to one command in a line."""
+        """Send a command of one line, and return the answer."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
             connection.sendall(command.encode() + b"\r\n")
             with connection.makefile("rb") as answers:

@@ -1,4 +1,4 @@
-"""What the tests of the SQLite store run in other processes: `python -m … NAME PATH …`."""
+"""Programs that the tests of the SQLite store run in other processes."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from dual_mode_streaming.stores import AppendResult, NewStream, SQLiteStore, Sto
 
 
 async def write(path, *streams):
-    """Append to streams, one entry at a time, for ever or up to 200; say each that is kept."""
+    """Append entries one at a time, without end or up to 200, and print each that is stored."""
     count = 200 if streams[0] == "some" else 10**9
     async with asyncio.TaskGroup() as group:
         store = SQLiteStore(path)
@@ -17,8 +17,8 @@ async def write(path, *streams):
         async def one(stream):
             await store.create(NewStream(stream=stream, operation="test"))
             for number in range(1, count + 1):
-                verdict = await store.append(stream, 1, number, [b"%d" % number])
-                assert verdict is AppendResult.OK
+                result = await store.append(stream, 1, number, [b"%d" % number])
+                assert result is AppendResult.OK
                 os.write(1, b"%s %d\n" % (stream.encode(), number))
 
         for stream in streams[1:]:
@@ -27,7 +27,7 @@ async def write(path, *streams):
 
 
 async def fill(path, stream):
-    """Append while there is room; when there is more of it, the same append is made again."""
+    """Append until the disk is full; make room, and repeat the append that failed."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     store = SQLiteStore(path)
     await store.create(NewStream(stream=stream, operation="test"))
@@ -48,7 +48,7 @@ async def fill(path, stream):
 
 
 async def write_as_nobody(path, stream):
-    """Append to a file that may not be written; root may write all, and becomes somebody else."""
+    """Append to a read-only file. Root may write any file, so it becomes another user first."""
     store = SQLiteStore(path)
     if os.getuid() == 0:
         os.setuid(65534)

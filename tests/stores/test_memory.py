@@ -1,4 +1,4 @@
-"""The store of one process."""
+"""The store in memory."""
 
 import time
 
@@ -14,7 +14,7 @@ class TestMemoryStore(StoreConformance):
 
 
 async def seconds(times, call, *args):
-    """The least of a few times, since something else may run in any of them."""
+    """Return the shortest of a few times, because other programs run at the same time."""
     tries = []
     for _ in range(5):
         begin = time.perf_counter()

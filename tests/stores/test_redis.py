@@ -1,4 +1,4 @@
-"""The store of Redis: what every store must do, and what befalls a Redis and who writes to it."""
+"""The Redis store: conformance, faults of the server, writers that stop, and the index."""
 
 import asyncio
 import re
@@ -32,7 +32,7 @@ PREFIX = "test"
 class TestRedisStore(StoreConformance):
     @pytest.fixture(autouse=True)
     def _own_prefix(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        patient = 3600.0  # or the look that the bell takes by itself would ring for it
+        patient = 3600.0  # else the watchdog would call subscribers too
         monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", patient)
         self.url = redis_server.url
         self.prefix = secrets.token_hex(4)
@@ -61,7 +61,7 @@ def numbered(start: int, stop: int) -> list[bytes]:
 
 
 async def until(is_so: Callable[[], Any]) -> None:
-    """Wait for what another process does."""
+    """Wait for another process."""
     async with asyncio.timeout(10):
         while not await is_so():
             await asyncio.sleep(0.02)
@@ -70,7 +70,7 @@ async def until(is_so: Callable[[], Any]) -> None:
 async def appended(
     store: RedisStore, stream: str, first: int, payloads: list[bytes]
 ) -> AppendResult:
-    """The same append, again and again while the store says that it cannot."""
+    """Repeat an append while the store raises StoreError."""
     async with asyncio.timeout(10):
         while True:
             try:
@@ -79,10 +79,10 @@ async def appended(
                 await asyncio.sleep(0.02)
 
 
-# What befalls the listeners.
+# Subscribers
 
 
-async def test_who_listens_is_rung_after_the_subscribed_connection_was_killed(redis_server):
+async def test_subscribers_are_called_after_their_connection_was_killed(redis_server):
     async with store_of(redis_server) as store:
         stream = await store.create(a_new())
         news = asyncio.Event()
@@ -104,14 +104,14 @@ async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server, monke
                 await asyncio.wait_for(rings.get(), 2)
 
 
-async def test_a_thousand_listeners_share_one_connection(redis_server, monkeypatch):
+async def test_a_thousand_subscribers_share_one_connection(redis_server, monkeypatch):
     monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 3600.0)
     async with store_of(redis_server) as store, AsyncExitStack() as stack:
         stream, others = await store.create(a_new()), [secrets.token_hex(16) for _ in range(500)]
-        rung: set[int] = set()
+        called: set[int] = set()
         for number in range(1000):
             await stack.enter_async_context(
-                store.subscribe(stream, lambda number=number: rung.add(number))
+                store.subscribe(stream, lambda number=number: called.add(number))
             )
         await asyncio.gather(
             *(stack.enter_async_context(store.subscribe(s, lambda: None)) for s in others)
@@ -119,16 +119,16 @@ async def test_a_thousand_listeners_share_one_connection(redis_server, monkeypat
         clients = redis_server.ask("CLIENT LIST TYPE pubsub").strip().splitlines()
         assert len(clients) == 1
         assert " sub=501 " in clients[0]
-        rung.clear()
+        called.clear()
         await store.append(stream, 1, 1, [b"x"])
 
-        async def all_rung() -> bool:
-            return len(rung) == 1000
+        async def all_called() -> bool:
+            return len(called) == 1000
 
-        await until(all_rung)
+        await until(all_called)
 
 
-async def test_the_channel_of_no_listener_is_left(redis_server, monkeypatch):
+async def test_a_channel_without_subscribers_is_left(redis_server, monkeypatch):
     monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 0.2)
     async with store_of(redis_server) as store:
         stream, kept = secrets.token_hex(16), secrets.token_hex(16)
@@ -143,7 +143,7 @@ async def test_the_channel_of_no_listener_is_left(redis_server, monkeypatch):
                 await until(is_left)
 
 
-async def test_one_listener_that_fails_does_not_silence_the_others(
+async def test_a_subscriber_that_fails_does_not_silence_the_others(
     redis_server, caplog, monkeypatch
 ):
     monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 3600.0)
@@ -176,7 +176,7 @@ async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, mon
             await asyncio.wait_for(news.wait(), 3)
 
 
-# What befalls the server.
+# Faults of the server
 
 
 async def test_a_killed_server_keeps_what_was_acknowledged(faulty_redis):
@@ -209,7 +209,7 @@ async def test_a_server_that_lost_its_tail_gives_a_gap_and_then_a_new_generation
         await store.append(stream, 1, 11, numbered(11, 21))
         faulty_redis.kill()
         with log.open("r+b") as file:
-            file.truncate(length + 40)  # in the midst of the second
+            file.truncate(length + 40)  # in the middle of the second append
         faulty_redis.start()
         assert await appended(store, stream, 21, numbered(21, 22)) is AppendResult.GAP
         taken = []
@@ -278,7 +278,7 @@ async def test_what_is_trimmed_by_hand_is_seen(redis_server):
         assert [entry.sequence for entry in await store.read(stream, 0)] == [11]
 
 
-# What befalls who writes.
+# Writers
 
 
 async def test_who_gives_up_waiting_holds_up_nobody_and_harms_nobody(faulty_redis):
@@ -317,11 +317,11 @@ from dual_mode_streaming.stores import Limits, RedisStore, AppendResult
 
 async def main(url, prefix, stream):
     store = RedisStore(url, Limits(lease=0.4), prefix=prefix)
-    verdict, number = AppendResult.OK, 0
-    while verdict is AppendResult.OK:
+    result, number = AppendResult.OK, 0
+    while result is AppendResult.OK:
         number += 1
-        verdict = await store.append(stream, 1, number, [b"old %d" % number])
-        print(verdict.name, number, flush=True)
+        result = await store.append(stream, 1, number, [b"old %d" % number])
+        print(result.name, number, flush=True)
         await asyncio.sleep(0.005)
     await store.aclose()
 
@@ -360,7 +360,7 @@ async def test_a_stopped_writer_that_goes_on_after_a_takeover_is_fenced(redis_se
 async def test_a_stream_that_everybody_forgot_is_gone_in_the_end(redis_server):
     prefix = secrets.token_hex(4)
     async with store_of(redis_server, prefix=prefix, lease=0.1, retention=0.1, streams=1) as store:
-        stream = await store.create(a_new(), "claim")
+        stream = await store.create(a_new(), "key")
         await store.append(stream, 1, 1, [b"x"])
 
         async def is_gone() -> bool:
@@ -368,17 +368,17 @@ async def test_a_stream_that_everybody_forgot_is_gone_in_the_end(redis_server):
 
         await until(is_gone)
         assert redis_server.ask(f"EXISTS {prefix}:{{{stream}}}:data") == ":0"
-        other = await store.create(a_new(), "claim")  # its place and its claim are free again
+        other = await store.create(a_new(), "key")  # its quota and its key are free again
         assert other != stream
         assert redis_server.ask(f"ZCARD {prefix}:{{index}}:running") == ":1"
         assert redis_server.ask(f"HLEN {prefix}:{{index}}:keys") == ":1"
         assert redis_server.ask(f"HGET {prefix}:{{index}}:sizes total") == "0"
 
 
-# The index, which is advice.
+# The index
 
 
-async def test_a_claim_whose_stream_is_missing_is_taken_by_one_of_many(redis_server):
+async def test_a_key_whose_stream_is_missing_is_taken_by_one_of_many(redis_server):
     prefix = secrets.token_hex(4)
     async with (
         store_of(redis_server, prefix=prefix) as one,
@@ -392,7 +392,7 @@ async def test_a_claim_whose_stream_is_missing_is_taken_by_one_of_many(redis_ser
         assert len(second) == 1
         assert first != second
         metadata = await one._client.redis.keys(f"{prefix}:*:meta")
-        assert len(metadata) == 1  # nothing is left of those that came second
+        assert len(metadata) == 1  # nothing is left of the other streams
 
 
 async def test_a_wrong_index_is_put_right(redis_server):
@@ -427,7 +427,7 @@ async def test_no_script_has_keys_of_two_slots_of_a_cluster(tmp_path_factory):
 
         await until(is_ready)
         async with store_of(server, lease=0.1, streams=2) as store:
-            stream = await store.create(a_new(), "claim")
+            stream = await store.create(a_new(), "key")
             await store.append(stream, 1, 1, numbered(1, 4))
             await store.cancel(stream)
 
@@ -464,23 +464,23 @@ async def test_beyond_the_bytes_of_all_what_ended_is_forgotten(redis_server):
         await store.create(a_new())
 
 
-# What it costs, what it says, and how it ends.
+# Cost, error messages, closing
 
 
 async def test_a_thousand_idle_streams_cost_next_to_nothing(faulty_redis):
     async with store_of(faulty_redis) as store, AsyncExitStack() as stack:
         streams = await asyncio.gather(*(store.create(a_new()) for _ in range(1000)))
-        listening = (store.subscribe(stream, lambda: None) for stream in streams)
-        await asyncio.gather(*(stack.enter_async_context(context) for context in listening))
+        subscriptions = (store.subscribe(stream, lambda: None) for stream in streams)
+        await asyncio.gather(*(stack.enter_async_context(context) for context in subscriptions))
         faulty_redis.ask("CONFIG RESETSTAT")
-        await asyncio.sleep(1)  # what is measured, and not what is waited for
+        await asyncio.sleep(1)  # the time that is measured
         calls = re.findall(r"calls=(\d+)", faulty_redis.ask("INFO commandstats"))
         assert sum(map(int, calls)) <= 5
-        await store.append(streams[0], 1, 1, ())  # the script is known from here on
+        await store.append(streams[0], 1, 1, ())  # Redis has the script from here on
         faulty_redis.ask("CONFIG RESETSTAT")
         await asyncio.gather(*(store.append(stream, 1, 1, ()) for stream in streams))
         told = faulty_redis.ask("INFO commandstats")
-        assert "cmdstat_evalsha:calls=1000," in told  # one script for each, and nothing else
+        assert "cmdstat_evalsha:calls=1000," in told  # one script each, and nothing else
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The store in a file of SQLite: alone, with others on the same file, and under faults."""
+"""The SQLite store: alone, with other processes on the same file, and under faults."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ async def made(store, **known):
 
 
 async def sequences(store, stream):
-    """All that can be read of a stream, read in parts."""
+    """Read a whole stream in parts, and return the sequences."""
     found = []
     while part := await store.read(stream, found[-1] if found else 0):
         assert all(entry.payload == b"%d" % entry.sequence for entry in part)
@@ -69,7 +69,7 @@ def program(name, *arguments, **options):
 
 
 def asked(path, question, *arguments):
-    """What the file says, beside the store."""
+    """Return the answer of the database, without the store."""
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(question, arguments).fetchall()
 
@@ -96,7 +96,7 @@ async def test_what_was_acknowledged_survives_a_killed_process(store, path):
         with writing:
             while line := await asyncio.to_thread(writing.stdout.readline):
                 if not line.endswith("\n"):
-                    break  # it was killed within the word
+                    break  # killed in the middle of a line
                 stream, number = line.split()
                 assert int(number) == acknowledged[stream] + 1
                 acknowledged[stream] += 1
@@ -104,7 +104,7 @@ async def test_what_was_acknowledged_survives_a_killed_process(store, path):
                 if left == 0:
                     writing.kill()
         assert left <= 0
-        for stream in streams:  # in the store that was open all the time, and in one opened now
+        for stream in streams:  # in the open store
             found = await sequences(store, stream)
             assert found == [*range(1, len(found) + 1)]
             assert acknowledged[stream] <= len(found) <= acknowledged[stream] + 1
@@ -116,19 +116,19 @@ async def test_what_was_acknowledged_survives_a_killed_process(store, path):
     await again.aclose()
 
 
-async def test_only_the_streams_of_which_there_are_news_are_rung(store, path):
+async def test_only_subscribers_of_changed_streams_are_called(store, path):
     other = SQLiteStore(path)
     one, two = await made(store), await made(store)
-    rung = 0
+    calls = 0
     news = asyncio.Event()
 
-    def ring():
-        nonlocal rung
-        rung += 1
+    def on_change():
+        nonlocal calls
+        calls += 1
         news.set()
 
-    async with other.subscribe(one, ring):
-        await asyncio.wait_for(news.wait(), 5)  # what was before it listened is not known
+    async with other.subscribe(one, on_change):
+        await asyncio.wait_for(news.wait(), 5)  # the first call: changes before it are unknown
         for number in range(1, 51):
             await store.append(two, 1, number, [b"%d" % number])
             await other.append(two, 1, number + 1, ())
@@ -138,11 +138,11 @@ async def test_only_the_streams_of_which_there_are_news_are_rung(store, path):
         news.clear()
         await store.delete(one)
         await asyncio.wait_for(news.wait(), 5)
-    assert rung == 3
+    assert calls == 3
     await other.aclose()
 
 
-# One group
+# Group commit
 
 
 async def test_one_that_is_refused_leaves_the_others_of_its_group_alone(store):
@@ -151,10 +151,10 @@ async def test_one_that_is_refused_leaves_the_others_of_its_group_alone(store):
     appends = [store.append(stream, 1, 2, [b"2"]) for stream in streams]
     appends[40].close()
     appends[40] = store.append(streams[40], 7, 2, [b"2"])
-    verdicts = await asyncio.gather(*appends)
+    results = await asyncio.gather(*appends)
     assert await before == [AppendResult.OK] * 100
-    assert verdicts.pop(40) is AppendResult.FENCED
-    assert verdicts == [AppendResult.OK] * 99
+    assert results.pop(40) is AppendResult.FENCED
+    assert results == [AppendResult.OK] * 99
     assert await sequences(store, streams[40]) == [1]
     assert await sequences(store, streams[41]) == [1, 2]
 
@@ -237,7 +237,7 @@ async def test_a_file_that_is_none_of_ours_is_an_error_and_stays_as_it_is(path):
 
 
 async def test_a_file_that_may_not_be_written_is_an_error():
-    with tempfile.TemporaryDirectory() as directory:  # one that others may enter
+    with tempfile.TemporaryDirectory() as directory:  # other users may enter it
         os.chmod(directory, 0o755)
         path = Path(directory, "streams.db")
         store = SQLiteStore(path)
@@ -270,11 +270,11 @@ def test_a_path_that_cannot_be_one_is_told_at_once(path, word):
     assert "\n" not in str(caught.value)
 
 
-# The end
+# Closing
 
 
 def ours(path):
-    """What the process has open of the file."""
+    """Return the files of the store that this process has open."""
     links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
     return [
         link.readlink() for link in links if link.is_symlink() and path.name in str(link.readlink())
@@ -310,8 +310,8 @@ async def test_what_waits_for_the_opening_hears_of_the_end(path):
     waiting = [asyncio.create_task(store.read("0" * 32, 0)) for _ in range(3)]
     await asyncio.sleep(0)
     await store.aclose()
-    for told in await asyncio.gather(*waiting, return_exceptions=True):
-        assert isinstance(told, StoreError)
+    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(outcome, StoreError)
     await SQLiteStore(path).aclose()  # one that was never used
 
 
@@ -336,11 +336,11 @@ def test_it_may_be_used_and_closed_in_other_loops(path):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sqlite:")]
 
 
-# What is kept
+# Limits and retention
 
 
 async def until(is_so):
-    """Wait for what goes on in another thread."""
+    """Wait for another thread."""
     async with asyncio.timeout(10):
         while not is_so():
             await asyncio.sleep(0.01)
@@ -425,7 +425,7 @@ async def test_a_create_may_be_made_again(store):
 
 
 class Failing:
-    """A connection that can set nothing any more."""
+    """A connection whose pragmas fail."""
 
     def __init__(self, connection):
         self.connection = connection
@@ -449,7 +449,7 @@ async def test_a_long_log_is_begun_anew_and_what_fails_there_stops_nobody(store,
     assert log.stat().st_size > 100_000
     monkeypatch.setattr("dual_mode_streaming.stores._sqlite_writer._LONGEST_LOG", 50_000)
     await store.append(stream, 1, 2, [b"y"])
-    await store.append(stream, 1, 3, [b"z"])  # the answer to one comes before its checkpoint
+    await store.append(stream, 1, 3, [b"z"])  # the result comes before the checkpoint
     assert log.stat().st_size < 50_000
     monkeypatch.setattr("dual_mode_streaming.stores._sqlite_writer._LONGEST_LOG", 1)
     failing = store._writer._connection = Failing(store._writer._connection)

@@ -1,4 +1,4 @@
-"""Where recorded streams live when they outlive a connection: memory, SQLite, Redis."""
+"""Stores of recorded streams: in memory, in a SQLite file, in Redis."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ __all__ = [
     "open_store",
 ]
 
-_MODULES = {  # loaded on first use, with what they need
+_MODULES = {  # imported on first use: MemoryStore needs neither sqlite3 nor redis-py
     "RedisStore": "_redis",
     "SQLiteStore": "_sqlite",
 }

@@ -1,4 +1,4 @@
-"""Which store: by its address."""
+"""Opens a store by its address."""
 
 from dual_mode_streaming.stores._base import Limits, Store
 from dual_mode_streaming.stores._memory import MemoryStore
@@ -7,18 +7,28 @@ __all__ = ["check_address", "open_store"]
 
 
 def check_address(address: str) -> str:
-    """The address, if it is one of a store. ValueError, one line that says what would be right."""
+    """Return the address of a store.
+
+    Raises:
+        ValueError: if it is none. The message says what would be right, and does not repeat the
+            address, which may contain a password.
+    """
     scheme, _, rest = address.partition(":")
-    known = address == "memory" or (scheme == "sqlite" and rest)
-    if known or (scheme in ("redis", "rediss", "unix") and rest.startswith("//")):
+    is_local = address == "memory" or (scheme == "sqlite" and rest)
+    if is_local or (scheme in ("redis", "rediss", "unix") and rest.startswith("//")):
         return address
-    raise ValueError("memory, sqlite:PATH or redis://HOST:PORT")  # it may hold a password
+    raise ValueError("memory, sqlite:PATH or redis://HOST:PORT")
 
 
 def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
-    """The store of an address: `memory`, `sqlite:PATH` or `redis://…`; whoever opens it closes it.
+    """Open a store. The caller closes it with `aclose`.
 
-    ValueError for another address, or if redis-py is not installed.
+    Args:
+        address: `memory`, `sqlite:PATH`, or `redis://HOST:PORT` (also `rediss://`, `unix://`).
+        limits: the limits of the store.
+
+    Raises:
+        ValueError: if the address is not that of a store, or redis-py is not installed.
     """
     check_address(address)
     if address == "memory":

@@ -1,11 +1,11 @@
-"""What every store must do, as tests to inherit: for ours, and for one of your own.
+"""The conformance tests of a store, to inherit from.
 
     class TestMyStore(StoreConformance):
         async def open(self, limits: Limits) -> Store:
             return MyStore(limits)
 
-pytest collects the class, and pytest-asyncio runs it (`asyncio_mode = "auto"`). A test that opens
-several stores gets several writers of the same streams, if the store is shared.
+pytest collects the class, and pytest-asyncio runs it (`asyncio_mode = "auto"`). Where a
+test opens several stores, they must give access to the same streams if they are shared.
 """
 
 import asyncio
@@ -28,23 +28,23 @@ __all__ = ["StoreConformance"]
 
 
 def _some(start: int, stop: int) -> list[bytes]:
-    """Payloads that say their sequence, from `start` up to and without `stop`."""
+    """Return payloads that name their sequence, from `start` to `stop` - 1."""
     return [b"entry %d" % number for number in range(start, stop)]
 
 
-def _a_new(**known: str) -> NewStream:
-    """A stream with an id of its own."""
-    return NewStream(stream=secrets.token_hex(16), operation="test", request=b'{"n":1}', **known)
+def _new_stream(**options: str) -> NewStream:
+    """Return a stream with a random id."""
+    return NewStream(stream=secrets.token_hex(16), operation="test", request=b'{"n":1}', **options)
 
 
-def _told(entries: Iterable[Entry]) -> list[tuple[int, int, bytes]]:
-    """Entries as tuples."""
+def _tuples(entries: Iterable[Entry]) -> list[tuple[int, int, bytes]]:
+    """Return entries as plain tuples."""
     return [(entry.generation, entry.sequence, entry.payload) for entry in entries]
 
 
 @contextmanager
 def _raises(kind: type[Exception]) -> Iterator[None]:
-    """The block raises an exception of a kind."""
+    """Check that the block raises an exception of a class."""
     try:
         yield
     except kind:
@@ -53,15 +53,22 @@ def _raises(kind: type[Exception]) -> Iterator[None]:
 
 
 class StoreConformance:
-    """The tests. `open` gives an empty store, or another one on the same streams as the last."""
+    """The tests of the `Store` protocol.
+
+    Override `open`. Each test starts with an empty store.
+    """
 
     async def open(self, limits: Limits) -> Store:
-        """A store; the tests close it."""
+        """Return a new store. The tests close it.
+
+        Args:
+            limits: the limits of the store.
+        """
         raise NotImplementedError
 
     @asynccontextmanager
     async def store(self, **limits: float) -> AsyncIterator[Store]:
-        """A store under limits, closed at the end."""
+        """Open a store with these limits, and close it at the end."""
         opened = await self.open(Limits(**limits))  # type: ignore[arg-type]
         try:
             yield opened
@@ -70,20 +77,20 @@ class StoreConformance:
 
     async def test_what_is_appended_is_read_in_order(self) -> None:
         async with self.store() as store:
-            new = _a_new(owner="o", fingerprint="f")
+            new = _new_stream(owner="o", fingerprint="f")
             assert await store.create(new) == new.stream
             assert await store.read(new.stream, 0) == []
-            empty = await self.known(store, new.stream)
+            empty = await self.info_of(store, new.stream)
             assert (empty.head, empty.earliest) == (0, 1)
             assert await store.append(new.stream, 1, 1, _some(1, 4)) is AppendResult.OK
             assert await store.append(new.stream, 1, 4, _some(4, 6)) is AppendResult.OK
-            assert _told(await store.read(new.stream, 0)) == [
+            assert _tuples(await store.read(new.stream, 0)) == [
                 (1, n, b"entry %d" % n) for n in range(1, 6)
             ]
             assert [e.sequence for e in await store.read(new.stream, 3)] == [4, 5]
             assert await store.read(new.stream, 5) == []
             assert await store.read(new.stream, 10**15) == []
-            info = await self.known(store, new.stream)
+            info = await self.info_of(store, new.stream)
             assert info.new == new
             assert (info.state, info.head, info.earliest) == ("running", 5, 1)
             assert (info.generation, info.generations) == (1, ((1, 1),))
@@ -93,14 +100,14 @@ class StoreConformance:
 
     async def test_payloads_are_any_bytes(self) -> None:
         async with self.store() as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             payloads = [b"", b"\0\r\n\xff", bytes(range(256)) * 400, "é\u2028".encode()]
             await store.append(stream, 1, 1, payloads)
             assert [entry.payload for entry in await store.read(stream, 0)] == payloads
 
     async def test_a_read_is_bounded_in_entries_and_bytes(self) -> None:
         async with self.store() as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             await store.append(stream, 1, 1, [b"x" * 100] * 50)
             assert len(await store.read(stream, 0, entries=7)) == 7
             assert 1 <= len(await store.read(stream, 0, size=550)) <= 5
@@ -109,11 +116,11 @@ class StoreConformance:
 
     async def test_an_append_may_be_made_again(self) -> None:
         async with self.store() as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             for _ in range(2):
                 assert await store.append(stream, 1, 1, _some(1, 4)) is AppendResult.OK
             assert await store.append(stream, 1, 3, _some(3, 7)) is AppendResult.OK
-            assert _told(await store.read(stream, 0)) == [
+            assert _tuples(await store.read(stream, 0)) == [
                 (1, n, b"entry %d" % n) for n in range(1, 7)
             ]
             for _ in range(2):
@@ -121,18 +128,18 @@ class StoreConformance:
 
     async def test_a_gap_is_refused(self) -> None:
         async with self.store() as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             await store.append(stream, 1, 1, _some(1, 3))
             assert await store.append(stream, 1, 4, _some(4, 5)) is AppendResult.GAP
-            assert (await self.known(store, stream)).head == 2
+            assert (await self.info_of(store, stream)).head == 2
 
     async def test_after_the_end_nothing_is_added(self) -> None:
         async with self.store() as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             assert await store.append(stream, 1, 1, _some(1, 3), end="error") is AppendResult.OK
             assert await store.append(stream, 1, 3, _some(3, 4)) is AppendResult.CLOSED
             assert await store.append(stream, 1, 3, _some(3, 4), end="done") is AppendResult.CLOSED
-            info = await self.known(store, stream)
+            info = await self.info_of(store, stream)
             assert (info.state, info.head) == ("error", 2)
             assert not info.is_abandoned
             assert await store.take_over(stream) is None
@@ -149,28 +156,28 @@ class StoreConformance:
 
     async def test_the_writer_hears_of_a_cancellation(self) -> None:
         async with self.store() as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             await store.cancel(stream)
             await store.cancel(stream)
-            assert (await self.known(store, stream)).cancelling
+            assert (await self.info_of(store, stream)).cancelling
             assert await store.append(stream, 1, 1, _some(1, 2)) is AppendResult.CANCEL
             assert await store.append(stream, 1, 2, ()) is AppendResult.CANCEL
             assert await store.append(stream, 1, 2, _some(2, 3), end="cancelled") is AppendResult.OK
-            assert (await self.known(store, stream)).state == "cancelled"
+            assert (await self.info_of(store, stream)).state == "cancelled"
 
-    async def test_one_claim_makes_one_stream(self) -> None:
+    async def test_one_idempotency_key_makes_one_stream(self) -> None:
         async with self.store() as store:
-            first, second = _a_new(), _a_new()
+            first, second = _new_stream(), _new_stream()
             made = await asyncio.gather(*(store.create(new, "c") for new in (first, second)))
             assert len(set(made)) == 1
-            assert await store.create(_a_new(), "another") not in made
+            assert await store.create(_new_stream(), "another") not in made
             await store.delete(made[0])
-            third = _a_new()
+            third = _new_stream()
             assert await store.create(third, "c") == third.stream
 
     async def test_a_deleted_stream_is_forgotten(self) -> None:
         async with self.store() as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             await store.append(stream, 1, 1, _some(1, 3))
             await store.delete(stream)
             assert await store.info(stream) is None
@@ -179,7 +186,7 @@ class StoreConformance:
 
     async def test_a_lost_lease_is_taken_over_and_the_old_writer_fenced(self) -> None:
         async with self.store(lease=0.2) as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             await store.append(stream, 1, 1, _some(1, 4))
             assert await store.take_over(stream) is None
             assert stream not in await store.abandoned()
@@ -192,9 +199,9 @@ class StoreConformance:
             assert await store.append(stream, 1, 4, ()) is AppendResult.FENCED
             assert await store.append(stream, 1, 4, (), end="done") is AppendResult.FENCED
             assert await store.append(stream, 2, 4, [b"new 4"]) is AppendResult.OK
-            info = await self.known(store, stream)
+            info = await self.info_of(store, stream)
             assert info.generations == ((1, 1), (2, 4))
-            assert _told(await store.read(stream, 2)) == [(1, 3, b"entry 3"), (2, 4, b"new 4")]
+            assert _tuples(await store.read(stream, 2)) == [(1, 3, b"entry 3"), (2, 4, b"new 4")]
             assert info.has(1, 3)
             assert info.has(2, 4)
             assert not info.has(1, 4)
@@ -203,23 +210,23 @@ class StoreConformance:
 
     async def test_an_append_renews_the_lease(self) -> None:
         async with self.store(lease=0.3) as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             for _ in range(6):
                 await asyncio.sleep(0.1)
                 assert await store.append(stream, 1, 1, ()) is AppendResult.OK
-            assert not (await self.known(store, stream)).is_abandoned
+            assert not (await self.info_of(store, stream)).is_abandoned
 
     async def test_a_stream_beyond_its_bounds_loses_its_oldest_entries(self) -> None:
         async with self.store(stream_entries=10) as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             for start in range(1, 101, 5):
                 await store.append(stream, 1, start, _some(start, start + 5))
-            earliest = (await self.known(store, stream)).earliest
+            earliest = (await self.info_of(store, stream)).earliest
             kept = await store.read(stream, 0)
             assert [entry.sequence for entry in kept] == list(range(earliest, 101))
-            assert 1 <= len(kept) <= 25  # a store may trim coarsely, but not without a bound
+            assert 1 <= len(kept) <= 25  # a store may trim coarsely
         async with self.store(stream_bytes=1000) as store:
-            stream = await store.create(_a_new())
+            stream = await store.create(_new_stream())
             for start in range(1, 101):
                 await store.append(stream, 1, start, [b"x" * 100])
             kept = await store.read(stream, 0)
@@ -228,28 +235,28 @@ class StoreConformance:
 
     async def test_what_ended_long_ago_expires_and_is_then_forgotten(self) -> None:
         async with self.store(retention=0.3) as store:
-            stream = await store.create(_a_new(owner="o"))
+            stream = await store.create(_new_stream(owner="o"))
             await store.append(stream, 1, 1, _some(1, 3), end="done")
-            running = await store.create(_a_new())
+            running = await store.create(_new_stream())
             await self.until(store, stream, lambda info: info is None or info.expired)
-            assert (await self.known(store, stream)).new.owner == "o"
+            assert (await self.info_of(store, stream)).new.owner == "o"
             assert await store.read(stream, 0) == []
             await self.until(store, stream, lambda info: info is None)
             assert await store.info(running) is not None
 
     async def test_beyond_its_bounds_a_store_forgets_what_ended_and_refuses_more(self) -> None:
         async with self.store(streams=3) as store:
-            ended = await store.create(_a_new())
+            ended = await store.create(_new_stream())
             await store.append(ended, 1, 1, _some(1, 2), end="done")
             for _ in range(3):
-                await store.create(_a_new())
+                await store.create(_new_stream())
             assert await store.info(ended) is None
             with _raises(StoreFull):
-                await store.create(_a_new())
+                await store.create(_new_stream())
 
-    async def test_who_listens_hears_of_every_change(self) -> None:
+    async def test_a_subscriber_hears_of_every_change(self) -> None:
         async with self.store() as store:
-            stream, other = await store.create(_a_new()), await store.create(_a_new())
+            stream, other = await store.create(_new_stream()), await store.create(_new_stream())
             news = asyncio.Event()
             async with store.subscribe(stream, news.set):
                 for number in range(1, 6):
@@ -265,7 +272,7 @@ class StoreConformance:
         async with self.store() as one, self.store() as two:
             if not one.shared:
                 return
-            stream = await one.create(_a_new())
+            stream = await one.create(_new_stream())
             news = asyncio.Event()
             async with two.subscribe(stream, news.set):
                 await one.append(stream, 1, 1, _some(1, 3))
@@ -290,19 +297,19 @@ class StoreConformance:
                 await store.append(stream, 1, 21, (), end="done")
                 return [entry.sequence for entry in await store.read(stream, 0)]
 
-            for sequences in await asyncio.gather(*(write(_a_new()) for _ in range(50))):
+            for sequences in await asyncio.gather(*(write(_new_stream()) for _ in range(50))):
                 assert sequences == list(range(1, 21))
 
     @staticmethod
-    async def known(store: Store, stream: str) -> StreamInfo:
-        """What is known of a stream that is there."""
+    async def info_of(store: Store, stream: str) -> StreamInfo:
+        """Return the state of a stream that exists."""
         info = await store.info(stream)
         assert info is not None
         return info
 
     @staticmethod
     async def until(store: Store, stream: str, is_so: Callable[[Any], bool]) -> None:
-        """Wait for the store's clock, which may be that of another machine."""
+        """Wait until the state of a stream meets a condition. The clock is that of the store."""
         async with asyncio.timeout(5):
             while not is_so(await store.info(stream)):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
