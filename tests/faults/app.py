@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, install
-from dual_mode_streaming.server.run import Server, StreamingProtocol
+from dual_mode_streaming.server.run import SignalledServer, StreamingProtocol
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.stores import Limits
 
@@ -116,7 +116,7 @@ def main() -> None:
     listener.listen(config.backlog)
     print(listener.getsockname()[1], flush=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; whoever started it stops it
-    Server(config).run(sockets=[listener])
+    SignalledServer(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

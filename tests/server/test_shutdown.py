@@ -16,7 +16,7 @@ import uvicorn
 
 from dual_mode_streaming import EventDecoder
 from dual_mode_streaming.server.app import create_app
-from dual_mode_streaming.server.run import Server, StreamingProtocol
+from dual_mode_streaming.server.run import SignalledServer, StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 
 STREAM = {"Accept": "text/event-stream"}
@@ -132,7 +132,7 @@ class ServerInThread:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         config = uvicorn.Config(create_app(Settings()), http=StreamingProtocol, log_level="warning")
-        self.server = Server(config)
+        self.server = SignalledServer(config)
         self.thread = threading.Thread(
             target=lambda: asyncio.run(self.server.serve([self.listener]))
         )

@@ -18,7 +18,7 @@ from fastapi.sse import EventSourceResponse
 
 from dual_mode_streaming import dual_mode
 from dual_mode_streaming.server.app import Item, create_app
-from dual_mode_streaming.server.run import Server, StreamingProtocol, bound
+from dual_mode_streaming.server.run import SignalledServer, StreamingProtocol, bound
 
 LARGE = "x" * 60_000
 
@@ -110,7 +110,7 @@ def main(name: str) -> None:
     config.port = 0
     listener = bound(config)
     print(f"Serving on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    Server(config).run(sockets=[listener])
+    SignalledServer(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

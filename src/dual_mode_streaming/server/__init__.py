@@ -1,1 +1,1 @@
-"""The service: the endpoints that show both modes, and what it takes to run them."""
+"""The service of `dual-mode serve`: its settings, its app, its routes and its server."""

@@ -1,4 +1,4 @@
-"""How the service logs: as text or as JSON, each line with its request's id, none with a secret."""
+"""The logging of the service: text or JSON, with the id of the request, without secrets."""
 
 import logging
 import logging.config
@@ -8,16 +8,16 @@ from typing import Any, Final
 from asgi_correlation_id import CorrelationIdFilter
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-__all__ = ["REQUEST_ID", "configured"]
+__all__ = ["REQUEST_ID", "log_config"]
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""What a client may call its request; another name is replaced by one of ours."""
+"""The format of the `X-Request-ID` that a client may set; any other is replaced by a new one."""
 
 _SECRET: Final = re.compile(r"(?i)((?:access_token|token|api_key|key)=)[^&\s\"]*")
 
 
 class _Redacted(logging.Filter):
-    """Takes the secrets out of the query that uvicorn logs with a request."""
+    """Removes secrets from the query strings in uvicorn's access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -28,7 +28,7 @@ class _Redacted(logging.Filter):
 
 
 class _Text(logging.Formatter):
-    """One line, with the request's id where there is one."""
+    """One line of text, with the id of the request if there is one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
@@ -36,8 +36,13 @@ class _Text(logging.Formatter):
         return f"{line} [{name}]" if name else line
 
 
-def configured(level: str, form: str) -> dict[str, Any]:
-    """The logging of a process, as `logging.config` reads it: `form` is `text` or `json`."""
+def log_config(level: str, log_format: str) -> dict[str, Any]:
+    """Return the configuration of a process for `logging.config.dictConfig`.
+
+    Args:
+        level: the name of the lowest level.
+        log_format: `text` or `json`.
+    """
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -64,7 +69,7 @@ def configured(level: str, form: str) -> dict[str, Any]:
             "out": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
-                "formatter": form,
+                "formatter": log_format,
                 "filters": ["id", "redacted"],
             }
         },

@@ -1,4 +1,4 @@
-"""What Prometheus is told: `GET /metrics`."""
+"""The Prometheus metrics of the service: `GET /metrics`."""
 
 import asyncio
 import contextlib
@@ -20,38 +20,41 @@ from dual_mode_streaming.observability.prometheus import PrometheusObserver
 __all__ = ["SHARED", "Metrics"]
 
 SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that names the folder in which several workers keep their figures together. It has
-to be set before prometheus_client is imported."""
+"""The variable that names the folder in which several workers share their metrics. It has to be set
+before prometheus_client is imported."""
 
-_REFRESH: Final = 5.0
+_REFRESH: Final = 5.0  # seconds
 
-_KNOWN: Final = frozenset(get_args(FinishReason))
-"""With another outcome, and no output, a model's name may be anything that a client made up, and is
-not kept."""
+_ANSWERED: Final = frozenset(get_args(FinishReason))
+"""The outcomes of an answered call. With any other and without output, the name of the model may be
+whatever the client sent, and is not used as a label."""
 
 
 class Metrics:
-    """The metrics of one app; `answers` is the observer that it needs."""
+    """The metrics of one app.
+
+    `answers` is the observer to pass to `install`; `count_call`, the `on_end` of the LLM client.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.answers = PrometheusObserver(self._registry)
         self._calls = Counter(
             "dual_mode_llm_calls",
-            "Calls of language models that have ended, by how",
+            "Calls of language models that have ended, by outcome",
             ["provider", "model", "outcome"],
             registry=self._registry,
         )
         self._tokens = Counter(
             "dual_mode_llm_tokens",
-            "Tokens read (input) and written (output), those of abandoned answers among them",
+            "Tokens read (input) and written (output), also of abandoned answers",
             ["provider", "model", "direction"],
             registry=self._registry,
         )
 
-    def spent(self, spent: Spent) -> None:
-        """Count one call of a model."""
-        answered = spent.outcome in _KNOWN or spent.usage.output_tokens
+    def count_call(self, spent: Spent) -> None:
+        """Count one call of a language model."""
+        answered = spent.outcome in _ANSWERED or spent.usage.output_tokens
         model = spent.model if answered else ""
         self._calls.labels(spent.provider, model, spent.outcome).inc()
         for direction in ("input", "output"):
@@ -60,7 +63,7 @@ class Metrics:
 
     @contextlib.asynccontextmanager
     async def refreshing(self) -> AsyncIterator[None]:
-        """Of several workers, which are scraped as one, each looks at its queues now and then."""
+        """Publish the queues of this worker regularly: of several, a scrape reaches only one."""
 
         async def refresh() -> None:
             while True:
@@ -76,7 +79,7 @@ class Metrics:
                 await asyncio.wait({task})
 
     def routes(self) -> APIRouter:
-        """`GET /metrics`."""
+        """Return the route `GET /metrics`."""
         routes = APIRouter()
 
         @routes.get("/metrics", include_in_schema=False)
@@ -84,7 +87,7 @@ class Metrics:
             self.answers.refresh()
             registry = self._registry
             if folder := os.environ.get(SHARED):
-                _forget_the_dead(Path(folder))
+                _remove_dead_workers(Path(folder))
                 registry = CollectorRegistry()
                 MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -92,8 +95,8 @@ class Metrics:
         return routes
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """Workers that are gone have no open streams, whatever they said last."""
+def _remove_dead_workers(folder: Path) -> None:
+    """Remove the gauges of workers that have died: their streams are closed."""
     for file in folder.glob("gauge_live*.db"):
         if found := re.search(r"_(\d+)\.db$", file.name):
             try:
@@ -101,4 +104,4 @@ def _forget_the_dead(folder: Path) -> None:
             except ProcessLookupError:
                 file.unlink(missing_ok=True)
             except PermissionError:
-                pass  # alive, though not ours
+                pass  # alive, but of another user

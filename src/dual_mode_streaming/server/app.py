@@ -1,4 +1,4 @@
-"""The service as a FastAPI app: its routes, and one generator behind each that streams."""
+"""The service as a FastAPI app: all its routes, and what they share."""
 
 import asyncio
 import contextlib
@@ -36,26 +36,30 @@ class Item(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service lives, or is ready for more."""
+    """The state of the service: `ok` or `draining`."""
 
     status: str
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service, by the given settings or those of the environment.
+    """Return the service as an app.
 
-    Raises SettingsError if the environment's are wrong.
+    Args:
+        settings: the settings; None for those of the environment.
+
+    Raises:
+        SettingsError: a setting of the environment is wrong.
+        ValueError: the provider of the language models cannot be used.
     """
     settings = settings or load()
     metrics = Metrics()
-    client = LLMClient(provider_by_settings(settings.llm), on_end=metrics.spent)
+    client = LLMClient(provider_by_settings(settings.llm), on_end=metrics.count_call)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         _collect_garbage_seldom()
-        async with metrics.refreshing():
+        async with contextlib.aclosing(client), metrics.refreshing():
             yield
-        await client.aclose()
 
     app = FastAPI(
         title="dual-mode-streaming",
@@ -92,9 +96,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @app.get("/data", summary="Count, item by item")
     @dual_mode
     async def data(
-        count: Annotated[int, Query(ge=0, le=10**9, description="How many items.")] = 10,
+        count: Annotated[int, Query(ge=0, le=10**9, description="The number of items.")] = 10,
         interval: Annotated[
-            float, Query(ge=0, le=3600, description="Seconds before each item but the first.")
+            float,
+            Query(
+                ge=0, le=3600, description="The pause before each item but the first, in seconds."
+            ),
         ] = 0.1,
     ) -> AsyncIterator[Item]:
         for index in range(count):
@@ -106,7 +113,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         sample: Sample = await first(samples)
         return sample
 
-    @app.get("/events", summary="This host's load, live")
+    @app.get("/events", summary="The load of this host, live")
     @dual_mode(fold=newest, feed=True, retry=1000)
     async def events() -> AsyncIterator[Sample]:
         async with feed.subscribe() as samples:
@@ -121,11 +128,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(metrics.routes())
     app.include_router(page_routes())
 
-    @app.get("/healthz", summary="Is the process alive?")
+    @app.get("/healthz", summary="Whether the process is alive")
     async def healthz() -> Health:
         return Health(status="ok")
 
-    @app.get("/readyz", summary="Does it take new requests?")
+    @app.get("/readyz", summary="Whether new requests are accepted")
     async def readyz(response: Response) -> Health:
         if lifecycle_of(app).draining:
             response.status_code = 503

@@ -1,4 +1,4 @@
-"""Run the service under uvicorn: streams end at a shutdown, stalled connections close."""
+"""Run the service under uvicorn, in one process or in several workers."""
 
 import contextlib
 import functools
@@ -15,27 +15,27 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from dual_mode_streaming.server._config import Config
-from dual_mode_streaming.server._logs import configured
+from dual_mode_streaming.server._logs import log_config
 from dual_mode_streaming.server._metrics import SHARED
 from dual_mode_streaming.server._protocol import StreamingProtocol
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 
-__all__ = ["Server", "StreamingProtocol", "bound", "serve"]
+__all__ = ["SignalledServer", "StreamingProtocol", "bound", "serve"]
 
 UNSENT_BYTES: Final = 128 * 1024
-"""So much that is not on its way yet the kernel takes for a connection. Left alone it takes some
-megabytes for a reader that stalls, which are old when it reads on."""
+"""The number of unsent bytes that the kernel accepts for a connection (TCP_NOTSENT_LOWAT). By
+default it accepts megabytes for a client that does not read, which are old when it continues."""
 
 
-class Server(uvicorn.Server):
-    """A uvicorn server that SIGTERM and SIGINT end with exit code 0, and a second one at once.
+class SignalledServer(uvicorn.Server):
+    """A uvicorn server that exits with code 0 on SIGTERM and SIGINT, at once on a second one.
 
-    uvicorn's own raises the signal once more when it has shut down, and waits on at a second one.
+    uvicorn's own raises the signal again after its shutdown, and ignores a second one.
     """
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What `install` did with the signal came before."""
+        """Begin to shut down; the handler of `install` has been called before."""
         if self.should_exit:
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
@@ -56,7 +56,7 @@ class Server(uvicorn.Server):
 
 
 def bound(config: uvicorn.Config) -> socket.socket:
-    """The socket of a server, listening: whoever learns its address may connect at once.
+    """Return the socket of a server, which listens already.
 
     Exits the process with a message if the address cannot be bound.
     """
@@ -68,9 +68,9 @@ def bound(config: uvicorn.Config) -> socket.socket:
 
 
 def serve(settings: Settings) -> None:
-    """Run the service until SIGTERM or SIGINT; prints its address once it is bound.
+    """Run the service until SIGTERM or SIGINT; print its address when it is bound.
 
-    Each of several workers makes an app of its own, by the same settings. Exits the process with a
+    Each of several workers makes an app of its own from the settings. Exits the process with a
     message if the address cannot be bound.
     """
     several = settings.workers > 1
@@ -82,8 +82,8 @@ def serve(settings: Settings) -> None:
         workers=settings.workers,
         limits=settings,
         http=StreamingProtocol,
-        ws="none",  # there is no route for one
-        log_config=configured(settings.log_level, settings.log_format),
+        ws="none",  # no route is a WebSocket
+        log_config=log_config(settings.log_level, settings.log_format),
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
     )
     listener = bound(config)
@@ -94,4 +94,4 @@ def serve(settings: Settings) -> None:
             os.environ.setdefault(SHARED, folder)
             Multiprocess(config, sockets=[listener]).run()
     else:
-        Server(config).run(sockets=[listener])
+        SignalledServer(config).run(sockets=[listener])

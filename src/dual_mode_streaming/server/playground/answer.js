@@ -1,29 +1,29 @@
 "use strict";
-// The streamed answer: it outlives its connection, and this page. Its state is what a reload keeps.
+// The streamed answer. It continues over several connections, and after a reload of the page.
 
 const ENDS = ["done", "error", "cancelled", "interrupted"];
 const KEPT = "answer";
 
 class Answer {
-  /** `state` is of `Answer.asked`, or of a page before this one; `changed` draws it. */
+  /** `state` is from `Answer.start`, or kept from before a reload; `changed` draws the answer. */
   constructor(state, changed) {
     this.state = state;
     this.changed = changed;
-    this.left = false; // by the reader, for now: Disconnect
+    this.left = false; // Disconnect was pressed
     this.waiting = "";
     this.failure = null;
-    this.patience = new Patience((text) => { this.waiting = text; changed(); });
+    this.retries = new Retries((text) => { this.waiting = text; changed(); });
     this.connection = null;
   }
 
-  static asked(body) {
+  static start(body) {
     return {
-      key: randomName(), body, place: null, cursor: null, sequence: 0, text: "", events: 0,
+      key: randomName(), body, location: null, cursor: null, sequence: 0, text: "", events: 0,
       bytes: 0, gaps: 0, duplicates: 0, connections: 0, started: now(), end: null,
     };
   }
 
-  /** What a page before this one has kept, or null. */
+  /** The state kept from before a reload, or null. */
   static kept() {
     try {
       return JSON.parse(sessionStorage.getItem(KEPT));
@@ -35,7 +35,7 @@ class Answer {
   keep() {
     try {
       sessionStorage.setItem(KEPT, JSON.stringify(this.state));
-    } catch { /* full, or forbidden: then a reload begins anew */ }
+    } catch { /* full or forbidden: then a reload starts again */ }
   }
 
   get reading() {
@@ -43,22 +43,22 @@ class Answer {
   }
 
   get request() {
-    const {place, cursor, key, body} = this.state;
+    const {location, cursor, key, body} = this.state;
     const headers = {Accept: "text/event-stream"};
-    if (place !== null) {
+    if (location) {
       if (cursor !== null) headers["Last-Event-ID"] = cursor;
-      return [place, {headers}];
+      return [location, {headers}];
     }
-    // The key makes it safe to ask again: the service begins one answer, however often it is asked.
+    // The key makes it safe to repeat the request: the service starts one answer only.
     Object.assign(headers, {"Content-Type": "application/json", "Idempotency-Key": key});
     return ["/chat?stream=true", {method: "POST", headers, body}];
   }
 
-  /** Read to the end of the answer, over as many connections as that takes. */
+  /** Read to the end of the answer, over any number of connections. */
   async read() {
     this.left = false;
     this.failure = null;
-    this.patience.progress();
+    this.retries.progress();
     while (this.state.end === null && !this.left) {
       try {
         await this.connect();
@@ -68,10 +68,10 @@ class Answer {
           break;
         }
         if (this.left) break;
-        this.note(this.dropped ? "dropped" : "the connection is lost");
+        this.note(this.dropped ? "connection dropped" : "connection lost");
         try {
-          const why = this.dropped ? "The connection is dropped" : "The connection is lost";
-          await this.patience.wait(why, this.dropped ? 2 : undefined);
+          const why = this.dropped ? "Connection dropped" : "Connection lost";
+          await this.retries.wait(why, this.dropped ? 2 : undefined);
         } catch (failure) {
           this.failure = failure;
           break;
@@ -93,25 +93,25 @@ class Answer {
     this.note(`${request.method ?? "GET"} ${path}${state.shown ? `  Last-Event-ID: ${state.shown}` : ""}`);
     this.changed();
     const {signal} = this.connection;
-    const response = await patiently(this.patience, path, {...request, signal});
+    const response = await fetchWithRetries(this.retries, path, {...request, signal});
     if (!response.ok) throw await Failure.ofResponse(response);
     this.note(`${response.status} ${response.statusText}`);
     if (response.status === 204) {
       state.end = "done";
       return;
     }
-    state.place ??= response.headers.get("Location");
+    state.location ??= response.headers.get("Location");
     this.keep();
     this.changed();
     if (this.stopping) this.stop();
     for await (const frame of readEvents(response)) this.take(frame);
-    if (state.end === null) await this.patience.wait("The stream was cut off", this.pause);
+    if (state.end === null) await this.retries.wait("The stream was interrupted", this.pause);
   }
 
   take(frame) {
     const state = this.state;
     frames.frame(frame);
-    this.patience.progress();
+    this.retries.progress();
     state.bytes += frame.bytes;
     if (frame.retry !== undefined) this.pause = frame.retry / 1000;
     if (frame.data === undefined) return;
@@ -140,7 +140,7 @@ class Answer {
     }
   }
 
-  /** Count what is missing before it, and whether it was there already. An id ends in a number. */
+  /** Count gaps and duplicates by the number at the end of the id; false for a duplicate. */
   follows(id) {
     const state = this.state, sequence = Number(/\d+$/.exec(id));
     if (state.sequence !== null) {
@@ -154,33 +154,33 @@ class Answer {
     return true;
   }
 
-  /** As if the network had failed: the page comes back by itself. */
+  /** Break the connection as a failing network would: the page reconnects automatically. */
   drop() {
     this.dropped = true;
     this.connection?.abort();
   }
 
-  /** The reader leaves; the answer goes on at the service. */
+  /** Close the connection; the answer continues at the service. */
   disconnect() {
     this.left = true;
     this.note("disconnected");
     this.connection?.abort();
-    this.patience.hurry();
+    this.retries.retryNow();
   }
 
-  /** The answer itself is ended, at the service. */
+  /** Cancel the answer at the service. */
   async stop() {
     this.stopping = true;
-    if (this.state.place === null) return; // when its place is known
-    const path = `${this.state.place}/cancel`;
+    if (!this.state.location) return; // `connect` calls this again
+    const path = `${this.state.location}/cancel`;
     this.note(`POST ${path}`);
     try {
       const response = await fetch(path, {method: "POST"});
       if (!response.ok) throw await Failure.ofResponse(response);
       const {state: end} = await response.json();
-      if (!this.reading && ENDS.includes(end)) this.state.end = end; // else the stream tells it
+      if (!this.reading && ENDS.includes(end)) this.state.end = end; // else the stream says so
     } catch (error) {
-      this.failure = error instanceof Failure ? error : new Failure("Not stopped", error.message);
+      this.failure = error instanceof Failure ? error : new Failure("The answer could not be stopped", error.message);
     }
     this.keep();
     this.changed();
@@ -190,7 +190,7 @@ class Answer {
     frames.note(text);
   }
 
-  /** Not with every event: the text grows, and is written whole each time. */
+  /** Keep the state at most ten times a second: the whole text is written each time. */
   keepSoon() {
     this.keeping ??= setTimeout(() => { this.keeping = null; this.keep(); }, 100);
   }

@@ -1,9 +1,9 @@
 "use strict";
-// What all parts of the page share. Text from the service reaches the page by textContent alone.
+// Helpers of all parts of the page. Text from the service is only ever set as textContent.
 
 const $ = (id) => document.getElementById(id);
 
-/** The time in ms, to fractions, and comparable over a reload of the page. */
+/** The time in milliseconds, with fractions; comparable across reloads. */
 const now = () => performance.timeOrigin + performance.now();
 
 function show(id, value) {
@@ -23,13 +23,13 @@ function element(tag, attributes = {}, ...children) {
 const milliseconds = (value) =>
   value === undefined || value === null ? "–" : `${Math.round(value)} ms`;
 
-/** A random name that may be used where `crypto.randomUUID` is not: in pages without TLS. */
+/** A random name; `crypto.randomUUID` is not available in pages without TLS. */
 function randomName() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A failure as the service tells it: a title and a detail. */
+/** A failure with the title and the detail that the service sent. */
 class Failure extends Error {
   constructor(title, detail = "") {
     super(detail ? `${title}: ${detail}` : title);
@@ -37,7 +37,7 @@ class Failure extends Error {
     this.detail = detail;
   }
 
-  /** Of a problem (RFC 9457), or of what FastAPI answers. */
+  /** From a problem (RFC 9457), or from a validation error of FastAPI. */
   static of(problem, status = "") {
     const detail = problem?.detail;
     const text = Array.isArray(detail)
@@ -57,7 +57,7 @@ class Failure extends Error {
   }
 }
 
-function tellProblem(id, failure) {
+function showProblem(id, failure) {
   const box = $(id);
   box.hidden = !failure;
   if (failure) box.replaceChildren(element("b", {}, failure.title || "Failed"), " ", failure.detail ?? "");

@@ -1,11 +1,11 @@
 "use strict";
-// A chart that moves: the newest value at the right, the area under its line, an optional bound.
+// A moving line chart: the newest value at the right, with an optional line for a bound.
 
-const SPAN = 60; // values across
+const SPAN = 60; // the number of values
 
 class Chart {
-  /** `top` is the value at the upper edge; without it the largest value decides. */
-  constructor(place, name, {format = String, top = 0, bound = false, hue = ""} = {}) {
+  /** `top` is the value at the upper edge; without it, the largest value is. */
+  constructor(parent, name, {format = String, top = 0, bound = false, hue = ""} = {}) {
     Object.assign(this, {format, top, values: [], limit: null}); // `limit`: where the bound is drawn
     this.text = element("b", {}, "–");
     this.area = element("polygon", {});
@@ -14,7 +14,7 @@ class Chart {
     this.svg = element("svg", {viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": name},
       this.area, this.line, ...(bound ? [this.bound] : []));
     const caption = element("figcaption", {}, element("span", {}, name), this.text);
-    $(place).append(element("figure", hue ? {class: hue} : {}, caption, this.svg));
+    $(parent).append(element("figure", hue ? {class: hue} : {}, caption, this.svg));
   }
 
   add(value) {

@@ -1,5 +1,5 @@
 "use strict";
-// The question, and its two answers side by side.
+// The prompt, and its two answers side by side.
 
 let answer = null, batch = null;
 
@@ -8,14 +8,14 @@ class Batch {
     this.control = new AbortController();
     this.started = now();
     this.state = "waiting";
-    this.patience = new Patience((text) => { this.waiting = text; draw(); });
+    this.retries = new Retries((text) => { this.waiting = text; draw(); });
   }
 
   async read(body) {
     const headers = {"Accept": "application/json", "Content-Type": "application/json", "Idempotency-Key": randomName()};
     const {signal} = this.control;
     try {
-      const response = await patiently(this.patience, "/chat?stream=false", {method: "POST", headers, body, signal});
+      const response = await fetchWithRetries(this.retries, "/chat?stream=false", {method: "POST", headers, body, signal});
       if (!response.ok) throw await Failure.ofResponse(response);
       this.document = await response.text();
       const {message, usage} = JSON.parse(this.document);
@@ -35,7 +35,7 @@ function ask() {
   const body = JSON.stringify({messages: $("prompt").value, seed: Number($("seed").value)});
   batch?.control.abort();
   if (answer?.reading) answer.disconnect();
-  [batch, answer] = [new Batch(), new Answer(Answer.asked(body), draw)];
+  [batch, answer] = [new Batch(), new Answer(Answer.start(body), draw)];
   frames.clear(answer.state.started);
   batch.read(body);
   answer.read();
@@ -43,7 +43,7 @@ function ask() {
 }
 
 let drawing = false;
-/** Draw once a frame of the screen, however much has come. */
+/** Draw at most once per frame of the screen. */
 function draw() {
   if (drawing) return;
   drawing = true;
@@ -58,7 +58,7 @@ function drawBatch() {
   show("batch-bytes", batch?.bytes ?? "–");
   show("batch-text", batch?.text ?? "");
   show("batch-document", batch?.document ?? "");
-  tellProblem("batch-problem", batch?.failure);
+  showProblem("batch-problem", batch?.failure);
 }
 
 function drawStream() {
@@ -80,10 +80,10 @@ function drawStream() {
   $("disconnect").disabled = over || !reading;
   $("drop").disabled = over || !reading || Boolean(waiting);
   $("reconnect").disabled = over || (reading && !waiting);
-  tellProblem("stream-problem", answer?.failure);
+  showProblem("stream-problem", answer?.failure);
 }
 
-/** Both on one scale: dark until the first token, light until the last. */
+/** Draw both bars on one scale: dark until the first token, light until the last. */
 function drawBars() {
   const times = {batch: [batch?.total, batch?.total], stream: [answer?.state.first, answer?.state.total]};
   const longest = Math.max(1, ...Object.values(times).flat().map((time) => time ?? 0));
@@ -103,7 +103,7 @@ $("prompt").addEventListener("keydown", (event) => {
 $("stop").addEventListener("click", () => answer.stop());
 $("disconnect").addEventListener("click", () => answer.disconnect());
 $("drop").addEventListener("click", () => answer.drop());
-$("reconnect").addEventListener("click", () => answer.reading ? answer.patience.hurry() : answer.read());
+$("reconnect").addEventListener("click", () => answer.reading ? answer.retries.retryNow() : answer.read());
 $("copy").addEventListener("click", () => {
   const body = JSON.stringify({messages: $("prompt").value, seed: Number($("seed").value)});
   copyLine(asCurl("/chat?stream=true", {headers: {"Content-Type": "application/json"}, body}));
@@ -111,7 +111,7 @@ $("copy").addEventListener("click", () => {
 
 addEventListener("pagehide", () => answer?.keep());
 
-// A page before this one may have left in mid-answer. The batch of then is lost: nothing leads back to it.
+// Continue the stream from before a reload. The batch has no Location, so it cannot be continued.
 const kept = Answer.kept();
 if (kept) {
   answer = new Answer(kept, draw);
@@ -119,7 +119,7 @@ if (kept) {
   try {
     const {messages, seed} = JSON.parse(kept.body);
     [$("prompt").value, $("seed").value] = [messages, seed];
-  } catch { /* it was not ours */ }
+  } catch { /* not written by this page */ }
   if (kept.end === null) answer.read();
   draw();
 }

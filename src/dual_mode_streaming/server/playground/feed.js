@@ -1,5 +1,5 @@
 "use strict";
-// The live feed: a plain EventSource, which comes back by itself, but not from a refusal.
+// The live feed: a plain EventSource. It reconnects by itself, except after a refusal.
 
 const FEED = {
   cpu_percent: new Chart("charts", "Processors", {format: (value) => `${value.toFixed(0)} %`, top: 100}),
@@ -17,8 +17,8 @@ function openFeed() {
   source.onopen = () => show("feed-state", "connected");
   source.onerror = () => {
     show("feed-state", "reconnecting");
-    if (source.readyState !== EventSource.CLOSED) return; // it comes back by itself
-    feed.again = setTimeout(openFeed, 3000); // it was refused, and does not
+    if (source.readyState !== EventSource.CLOSED) return; // it reconnects by itself
+    feed.again = setTimeout(openFeed, 3000); // it was refused
   };
   source.onmessage = (event) => {
     const sample = JSON.parse(event.data);
@@ -39,9 +39,9 @@ $("feed-toggle").addEventListener("click", (event) => {
   if (feed.paused) closeFeed("paused"); else openFeed();
   event.target.textContent = feed.paused ? "Resume" : "Pause";
 });
-// A browser has six connections to a host: a page that nobody looks at needs none for this.
+// A browser opens six connections to a host: a hidden page should use none for the feed.
 document.addEventListener("visibilitychange", () => {
   if (feed.paused) return;
-  if (document.hidden) closeFeed("asleep"); else openFeed();
+  if (document.hidden) closeFeed("paused while hidden"); else openFeed();
 });
 openFeed();

@@ -1,7 +1,7 @@
 "use strict";
-// What went over the wire of the stream, frame by frame; and the same request for a terminal.
+// The frames of the stream as they arrived, and the request as a curl command.
 
-const FRAMES = 500; // as many are shown; older ones go
+const FRAMES = 500; // the number of frames that stay visible
 
 const frames = {
   started: 0,
@@ -11,14 +11,14 @@ const frames = {
     $("frames").replaceChildren();
   },
 
-  /** A frame as it came. */
+  /** Show a frame. */
   frame({event = "", id = "", data, retry, comment, bytes}) {
     const text = data ?? (comment !== undefined ? `: ${comment}` : `retry: ${retry ?? ""}`);
     const name = comment !== undefined ? "(comment)" : event || "message";
     this.row(event ? `named ${event}` : "", this.time(), id, name, bytes, text);
   },
 
-  /** What happened to the connection. */
+  /** Show an event of the connection. */
   note(text) {
     const cell = element("td", {colspan: 4}, text);
     this.add(element("tr", {class: "note"}, element("td", {}, this.time()), cell));
@@ -37,11 +37,11 @@ const frames = {
     const atEnd = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
     body.append(row);
     if (body.rows.length > FRAMES) body.deleteRow(0);
-    if (atEnd) pane.scrollTop = pane.scrollHeight; // whoever has scrolled back stays there
+    if (atEnd) pane.scrollTop = pane.scrollHeight; // unless the user has scrolled back
   },
 };
 
-/** A command line for a POSIX shell that makes the same request. */
+/** The command line for a POSIX shell that sends the same request. */
 function asCurl(path, {method = "GET", headers = {}, body} = {}) {
   const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
   const parts = ["curl", "-N", quoted(new URL(path, location.href).href)];
@@ -51,7 +51,7 @@ function asCurl(path, {method = "GET", headers = {}, body} = {}) {
   return parts.join(" ");
 }
 
-/** Copied where the browser lets us; shown, to be copied by hand, where it does not. */
+/** Copy the line, or select it for the user if the browser does not permit that. */
 async function copyLine(line) {
   $("curl").hidden = false;
   show("curl", line);
@@ -59,7 +59,7 @@ async function copyLine(line) {
     await navigator.clipboard.writeText(line);
     show("copied", "Copied");
   } catch {
-    show("copied", "Copy it from here");
+    show("copied", "Copy the selected text");
     getSelection().selectAllChildren($("curl"));
   }
 }

@@ -1,9 +1,9 @@
 "use strict";
-// A slow consumer: the service drains a bounded buffer at the rate that is asked for; the depth is charted.
+// A slow consumer: the service reads a bounded buffer at the requested rate. The charts show its depth.
 
 const slow = {
   control: null,
-  depth: new Chart("slow-charts", "Items that wait in the buffer", {bound: true}),
+  depth: new Chart("slow-charts", "Items waiting in the buffer", {bound: true}),
   dropped: new Chart("slow-charts", "Items dropped", {}),
 };
 
@@ -18,19 +18,19 @@ async function watchSlow() {
   [slow.depth.top, slow.depth.limit] = [size * 1.25, size];
   slow.depth.clear();
   slow.dropped.clear();
-  tellProblem("slow-problem", null);
+  showProblem("slow-problem", null);
   stateOfSlow("running");
   try {
-    const patience = new Patience((text) => { if (text) show("slow-state", text); });
+    const retries = new Retries((text) => { if (text) show("slow-state", text); });
     const options = {headers: {Accept: "text/event-stream"}, signal: control.signal};
-    const response = await patiently(patience, `/slow?${asked}`, options);
+    const response = await fetchWithRetries(retries, `/slow?${asked}`, options);
     if (!response.ok) throw await Failure.ofResponse(response);
     stateOfSlow("running");
     for await (const frame of readEvents(response)) takeSlow(frame);
     stateOfSlow("ended");
   } catch (error) {
     if (control.signal.aborted) return;
-    tellProblem("slow-problem", error instanceof Failure ? error : new Failure("Cut off", error.message));
+    showProblem("slow-problem", error instanceof Failure ? error : new Failure("The stream was interrupted", error.message));
     stateOfSlow("failed");
   } finally {
     if (slow.control === control) slow.control = null;
@@ -57,6 +57,6 @@ function stateOfSlow(state) {
 
 $("slow").addEventListener("submit", (event) => { event.preventDefault(); watchSlow(); });
 $("slow-stop").addEventListener("click", () => { slow.control?.abort(); stateOfSlow("stopped"); });
-// A change counts at once: the reader sees what it does to the depth.
+// A changed value restarts the stream at once.
 for (const id of ["slow-produce", "slow-drain", "slow-size", "slow-policy"])
   $(id).addEventListener("change", () => { if (slow.control && $("slow").reportValidity()) watchSlow(); });

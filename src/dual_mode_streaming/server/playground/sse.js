@@ -1,7 +1,7 @@
 "use strict";
-// Server-Sent Events from the body of a fetch: what EventSource reads, but for POST as well.
+// Server-Sent Events from the body of a fetch: as EventSource reads them, but also for POST.
 
-/** Yields {event, id, retry, data, comment, bytes}; what a frame does not have is undefined. */
+/** Yields {event, id, retry, data, comment, bytes}; missing fields are undefined. */
 async function* readEvents(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   const encoder = new TextEncoder();
@@ -9,10 +9,10 @@ async function* readEvents(response) {
   try {
     for (;;) {
       const {value, done} = await reader.read();
-      if (done) return; // half a frame is none
+      if (done) return; // an incomplete frame is discarded (WHATWG)
       rest += value;
       let used = 0;
-      // A CR at the very end may be the first half of CR LF: it is left until more has come.
+      // A CR at the end may be the first half of CR LF: it waits for the next chunk.
       for (const [whole, line] of rest.matchAll(/([^\r\n]*)(?:\r\n|\n|\r(?!$))/g)) {
         used += whole.length;
         if (line.startsWith(":")) {

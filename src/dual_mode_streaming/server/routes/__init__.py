@@ -1,1 +1,1 @@
-"""The routes of the service."""
+"""The routes of the service, one module each."""

@@ -1,4 +1,4 @@
-"""`POST /chat`: our own face of the language models, in every mode."""
+"""`POST /chat`: a recorded chat with a language model, in every mode."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -17,13 +17,13 @@ __all__ = ["ChatBody", "chat_routes"]
 
 
 class ChatBody(ChatRequest):
-    """A question. `stream` decides the mode where the query says nothing; else Accept does."""
+    """A chat request. `?stream=` selects the mode, or else `stream`, or else Accept."""
 
     stream: StrictBool | None = None
 
 
 def chat_routes(client: LLMClient, admission: Admission) -> APIRouter:
-    """The route, answered by `client`: StreamEvents as a stream, the whole answer as a batch."""
+    """Return the route: `StreamEvent`s, or as a batch one that holds the whole answer."""
 
     async def admitted(request: Request) -> None:
         await admission.check(request)
@@ -40,11 +40,9 @@ def chat_routes(client: LLMClient, admission: Admission) -> APIRouter:
     async def chat(
         asked: Request, body: ChatBody, stream: Annotated[bool | None, Query()] = None
     ) -> AsyncIterator[StreamEvent]:
-        """The answer, recorded: whoever knows its Location can come back to it."""
+        """The answer is recorded: its `Location` can be read again, joined or cancelled."""
         request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
-        with await admission.hold(
-            asked
-        ):  # as long as the model works, whether or not anybody reads
+        with await admission.hold(asked):  # while the model works, with or without a reader
             async with contextlib.aclosing(told(client, request)) as events:
                 async for event in events:
                     yield event

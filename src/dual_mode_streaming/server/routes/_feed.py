@@ -1,4 +1,4 @@
-"""This host's load as a live feed: sampled once a second for all readers, while there are any."""
+"""The load of this host as a live feed: sampled once a second, for all readers together."""
 
 import asyncio
 import time
@@ -16,8 +16,11 @@ SECONDS = 1.0
 
 
 class Sample(BaseModel, frozen=True):
-    """One look at this host. Percentages are of all its processors and memory, rates a second, the
-    load average that of the last 1, 5 and 15 minutes."""
+    """The load of this host at one moment.
+
+    The percentages are of all processors and of all memory; the load averages are those of the last
+    1, 5 and 15 minutes.
+    """
 
     time: float
     cpu_percent: float
@@ -29,10 +32,9 @@ class Sample(BaseModel, frozen=True):
 
 
 def host_feed() -> Broadcast[Sample]:
-    """One sampler for any number of subscribers; it runs from the first to the last.
+    """Return a broadcast that samples while it has subscribers.
 
-    A subscriber gets the newest sample at once and then each new one; one that is slow skips to the
-    newest, since an old figure is of no use to it.
+    A subscriber receives the newest sample at once, then each new one; a slow one skips old ones.
     """
     return Broadcast(_samples, maxsize=1, history=1, stop_after_last=True)
 
@@ -40,7 +42,7 @@ def host_feed() -> Broadcast[Sample]:
 async def _samples() -> AsyncIterator[Sample]:
     network = psutil.net_io_counters()
     then = time.monotonic()
-    psutil.cpu_percent()  # the first call has nothing to compare with, and says 0
+    psutil.cpu_percent()  # the first call has nothing to compare with: it returns 0
     await asyncio.sleep(0.1)
     while True:
         now, counters = time.monotonic(), psutil.net_io_counters()

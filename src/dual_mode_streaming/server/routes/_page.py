@@ -1,4 +1,4 @@
-"""`GET /`: the playground, one HTML document that needs nothing else and may do nothing else."""
+"""`GET /`: the playground, one HTML document that loads nothing else."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ _PARTS: Final = {
 
 
 def page_routes() -> APIRouter:
-    """The route. The document is put together now, from the files of `playground/`."""
+    """Return the route. The document is assembled now, from the files of `playground/`."""
     document, policy = _document()
     headers = {
         "Content-Security-Policy": policy,
@@ -36,7 +36,7 @@ def page_routes() -> APIRouter:
 
 
 def _document() -> tuple[str, str]:
-    """The page with its styles and scripts in it, and the policy that allows just these."""
+    """Return the page with styles and scripts inlined, and the policy that allows only those."""
     folder = resources.files("dual_mode_streaming.server").joinpath("playground")
     document = folder.joinpath("page.html").read_text("utf-8")
     allowed: dict[str, list[str]] = {}

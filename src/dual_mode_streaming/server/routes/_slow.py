@@ -1,7 +1,7 @@
-"""`GET /slow`: a fast producer, a bounded buffer and a slow consumer, to watch backpressure work.
+"""`GET /slow`: a fast producer, a bounded buffer and a slow consumer, to watch backpressure.
 
-A browser takes some 60 MB before a server feels that its page reads slowly. So the consumer that
-is slow here is in front of the reader: the buffer is drained at the server, at the rate asked for.
+A browser receives some 60 MB before a server notices that its page reads slowly. So the slow
+consumer is at the server: it takes items from the buffer at the requested rate.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ Rate = Annotated[float, Query(ge=0.1, le=1000)]
 
 
 class SlowItem(BaseModel):
-    """An item that has come through, and how it is with the buffer at that moment.
+    """An item that has passed the buffer, and the state of the buffer at that moment.
 
-    `number` is the item's, from 1. Of all that were `produced`, some are `delivered`, some are
-    `waiting` in the buffer, some were `dropped`. `paused`: the producer waits for room.
+    `number` counts the items from 1. Of all the items that were `produced`, some are `delivered`,
+    some are `waiting` in the buffer, some were `dropped`. `paused`: the producer waits for space.
     """
 
     number: int
@@ -34,8 +34,8 @@ class SlowItem(BaseModel):
     paused: bool
 
 
-class _Producer:
-    """Makes numbers at a rate, as far as it is let."""
+class _Numbers:
+    """Produces numbers at a rate, unless it has to wait."""
 
     def __init__(self, rate: float) -> None:
         self.made = 0
@@ -49,28 +49,32 @@ class _Producer:
             await asyncio.sleep(due - loop.time())
             self.made += 1
             self.waits = True
-            yield self.made  # with BLOCK it is here that it waits for room
+            yield self.made  # with BLOCK it waits here for space in the buffer
             self.waits = False
-            due = max(due + self._pause, loop.time())  # what was missed is not made up for
+            due = max(due + self._pause, loop.time())  # missed items are not made up for
 
 
 def slow_routes() -> APIRouter:
-    """The route."""
+    """Return the route."""
     routes = APIRouter()
 
-    @routes.get("/slow", summary="A slow consumer, and what a bounded buffer does")
+    @routes.get("/slow", summary="Show a slow consumer and a bounded buffer")
     @dual_mode
     async def slow(
-        produce: Annotated[Rate, Query(description="Items a second that are made.")] = 50,
-        drain: Annotated[Rate, Query(description="Items a second that are let through.")] = 10,
-        size: Annotated[int, Query(ge=1, le=1000, description="Of the buffer, in items.")] = 20,
+        produce: Annotated[Rate, Query(description="Items produced per second.")] = 50,
+        drain: Annotated[Rate, Query(description="Items delivered per second.")] = 10,
+        size: Annotated[
+            int, Query(ge=1, le=1000, description="The size of the buffer, in items.")
+        ] = 20,
         policy: Annotated[
-            Overflow, Query(description="What becomes of an item for which there is no room.")
+            Overflow, Query(description="What happens to an item when the buffer is full.")
         ] = Overflow.BLOCK,
-        seconds: Annotated[float, Query(gt=0, le=300, description="How long it goes on.")] = 30,
+        seconds: Annotated[
+            float, Query(gt=0, le=300, description="The duration of the stream, in seconds.")
+        ] = 30,
     ) -> AsyncIterator[SlowItem]:
         loop = asyncio.get_running_loop()
-        producer = _Producer(produce)
+        producer = _Numbers(produce)
         delivered, due = 0, loop.time()
         end = due + seconds
         buffered = buffer(producer.numbers(), size, overflow=policy)

@@ -1,4 +1,4 @@
-"""`POST /tokens`: a token for an EventSource, from who can show a key to who cannot."""
+"""`POST /tokens`: exchange an API key for a short-lived token that may stand in a URL."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -13,13 +13,13 @@ __all__ = ["TokenRequest", "TokenResponse", "token_routes"]
 
 
 class TokenRequest(BaseModel):
-    """What is to be read: the Location of a recorded answer."""
+    """The path to be read: the `Location` of a recorded answer."""
 
     path: Annotated[str, Field(pattern=r"^/streams/[0-9a-f]{32}$")]
 
 
 class TokenResponse(BaseModel):
-    """A token, to be appended to the path as `?access_token=`, and the seconds it is good."""
+    """A token to append to the path as `?access_token=`, and the seconds until it expires."""
 
     access_token: str
     expires_in: float
@@ -37,11 +37,11 @@ def token_routes(
 
     @routes.post(
         "/tokens",
-        summary="A token for an EventSource",
+        summary="Create a token for an EventSource",
         responses={
-            400: {"description": "The body is no JSON"},
-            401: {"description": "A key is needed"},
-            429: {"description": "Too often"},
+            400: {"description": "The body is not JSON"},
+            401: {"description": "A valid API key is required"},
+            429: {"description": "A limit of the API key is reached"},
         },
     )
     def make(request: Request, response: Response, wanted: TokenRequest) -> TokenResponse:
