@@ -25,8 +25,7 @@ import openai
 import uvloop
 from fastapi import FastAPI
 
-from dual_mode_streaming.llm import LLMClient, Reply, Script, Simulator
-from dual_mode_streaming.llm._routes import llm_routes
+from dual_mode_streaming.llm import LLMClient, Reply, Script, Simulator, llm_routes
 
 RATE = 20
 LATE = 0.05

@@ -48,7 +48,6 @@ MODULES = {
     "dual_mode_streaming.client": "Reads streams: [the page](client.md).",
     "dual_mode_streaming.llm": "Language models: [the page](llm.md).",
     "dual_mode_streaming.limits": "API keys, concurrency limits and rate limits.",
-    "dual_mode_streaming.llm._routes": "OpenAI's and Anthropic's wire formats in your app.",
     "dual_mode_streaming.stores": "Where recorded streams live: [the protocol](protocol.md).",
     "dual_mode_streaming.testing": "For tests of yours: [the page](testing.md).",
 }

@@ -19,9 +19,9 @@ from dual_mode_streaming.llm import (
     Script,
     Simulator,
     collect,
+    llm_routes,
     provider_by_settings,
 )
-from dual_mode_streaming.llm._routes import llm_routes
 from dual_mode_streaming.llm.providers._anthropic import AnthropicProvider
 from dual_mode_streaming.llm.providers._openai import OpenAIProvider
 from dual_mode_streaming.server import app as server_app

@@ -1,9 +1,13 @@
-"""Language models: a client that gives typed events, and the providers behind it.
+"""Language models: a client that yields typed events, its providers, and routes in wire formats.
 
 async for event in LLMClient().chat_completion("Why do streams leak?"):
     if event.type is EventType.TEXT_DELTA:
         print(event.text_delta.content, end="")
+
+`llm_routes` is loaded on first use, because it needs FastAPI and the client does not.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from dual_mode_streaming.llm._client import LLMClient, Spent
 from dual_mode_streaming.llm._events import (
@@ -26,6 +30,9 @@ from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedToo
 from dual_mode_streaming.llm.simulator._model import Simulator
 from dual_mode_streaming.llm.simulator._pace import Pace
 from dual_mode_streaming.llm.simulator._script import Failure, Reply, Script, ScriptedCall
+
+if TYPE_CHECKING:
+    from dual_mode_streaming.llm._routes import llm_routes
 
 __all__ = [
     "ChatMessage",
@@ -57,5 +64,14 @@ __all__ = [
     "Usage",
     "collect",
     "fold",
+    "llm_routes",
     "provider_by_settings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "llm_routes":
+        from dual_mode_streaming.llm._routes import llm_routes
+
+        return llm_routes
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""The client: one async generator of typed events, whatever the provider, streamed or not.
+"""The client of the language models: one async generator of typed events for every provider.
 
-It retries until the first event is there, and never after; every way out closes the connection to
-the provider.
+A request is retried until its first event arrives, and never after that. The connection to the
+provider is closed however the generator ends.
 """
 
 import logging
@@ -14,10 +14,10 @@ from typing import Any
 import stamina
 
 from dual_mode_streaming.llm._events import EventType, StreamEvent, Usage
-from dual_mode_streaming.llm._patience import Patience
 from dual_mode_streaming.llm._provider import Provider, ProviderError
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest
 from dual_mode_streaming.llm.simulator._tokens import count_text
+from dual_mode_streaming.streams import Stream, deadline, idle_timeout
 
 __all__ = ["LLMClient", "Spent"]
 
@@ -28,10 +28,16 @@ Messages = str | Iterable[ChatMessage | Mapping[str, Any]] | ChatRequest
 
 @dataclass
 class Spent:
-    """What one call came to; told when it ends, in whatever way.
+    """The cost of one call. It is reported when the call ends, however it ends.
 
-    `outcome` is a finish reason, an error type, or "abandoned" when the caller left. The tokens of
-    an answer that is not whole are estimated from what was seen of it.
+    Attributes:
+        provider: the provider's name.
+        model: the model of the request, or the provider's default.
+        outcome: a finish reason, an error type, or "abandoned" if the caller closed the generator.
+        usage: the tokens as the provider counted them; estimated from the events that were received
+            if the answer is incomplete.
+        attempts: the number of attempts.
+        seconds: the duration of the call.
     """
 
     provider: str
@@ -43,19 +49,20 @@ class Spent:
 
 
 class LLMClient:
-    """Asks a provider, and tells what it says as it comes.
+    """A client for language models that yields the answer as typed events.
 
     Args:
-        provider: who answers; by the settings if None (see `provider_by_settings`).
-        attempts: how often a request is tried, until the first event of an answer. Retried are rate
-            limits, overload, server errors, timeouts and lost connections, after a pause that
-            doubles from 0.5 s and varies, or that the provider asks for.
-        retry_seconds: no attempt starts later than so many seconds after the first.
-        max_retry_after: a provider that asks for a longer pause than this is not asked again.
-        first_timeout: seconds to the first event; also for a whole answer that is not streamed.
-        idle_timeout: seconds between two events.
-        total_timeout: seconds for all of it; None is no limit.
-        on_end: called with the `Spent` of each call when it ends; it is logged as well.
+        provider: where answers come from; `provider_by_settings()` if None.
+        attempts: how often a request is tried until the first event of its answer arrives. Rate
+            limits, overload, server errors, timeouts and lost connections are retried, after the
+            pause that the provider asks for, or else one that doubles from 0.5 s, with jitter.
+        retry_seconds: no attempt starts later than this many seconds after the first.
+        max_retry_after: the longest pause in seconds to accept from a provider; if it asks for a
+            longer one, the request fails.
+        first_timeout: seconds to wait for the first event, or for a whole answer if not streamed.
+        idle_timeout: seconds to wait for each further event.
+        total_timeout: seconds for the whole call; None for no limit.
+        on_end: called with the `Spent` of each call when it ends. It is also logged.
     """
 
     def __init__(
@@ -86,35 +93,39 @@ class LLMClient:
     async def chat_completion(
         self, messages: Messages, stream: bool = True, **options: Any
     ) -> AsyncGenerator[StreamEvent, None]:
-        """The answer: deltas and MESSAGE_COMPLETE, or ERROR; with `stream=False` just the last.
+        """Yield the events of an answer: deltas, then MESSAGE_COMPLETE or ERROR.
 
-        `messages` are ChatMessages, mappings, one string, or a whole ChatRequest; `options` are its
-        other fields (model, max_tokens, tools …). A failure is not raised but the last event, which
-        holds what was said before.
+        A failure is not raised: it is the last event, an ERROR with the text received before it.
+        Close the generator or read it to its end; both close the connection to the provider.
 
-        Close the generator (or read it to its end): that closes the connection to the provider.
-        Raises ValueError for a request that makes no sense.
+        Args:
+            messages: `ChatMessage`s, mappings, one string, or a whole `ChatRequest`.
+            stream: whether to yield deltas; if False, only the last event is yielded.
+            options: other fields of the `ChatRequest`: model, max_tokens, tools and so on.
+
+        Raises:
+            ValueError: the request is invalid.
         """
         request = self._request(messages, options)
         spent = Spent(self.provider.name, request.model or self.provider.default_model)
         start = time.monotonic()
-        said: list[str] = []
-        thought: list[str] = []  # or made an argument of
+        text: list[str] = []
+        other: list[str] = []  # thinking, and arguments of tool calls
         try:
             async with aclosing(self._attempt(request, stream, spent, start)) as events:
                 async for event in events:
                     if event.text_delta is not None:
-                        said.append(event.text_delta.content)
+                        text.append(event.text_delta.content)
                     elif event.is_final:
                         spent.outcome = event.finish_reason or event.error_type or "error"
                         spent.usage = event.usage or spent.usage
                     elif event.thinking_delta is not None:
-                        thought.append(event.thinking_delta.content)
+                        other.append(event.thinking_delta.content)
                     elif event.tool_call is not None:
-                        thought.append(event.tool_call.arguments or "")
+                        other.append(event.tool_call.arguments or "")
                     yield event
         except ProviderError as error:
-            partial = "".join(said)
+            partial = "".join(text)
             spent.outcome = error.error_type
             yield StreamEvent(
                 type=EventType.ERROR,
@@ -128,16 +139,16 @@ class LLMClient:
             )
         finally:
             spent.seconds = time.monotonic() - start
-            if not spent.usage.output_tokens:  # nobody has told, so it is what was seen
-                began = said or thought or spent.outcome == "abandoned"
+            if not spent.usage.output_tokens:  # the provider reported none: estimate it
+                began = text or other or spent.outcome == "abandoned"
                 spent.usage = Usage(
                     input_tokens=self.provider.estimate_tokens(request) if began else 0,
-                    output_tokens=count_text("".join(said)) + count_text("".join(thought)),
+                    output_tokens=count_text("".join(text)) + count_text("".join(other)),
                 )
-            self._tell(spent)
+            self._report(spent)
 
     async def aclose(self) -> None:
-        """Let go of the provider's connections."""
+        """Close the provider's connections."""
         await self.provider.aclose()
 
     def _request(self, messages: Messages, options: dict[str, Any]) -> ChatRequest:
@@ -149,7 +160,7 @@ class LLMClient:
     async def _attempt(
         self, request: ChatRequest, stream: bool, spent: Spent, start: float
     ) -> AsyncGenerator[StreamEvent, None]:
-        """The events of the first attempt that gives one. Raises ProviderError."""
+        """Yield the events of the first attempt that has one. Raises ProviderError."""
         async for attempt in stamina.retry_context(
             on=self._pause_after,
             attempts=self._attempts,
@@ -159,38 +170,46 @@ class LLMClient:
         ):
             with attempt:
                 spent.attempts = attempt.num
-                events = self.provider.stream(request) if stream else self._whole(request)
-                left = None
-                if self._total_timeout is not None:
-                    left = self._total_timeout - (time.monotonic() - start)
-                patience = Patience(first=self._first_timeout, idle=self._idle_timeout, total=left)
-                try:
-                    event = await patience.next(events)
-                except BaseException:
-                    patience.close()
-                    await events.aclose()
-                    raise
-        try:
+                events = self._events(request, stream, start)
+                event = await anext(events)
+        async with aclosing(events):
             yield event
-            while not event.is_final:
-                event = await patience.next(events)
+            async for event in events:
                 yield event
-        finally:
-            patience.close()
-            await events.aclose()
+
+    async def _events(
+        self, request: ChatRequest, stream: bool, start: float
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Yield the events of one attempt, the final one included. Raises ProviderError."""
+        events = self.provider.stream(request) if stream else self._whole(request)
+        limited: Stream[StreamEvent]
+        limited = idle_timeout(events, self._idle_timeout, first=self._first_timeout)
+        if self._total_timeout is not None:
+            limited = deadline(
+                limited, max(0.001, self._total_timeout - (time.monotonic() - start))
+            )
+        try:
+            async with limited:
+                async for event in limited:
+                    yield event
+                    if event.is_final:
+                        return
+        except TimeoutError as error:
+            raise ProviderError(str(error), "timeout") from error
+        raise ProviderError("the answer ended without its final event", "stream_truncated")
 
     async def _whole(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         yield await self.provider.complete(request)
 
     def _pause_after(self, error: Exception) -> bool | float:
-        """Whether to try again, and after what pause, if the provider says so."""
+        """Return whether to retry after `error`, or the pause in seconds the provider wants."""
         if not isinstance(error, ProviderError) or not error.is_retryable:
             return False
         if error.retry_after is None:
             return True
         return error.retry_after if error.retry_after <= self._max_retry_after else False
 
-    def _tell(self, spent: Spent) -> None:
+    def _report(self, spent: Spent) -> None:
         logger.info(
             "llm %s %s: %s, %d tokens in, %d out, %d attempts, %.3f s",
             spent.provider,

@@ -1,4 +1,4 @@
-"""What a language model's answer is made of: typed events, and the fold that makes one of many."""
+"""The typed events of a language model's answer, and the fold that makes one event of them."""
 
 import enum
 from collections.abc import AsyncIterable, Iterable
@@ -12,6 +12,7 @@ __all__ = [
     "ErrorType",
     "EventType",
     "FinishReason",
+    "FrozenModel",
     "Message",
     "StreamEvent",
     "TextDelta",
@@ -25,7 +26,7 @@ __all__ = [
 
 
 class EventType(enum.StrEnum):
-    """What an event says."""
+    """The kind of an event."""
 
     TEXT_DELTA = "text_delta"
     THINKING_DELTA = "thinking_delta"
@@ -37,8 +38,8 @@ class EventType(enum.StrEnum):
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "pause"]
-"""Why a model stopped: it was done (or met a stop sequence), had no tokens left, calls tools, was
-not allowed or willing to go on, or paused a long turn."""
+"""Why a model stopped: it finished or met a stop sequence; it reached max_tokens; it calls tools;
+its content was filtered or refused; or it paused a long answer."""
 
 ErrorType = Literal[
     "invalid_request",
@@ -53,28 +54,34 @@ ErrorType = Literal[
     "connection",
     "stream_truncated",
 ]
+"""The kind of a failure, the same for every provider."""
 
 
-class _Frozen(BaseModel):
+class FrozenModel(BaseModel):
+    """A model that cannot be changed and has no other fields than its own."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TextDelta(_Frozen):
-    """A piece of the text."""
+class TextDelta(FrozenModel):
+    """A piece of the answer's text."""
 
     content: str
 
 
-class ThinkingDelta(_Frozen):
-    """A piece of what the model thinks before it answers; the signature closes a block of it."""
+class ThinkingDelta(FrozenModel):
+    """A piece of the model's reasoning; `signature` comes at the end of a block of it."""
 
     content: str = ""
     signature: str | None = None
 
 
-class ToolCallDelta(_Frozen):
-    """A part of the tool call number `index`: its id and name at the start, then arguments (a piece
-    of JSON text), and nothing more at the end."""
+class ToolCallDelta(FrozenModel):
+    """A part of the tool call with this index.
+
+    The start has `id` and `name`, each delta a piece of `arguments` (JSON text), the end only the
+    index.
+    """
 
     index: int = Field(ge=0)
     id: str | None = None
@@ -82,28 +89,28 @@ class ToolCallDelta(_Frozen):
     arguments: str | None = None
 
 
-class ToolCall(_Frozen):
-    """A whole tool call; `arguments` is JSON text as the model wrote it."""
+class ToolCall(FrozenModel):
+    """A complete tool call; `arguments` is JSON text as the model wrote it."""
 
     id: str
     name: str
     arguments: str
 
 
-class Usage(_Frozen):
-    """Tokens counted: what was read, and what was written, thinking among it."""
+class Usage(FrozenModel):
+    """The number of tokens of the request and of the answer, its thinking included."""
 
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
 
     @property
     def total_tokens(self) -> int:
-        """Both together."""
+        """The sum of both."""
         return self.input_tokens + self.output_tokens
 
 
-class Message(_Frozen):
-    """A whole answer. The text is empty, not null, where there is none."""
+class Message(FrozenModel):
+    """A complete answer. `content` is empty, not null, if there is no text."""
 
     content: str = ""
     thinking: str = ""
@@ -131,15 +138,27 @@ _OF_TOOL_CALL: Final[dict[EventType, tuple[set[str], set[str]]]] = {
 }
 
 
-class StreamEvent(_Frozen):
-    """One event of an answer. Which fields there are is decided by `type`, and checked.
+class StreamEvent(FrozenModel):
+    """One event of an answer. Its type decides which fields it has; this is validated.
 
-    An answer is deltas and then MESSAGE_COMPLETE, or ERROR at any place; nothing follows these two.
-    An answer that is not streamed is one MESSAGE_COMPLETE that carries the `message`, or an ERROR.
+    A streamed answer is deltas and then MESSAGE_COMPLETE, or ERROR at any point; nothing follows
+    these two. An answer that is not streamed is one MESSAGE_COMPLETE with its `message`, or ERROR.
 
-    Of an error: `status` is the provider's HTTP status if there was one, `retry_after` the seconds
-    it asked to wait, `partial` the text that had been said before, `attempt` the number of the
-    attempt that failed, from 1, and `usage` what the tokens so far are known to have been.
+    Attributes:
+        type: the kind of the event.
+        text_delta: of TEXT_DELTA.
+        thinking_delta: of THINKING_DELTA.
+        tool_call: of TOOL_CALL_START, TOOL_CALL_DELTA and TOOL_CALL_END.
+        finish_reason: of MESSAGE_COMPLETE: why the model stopped.
+        stop_sequence: of MESSAGE_COMPLETE: the stop sequence that ended the answer, if one did.
+        usage: of MESSAGE_COMPLETE: the tokens; of ERROR: the tokens so far, as far as known.
+        message: of MESSAGE_COMPLETE, if the answer was not streamed.
+        error: of ERROR: the message.
+        error_type: of ERROR: the kind of failure.
+        status: of ERROR: the provider's HTTP status, if there was one.
+        retry_after: of ERROR: the pause in seconds that the provider asked for.
+        partial: of ERROR: the text received before it.
+        attempt: of ERROR: the number of the attempt that failed, from 1.
     """
 
     type: EventType
@@ -158,7 +177,7 @@ class StreamEvent(_Frozen):
     attempt: int | None = None
 
     @model_validator(mode="after")
-    def _fits_its_type(self) -> Self:
+    def _has_fields_of_its_type(self) -> Self:
         given = {name for name in self.model_fields_set if getattr(self, name) is not None}
         given.discard("type")
         required = _REQUIRED[self.type]
@@ -181,15 +200,18 @@ class StreamEvent(_Frozen):
 
     @property
     def is_final(self) -> bool:
-        """Nothing follows it."""
+        """Whether this is the last event: MESSAGE_COMPLETE or ERROR."""
         return self.type in (EventType.MESSAGE_COMPLETE, EventType.ERROR)
 
 
 def fold(events: Iterable[StreamEvent]) -> StreamEvent:
-    """One event of many: what the same answer would have been, had it not been streamed.
+    """Fold a streamed answer into the one event of the same answer not streamed.
 
-    Out: a MESSAGE_COMPLETE with the whole message, or the ERROR. ValueError if the events do not
-    end in one of them: then the answer is not whole.
+    Returns:
+        a MESSAGE_COMPLETE with the complete message, or the ERROR.
+
+    Raises:
+        ValueError: the answer is incomplete: its events end without one of these two.
     """
     text: list[str] = []
     thinking: list[str] = []
@@ -216,9 +238,9 @@ def fold(events: Iterable[StreamEvent]) -> StreamEvent:
                 return event.model_copy(update={"message": message})
             case EventType.MESSAGE_COMPLETE | EventType.ERROR:
                 return event
-    raise ValueError("the answer is not whole: neither MESSAGE_COMPLETE nor ERROR came")
+    raise ValueError("the answer is not whole: it ended without MESSAGE_COMPLETE or ERROR")
 
 
 async def collect(events: AsyncIterable[StreamEvent]) -> StreamEvent:
-    """`fold` of a stream; closes it."""
+    """Read and close a stream of events, and `fold` it."""
     return fold(await gather_stream(events))

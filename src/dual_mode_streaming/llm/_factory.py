@@ -1,4 +1,4 @@
-"""Which provider answers: by the settings, and by the name of the model."""
+"""Make the provider from the settings, and route requests by the names of models."""
 
 import importlib.util
 import os
@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from dual_mode_streaming.llm._events import StreamEvent
+from dual_mode_streaming.llm._events import FrozenModel, StreamEvent
 from dual_mode_streaming.llm._provider import Provider
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.simulator._model import Simulator
@@ -20,16 +20,21 @@ __all__ = ["LLMSettings", "Router", "provider_by_settings"]
 _PREFIX = "DUAL_MODE_LLM_"
 
 
-class LLMSettings(BaseModel):
-    """The settings of the language models, each a `DUAL_MODE_LLM_*` variable.
+class LLMSettings(FrozenModel):
+    """The settings of the language models; each is also a `DUAL_MODE_LLM_*` variable.
 
-    `provider` answers where the model's name does not say who, with `model` where there is no name;
-    `base_url` is where it is, if not at its usual place. The keys are `ANTHROPIC_API_KEY` and
-    `OPENAI_API_KEY`; models named claude-* and gpt-* go there if there is a key, and the provider's
-    SDK. `script`, `first`, `rate` and `jitter` are the simulator's.
+    The keys are `ANTHROPIC_API_KEY` and `OPENAI_API_KEY`. Models named claude-* and gpt-* use these
+    services if their key is set and their SDK is installed.
+
+    Attributes:
+        provider: answers requests whose model belongs to no other provider.
+        model: the model of a request that names none.
+        base_url: the URL of the provider, if not its usual one.
+        script: the simulator's script, a TOML file.
+        first: the simulator's seconds before the first token.
+        rate: the simulator's tokens a second; 0 for no pause.
+        jitter: the share of the simulator's pauses that varies, from 0 to 1.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: Literal["simulator", "anthropic", "openai"] = "simulator"
     model: str | None = None
@@ -41,7 +46,11 @@ class LLMSettings(BaseModel):
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> "LLMSettings":
-        """The settings of an environment. ValueError, one line that names the variable."""
+        """Read the settings from environment variables.
+
+        Raises:
+            ValueError: a value is invalid; the message is one line that names the variable.
+        """
         names = {f"{_PREFIX}{name.upper()}": name for name in cls.model_fields}
         given = {names[key]: value for key, value in environment.items() if key in names}
         try:
@@ -53,11 +62,11 @@ class LLMSettings(BaseModel):
 
 
 class Router:
-    """A provider that hands each request to the one whose model it names.
+    """A provider that passes each request to the provider of its model.
 
     Args:
-        default: answers what names no model of the others.
-        by_prefix: providers by the beginning of their models' names, such as "claude".
+        default: the provider of all models without a matching prefix.
+        by_prefix: providers by a prefix of their models' names, such as "claude".
     """
 
     def __init__(self, default: Provider, by_prefix: Mapping[str, Provider] | None = None) -> None:
@@ -67,34 +76,34 @@ class Router:
         self.default_model = default.default_model
 
     def of(self, model: str) -> Provider:
-        """Who answers for a model."""
+        """Return the provider of a model."""
         for prefix, provider in self._by_prefix.items():
             if model.startswith(prefix):
                 return provider
         return self._default
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """The stream of the provider whose model it is."""
+        """Stream from the provider of the model."""
         return self.of(request.model).stream(request)
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
-        """The answer of the provider whose model it is."""
+        """Complete with the provider of the model."""
         return await self.of(request.model).complete(request)
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """The count of the provider whose model it is."""
+        """Count with the provider of the model."""
         return await self.of(request.model).count_tokens(request)
 
     def estimate_tokens(self, request: ChatRequest) -> int:
-        """The estimate of the provider whose model it is."""
+        """Estimate with the provider of the model."""
         return self.of(request.model).estimate_tokens(request)
 
     async def models(self) -> list[str]:
-        """The models of all."""
+        """Return the models of all providers."""
         return [model for provider in self._all() for model in await provider.models()]
 
     async def aclose(self) -> None:
-        """Close them all."""
+        """Close all providers."""
         for provider in self._all():
             await provider.aclose()
 
@@ -105,29 +114,33 @@ class Router:
 def provider_by_settings(
     settings: LLMSettings | None = None, environment: Mapping[str, str] = os.environ
 ) -> Provider:
-    """The provider that the settings name, and those whose models can be named.
+    """Make a `Router` over the configured provider and all others that have a key and an SDK.
 
-    The settings are those of the environment if None; the keys are taken from there. ValueError if
-    a script is wrong, or if the provider that is named has no key, or no SDK.
+    Args:
+        settings: read from `environment` if None.
+        environment: the variables, among them the keys.
+
+    Raises:
+        ValueError: the script is invalid, or the configured provider has no key or no SDK.
     """
     settings = settings or LLMSettings.load(environment)
-    made: dict[str, Provider] = {}
+    providers: dict[str, Provider] = {}
     for name, make in (("anthropic", _anthropic), ("openai", _openai)):
         variable = f"{name.upper()}_API_KEY"
         key = environment.get(variable)
         if settings.provider == name:
             if not key:
-                raise ValueError(f"{variable} is not set, and the provider is {name}")
-            made[name] = make(key, settings)
-        elif key and importlib.util.find_spec(name):  # its SDK is an extra
-            made[name] = make(key, LLMSettings())
+                raise ValueError(f"{variable} is not set: the provider {name} requires it")
+            providers[name] = make(key, settings)
+        elif key and importlib.util.find_spec(name):  # the SDK is an extra
+            providers[name] = make(key, LLMSettings())
     pace = Pace(first=settings.first, rate=settings.rate, jitter=settings.jitter)
     script = Script() if settings.script is None else Script.load(settings.script)
-    made["simulator"] = Simulator(pace, script)
+    providers["simulator"] = Simulator(pace, script)
     prefixes = {"claude": "anthropic", "gpt": "openai", "simulator": "simulator"}
     return Router(
-        made[settings.provider],
-        {prefix: made[name] for prefix, name in prefixes.items() if name in made},
+        providers[settings.provider],
+        {prefix: providers[name] for prefix, name in prefixes.items() if name in providers},
     )
 
 
@@ -141,5 +154,5 @@ def _openai(key: str, settings: LLMSettings) -> Provider:
     try:
         from dual_mode_streaming.llm.providers._openai import OpenAIProvider
     except ImportError as error:
-        raise ValueError("the openai SDK is needed: dual-mode-streaming[openai]") from error
+        raise ValueError("the openai SDK is needed: install dual-mode-streaming[openai]") from error
     return OpenAIProvider(key, base_url=settings.base_url, model=settings.model)

@@ -1,4 +1,4 @@
-"""What stands behind the client: a provider answers one request, once, and says why it cannot."""
+"""The protocol of a provider, the source of answers, and its failures."""
 
 from collections.abc import AsyncGenerator
 from typing import Final, Protocol
@@ -10,7 +10,8 @@ from dual_mode_streaming.llm._requests import ChatRequest
 __all__ = ["CUT", "Provider", "ProviderError", "error_type_of"]
 
 CUT: Final = 444
-"""The status of a connection that is cut on purpose: nginx's, for one closed without an answer."""
+"""The status of a connection that a script cuts on purpose. nginx logs 444 for a connection closed
+without a response."""
 
 _RETRYABLE: Final = frozenset({"rate_limit", "overloaded", "server", "timeout", "connection"})
 
@@ -31,18 +32,18 @@ _BY_STATUS: Final[dict[int, ErrorType]] = {
 
 
 def error_type_of(status: int) -> ErrorType:
-    """What an HTTP status of a provider means."""
+    """Return the kind of failure that an HTTP status of a provider stands for."""
     return _BY_STATUS.get(status, "server" if status >= 500 else "invalid_request")
 
 
 class ProviderError(DualModeError):
-    """A provider did not answer, or not to the end.
+    """A provider refused a request, failed, or broke its answer off.
 
     Args:
-        message: what it said; never a key or a header.
-        error_type: what kind of failure it is.
-        status: its HTTP status, if it came to one.
-        retry_after: the seconds it asks to wait before the next attempt.
+        message: the provider's message; it must not contain a key or a header.
+        error_type: the kind of failure.
+        status: the HTTP status, if there was one.
+        retry_after: the pause in seconds that the provider asks for before the next attempt.
     """
 
     def __init__(
@@ -60,43 +61,50 @@ class ProviderError(DualModeError):
 
     @property
     def is_retryable(self) -> bool:
-        """The same request may succeed later, if nothing of the answer went out yet."""
+        """Whether the same request may succeed later."""
         return self.error_type in _RETRYABLE
 
 
 class Provider(Protocol):
-    """Where answers come from. One attempt each: retries and timeouts are the client's."""
+    """A source of answers. A call is one attempt: the client adds retries and timeouts.
+
+    Attributes:
+        name: the name, for logs and metrics.
+        default_model: the model of a request that names none.
+    """
 
     name: str
     default_model: str
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """The answer, event by event. Closing it closes the connection.
+        """Yield the events of an answer; closing the generator closes the connection.
 
-        MESSAGE_COMPLETE comes last, when the connection is already let go: its reader need not come
-        back. Raises ProviderError, at any place.
+        Close the connection before the last event, MESSAGE_COMPLETE: the reader may stop there.
+
+        Raises:
+            ProviderError: at any point; no ERROR event is yielded.
         """
         ...
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
-        """The same answer as one MESSAGE_COMPLETE with its message. Raises ProviderError."""
+        """Return the same answer as one MESSAGE_COMPLETE with its message. Raises ProviderError."""
         ...
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """How many tokens the request has, as `usage.input_tokens` will say. Raises ProviderError.
+        """Return the number of tokens of a request, the later `usage.input_tokens`.
 
-        It may ask over the network.
+        It may make a request of its own. Raises ProviderError.
         """
         ...
 
     def estimate_tokens(self, request: ChatRequest) -> int:
-        """About as many, told at once; 0 where only the service can tell."""
+        """Return an estimate of `count_tokens` without any I/O; 0 if there is none."""
         ...
 
     async def models(self) -> list[str]:
-        """The names of the models there are."""
+        """Return the names of the available models. Raises ProviderError."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...

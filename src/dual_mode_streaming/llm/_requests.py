@@ -1,13 +1,11 @@
-"""What a language model is asked: one request that every provider and every face understands."""
+"""The request to a language model, the same for every provider and wire format."""
 
 import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -15,17 +13,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError
 
-from dual_mode_streaming.llm._events import ToolCall
+from dual_mode_streaming.llm._events import FrozenModel, ToolCall
 
 __all__ = ["ChatMessage", "ChatRequest", "NamedTool", "Tool", "ToolChoice"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ChatMessage(_Strict):
-    """One message of a conversation. A `tool` message answers the call `tool_call_id`."""
+class ChatMessage(FrozenModel):
+    """One message of a conversation. A `tool` message has the result of the call `tool_call_id`."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str = ""
@@ -33,41 +27,51 @@ class ChatMessage(_Strict):
     tool_call_id: str | None = None
 
     @model_validator(mode="after")
-    def _fits_its_role(self) -> Self:
+    def _has_fields_of_its_role(self) -> Self:
         if self.tool_calls and self.role != "assistant":
-            raise ValueError("only an assistant's message has tool_calls")
+            raise ValueError("tool_calls: only a message of the assistant may have them")
         if (self.tool_call_id is not None) != (self.role == "tool"):
-            raise ValueError("a tool's message, and no other, has a tool_call_id")
+            raise ValueError("tool_call_id: a message of a tool needs it, and no other may have it")
         return self
 
 
-class Tool(_Strict):
-    """A function that the model may call; `parameters` is the JSON Schema of its arguments."""
+class Tool(FrozenModel):
+    """A function the model may call; `parameters` is the JSON Schema of its arguments."""
 
     name: str = Field(min_length=1, max_length=128)
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
 
 
-class NamedTool(_Strict):
-    """The choice of one tool."""
+class NamedTool(FrozenModel):
+    """The choice of a tool by its name."""
 
     name: str
 
 
 ToolChoice = Literal["auto", "none", "required"] | NamedTool
-"""Whether tools are called: as the model likes, never, one at least, or just this one."""
+"""Whether the model calls tools: as it decides, never, at least one, or exactly this one."""
 
 
 def _as_messages(value: Any) -> Any:
     return ({"role": "user", "content": value},) if isinstance(value, str) else value
 
 
-class ChatRequest(_Strict):
-    """A question to a model. `messages` may be given as one string, the user's.
+class ChatRequest(FrozenModel):
+    """A request to a model. Fields that are None, or empty, are left to the provider.
 
-    `thinking` asks for the model's thoughts, `seed` for the same answer again where a provider can;
-    `max_tokens` and what follows are left to the provider where they are None.
+    Attributes:
+        messages: the conversation; a string is one message of the user.
+        model: the name of the model.
+        max_tokens: the most tokens of the answer.
+        stop: the sequences at which the answer ends.
+        tools: the functions the model may call.
+        tool_choice: whether it calls them.
+        parallel_tool_calls: whether it may call several at once.
+        temperature: the sampling temperature, from 0 to 2.
+        top_p: the share of probability to sample from, from 0 to 1.
+        seed: asks for a reproducible answer, where the provider supports it.
+        thinking: whether to ask for the model's reasoning.
     """
 
     messages: Annotated[
@@ -87,9 +91,9 @@ class ChatRequest(_Strict):
     thinking: StrictBool = False
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
+    def _is_consistent(self) -> Self:
         if not self.messages:
-            raise ValueError("messages: at least one is needed")
+            raise ValueError("messages: at least one message is required")
         if any(not stop for stop in self.stop):
             raise ValueError("stop: a stop sequence must not be empty")
         if self.tool_choice not in ("auto", "none") and not self.tools:
@@ -97,35 +101,31 @@ class ChatRequest(_Strict):
         if isinstance(self.tool_choice, NamedTool) and self.tool_choice.name not in {
             tool.name for tool in self.tools
         }:
-            raise ValueError(f"tool_choice: there is no tool {self.tool_choice.name!r}")
+            raise ValueError(f"tool_choice: no tool is named {self.tool_choice.name!r}")
         called: set[str] = set()
         for number, message in enumerate(self.messages):
             if message.role == "tool" and message.tool_call_id not in called:
                 raise ValueError(
-                    f"messages[{number}]: no call {message.tool_call_id!r} before this tool message"
+                    f"messages[{number}]: no call {message.tool_call_id!r} comes before this result"
                 )
             called.update(call.id for call in message.tool_calls)
         try:
             self.model_dump_json()
-        except (
-            PydanticSerializationError
-        ) as error:  # of a lone surrogate, which UTF-8 cannot encode
-            raise ValueError(
-                "messages: there is something in the request that is no text"
-            ) from error
+        except PydanticSerializationError as error:
+            raise ValueError("messages: lone surrogates cannot be encoded as UTF-8") from error
         return self
 
     @property
     def system(self) -> str:
-        """The system messages, as one text."""
+        """The system messages, joined by blank lines."""
         return "\n\n".join(m.content for m in self.messages if m.role == "system")
 
     @property
-    def turns(self) -> tuple[ChatMessage, ...]:
-        """The messages but the system's."""
+    def dialogue(self) -> tuple[ChatMessage, ...]:
+        """The messages of user, assistant and tools."""
         return tuple(message for message in self.messages if message.role != "system")
 
     def digest(self) -> bytes:
-        """What was asked, in 32 bytes: the conversation and the seed, and not how to answer."""
-        asked = [self.model_dump(mode="json", include={"messages"}), self.seed]
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+        """Return the SHA-256 digest of the messages and the seed, the other options ignored."""
+        content = [self.model_dump(mode="json", include={"messages"}), self.seed]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()

@@ -12,8 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from dual_mode_streaming import dual_mode, first, install
-from dual_mode_streaming.llm import LLMClient, provider_by_settings
-from dual_mode_streaming.llm._routes import llm_routes
+from dual_mode_streaming.llm import LLMClient, llm_routes, provider_by_settings
 from dual_mode_streaming.server._logs import REQUEST_ID
 from dual_mode_streaming.server._metrics import Metrics
 from dual_mode_streaming.server._middleware import BodyLimit, HeadAsGet, validation_error

@@ -1,1 +1,1 @@
-"""Providers behind the client that are somebody's service; each file loads that service's SDK."""
+"""Providers that call a service; each module imports the SDK of its service."""

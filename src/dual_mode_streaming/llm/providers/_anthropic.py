@@ -1,5 +1,8 @@
-"""Anthropic's models, by its SDK. Streams by `create(stream=True)`: the SDK's own helper parses a
-tool's whole arguments again at every delta."""
+"""The provider for Anthropic's messages API, by its SDK.
+
+It streams by `create(stream=True)`: the SDK's `stream` helper parses all arguments of a tool call
+again at every delta.
+"""
 
 import json
 from collections.abc import AsyncGenerator
@@ -33,17 +36,18 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "refusal": "content_filter",
     "pause_turn": "pause",
 }
-_THINKING_TOKENS: Final = 1024  # the least that the API takes
+_THINKING_TOKENS: Final = 1024  # the minimum of the API
 
 
 class AnthropicProvider:
-    """Answers of `api.anthropic.com`, or of what speaks its format at `base_url`.
+    """A provider that calls `api.anthropic.com`, or a compatible server at `base_url`.
 
     Args:
-        api_key: the key; never taken from the disk, where the SDK would look by itself.
-        model: the model where a request names none.
-        max_tokens: the limit where a request has none; the API wants one.
-        connect_timeout: seconds to connect; the other limits are the client's.
+        api_key: the key. The SDK's own search for credentials is not used.
+        model: the model of a request that names none.
+        base_url: the URL of the API; Anthropic's if None.
+        max_tokens: the limit of a request that has none; the API requires one.
+        connect_timeout: seconds to connect; `LLMClient` has the other timeouts.
     """
 
     name = "anthropic"
@@ -69,24 +73,24 @@ class AnthropicProvider:
         await self._sdk.close()
 
     async def models(self) -> list[str]:
-        """The models that the API lists."""
+        """Return the models that the API lists."""
         with as_provider_errors(anthropic):
             return [model.id async for model in self._sdk.models.list()]
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """As the API counts them."""
+        """Let the API count them."""
         body = self._body(request)
-        wanted = ("model", "messages", "system", "tools", "tool_choice", "thinking")
-        asked = {name: body[name] for name in wanted if name in body}
+        counted = ("model", "messages", "system", "tools", "tool_choice", "thinking")
+        arguments = {name: body[name] for name in counted if name in body}
         with as_provider_errors(anthropic):
-            return (await self._sdk.messages.count_tokens(**asked)).input_tokens
+            return (await self._sdk.messages.count_tokens(**arguments)).input_tokens
 
     def estimate_tokens(self, request: ChatRequest) -> int:
-        """Unknown: only the service can count them, and tells with the answer."""
+        """Return 0: only the API can count."""
         return 0
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
-        """The whole answer."""
+        """Request the answer in one piece."""
         with as_provider_errors(anthropic):
             answer = await self._sdk.messages.create(**self._body(request))
         text, thinking, signature, calls = "", "", None, []
@@ -108,23 +112,23 @@ class AnthropicProvider:
         return _complete(answer.stop_reason, answer.stop_sequence, usage, message)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """The answer, delta by delta."""
-        reader = _Reader()
+        """Request the answer as a stream."""
+        reader = _MessageReader()
         with as_provider_errors(anthropic):
             stream = await self._sdk.messages.create(**self._body(request), stream=True)
             async with stream:
                 async for event in stream:
-                    for made in reader.read(event):
-                        yield made
+                    for converted in reader.read(event):
+                        yield converted
         if not reader.stopped:
-            raise ProviderError("the answer broke off", "stream_truncated")
+            raise ProviderError("the answer ended without its final event", "stream_truncated")
         yield _complete(reader.reason, reader.stop_sequence, reader.usage)
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": request.model or self.default_model,
             "max_tokens": request.max_tokens or self._max_tokens,
-            "messages": _messages(request.turns),
+            "messages": _messages(request.dialogue),
         }
         if request.system:
             body["system"] = request.system
@@ -142,22 +146,22 @@ class AnthropicProvider:
             body["max_tokens"] = max(body["max_tokens"], _THINKING_TOKENS + 1)
         sampling = {"temperature": request.temperature, "top_p": request.top_p}
         if extra := {name: value for name, value in sampling.items() if value is not None}:
-            body["extra_body"] = extra  # the SDK has no parameters for them any more
+            body["extra_body"] = extra  # the SDK has no parameters for these
         return body
 
 
-class _Reader:
-    """Reads the events of one answer, and keeps how it ends."""
+class _MessageReader:
+    """Converts the events of one answer, and keeps its stop reason and usage."""
 
     def __init__(self) -> None:
         self.stopped = False
         self.reason: str | None = None
         self.stop_sequence: str | None = None
         self.usage = Usage()
-        self._calls: dict[int, int] = {}  # the numbers of tool calls, by those of content blocks
+        self._calls: dict[int, int] = {}  # index of the content block: index of the tool call
 
     def read(self, event: Any) -> list[StreamEvent]:
-        """What an event of theirs is in ours."""
+        """Return the events that an event of the API stands for."""
         match event.type:
             case "message_start":
                 self.usage = Usage(input_tokens=event.message.usage.input_tokens)
@@ -223,26 +227,26 @@ def _tool_choice(request: ChatRequest) -> dict[str, Any]:
     return choice
 
 
-def _messages(turns: tuple[ChatMessage, ...]) -> list[dict[str, Any]]:
-    """Our messages as theirs: tool results are a user's, and neighbours of one role are one."""
+def _messages(dialogue: tuple[ChatMessage, ...]) -> list[dict[str, Any]]:
+    """Convert messages; tool results become the user's, and adjacent ones of a role are joined."""
     messages: list[dict[str, Any]] = []
-    for turn in turns:
-        role = "user" if turn.role == "tool" else turn.role
+    for message in dialogue:
+        role = "user" if message.role == "tool" else message.role
         if messages and messages[-1]["role"] == role:
-            messages[-1]["content"] += _blocks(turn)
+            messages[-1]["content"] += _blocks(message)
         else:
-            messages.append({"role": role, "content": _blocks(turn)})
+            messages.append({"role": role, "content": _blocks(message)})
     return messages
 
 
-def _blocks(turn: ChatMessage) -> list[dict[str, Any]]:
-    if turn.role == "tool":
-        result = {"type": "tool_result", "tool_use_id": turn.tool_call_id}
-        return [{**result, "content": turn.content}]
+def _blocks(message: ChatMessage) -> list[dict[str, Any]]:
+    if message.role == "tool":
+        result = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+        return [{**result, "content": message.content}]
     blocks: list[dict[str, Any]] = []
-    if turn.content or not turn.tool_calls:
-        blocks.append({"type": "text", "text": turn.content})
-    for call in turn.tool_calls:
+    if message.content or not message.tool_calls:
+        blocks.append({"type": "text", "text": message.content})
+    for call in message.tool_calls:
         arguments = json.loads(call.arguments or "{}")
         blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments})
     return blocks

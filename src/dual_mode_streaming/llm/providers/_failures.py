@@ -1,4 +1,4 @@
-"""What an SDK raises, as a ProviderError; both SDKs are of one make."""
+"""Convert the exceptions of OpenAI's and Anthropic's SDKs, which have the same names."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from dual_mode_streaming.llm._provider import ProviderError, error_type_of
 
 __all__ = ["as_provider_errors"]
 
-# In a stream that has begun with a 200, only the body says what went wrong.
+# An error in a stream, after the status 200, has only a name in its body.
 _BY_NAME: dict[str, ErrorType] = {
     "invalid_request_error": "invalid_request",
     "authentication_error": "authentication",
@@ -31,7 +31,7 @@ _BY_NAME: dict[str, ErrorType] = {
 
 @contextmanager
 def as_provider_errors(sdk: ModuleType) -> Iterator[None]:
-    """Raise what the SDK, or the connection under it, raises as a ProviderError."""
+    """Convert the exceptions of the SDK and its connection to ProviderError."""
     try:
         yield
     except (sdk.APITimeoutError, httpx2.TimeoutException) as error:
@@ -39,31 +39,31 @@ def as_provider_errors(sdk: ModuleType) -> Iterator[None]:
     except (sdk.APIConnectionError, httpx2.TransportError) as error:
         raise ProviderError("the connection failed", "connection") from error
     except sdk.APIError as error:
-        raise _of_answer(error) from error
+        raise _from_api_error(error) from error
 
 
-def _of_answer(error: Any) -> ProviderError:
+def _from_api_error(error: Any) -> ProviderError:
     body: dict[str, Any] = error.body if isinstance(error.body, dict) else {}
     inner = body.get("error")
-    said: dict[str, Any] = inner if isinstance(inner, dict) else body
-    message = said.get("message") or str(error)
+    details: dict[str, Any] = inner if isinstance(inner, dict) else body
+    message = details.get("message") or str(error)
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None)
-    if status is None or status < 400:  # it came in the stream
+    if status is None or status < 400:  # an error in the stream
         kind: ErrorType = _BY_NAME.get(
-            str(said.get("type") or getattr(error, "type", "")), "server"
+            str(details.get("type") or getattr(error, "type", "")), "server"
         )
         return ProviderError(message, kind)
     headers = {} if response is None else response.headers
-    if status in (401, 403):  # the key is ours, and its message may show some of it
-        message = f"the provider has refused this service's key ({status})"
+    if status in (401, 403):  # the message may quote the key
+        message = f"the provider refused the API key of this service ({status})"
     return ProviderError(
         message, error_type_of(status), status=status, retry_after=_retry_after(headers)
     )
 
 
 def _retry_after(headers: Any) -> float | None:
-    """The seconds of `retry-after-ms`, else of `retry-after`; a date there is not understood."""
+    """Return the pause in seconds from `retry-after-ms` or `retry-after`; dates are ignored."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:
             return max(0.0, float(headers.get(name, "")) / unit)

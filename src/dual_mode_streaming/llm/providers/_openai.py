@@ -1,4 +1,4 @@
-"""Models behind OpenAI's chat completions, by its SDK: OpenAI's own, Ollama, vLLM and others."""
+"""The provider for OpenAI's chat completions API: OpenAI, Ollama, vLLM and others, by the SDK."""
 
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Final
@@ -33,12 +33,13 @@ _REASONS: Final[dict[str, FinishReason]] = {
 
 
 class OpenAIProvider:
-    """Answers of `api.openai.com`, or of what speaks its format at `base_url`.
+    """A provider that calls `api.openai.com`, or a compatible server at `base_url`.
 
     Args:
-        api_key: the key; servers of one's own mostly take any.
-        model: the model where a request names none.
-        connect_timeout: seconds to connect; the other limits are the client's.
+        api_key: the key; local servers usually accept any.
+        model: the model of a request that names none.
+        base_url: the URL of the API; OpenAI's if None.
+        connect_timeout: seconds to connect; `LLMClient` has the other timeouts.
     """
 
     name = "openai"
@@ -62,20 +63,20 @@ class OpenAIProvider:
         await self._sdk.close()
 
     async def models(self) -> list[str]:
-        """The models that the API lists."""
+        """Return the models that the API lists."""
         with as_provider_errors(openai):
             return [model.id async for model in self._sdk.models.list()]
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """An estimate: the API has no call for it, and its usage comes with the answer."""
+        """Estimate: the API cannot count tokens in advance."""
         return self.estimate_tokens(request)
 
     def estimate_tokens(self, request: ChatRequest) -> int:
-        """By the words of the messages."""
+        """Estimate by the words of the messages."""
         return sum(count_text(message.content) for message in request.messages)
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
-        """The whole answer."""
+        """Request the answer in one piece."""
         with as_provider_errors(openai):
             answer = await self._sdk.chat.completions.create(**self._body(request))
         choice = answer.choices[0]
@@ -92,8 +93,8 @@ class OpenAIProvider:
         return _complete(choice.finish_reason, answer.usage, message)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """The answer, delta by delta."""
-        reader = _Reader()
+        """Request the answer as a stream."""
+        reader = _ChunkReader()
         options = {"stream": True, "stream_options": {"include_usage": True}}
         with as_provider_errors(openai):
             create: Any = self._sdk.chat.completions.create
@@ -103,7 +104,7 @@ class OpenAIProvider:
                     for event in reader.read(chunk):
                         yield event
         if reader.reason is None:
-            raise ProviderError("the answer broke off", "stream_truncated")
+            raise ProviderError("the answer ended without its final event", "stream_truncated")
         for event in reader.close_calls():
             yield event
         yield _complete(reader.reason, reader.usage)
@@ -132,16 +133,16 @@ class OpenAIProvider:
         return {name: value for name, value in body.items() if value is not None}
 
 
-class _Reader:
-    """Reads the chunks of one answer, and keeps how it ends."""
+class _ChunkReader:
+    """Converts the chunks of one answer, and keeps its finish reason and usage."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
         self.usage: Any = None
-        self._open: int | None = None  # the tool call that is being written
+        self._open: int | None = None  # the index of the open tool call
 
     def read(self, chunk: Any) -> Iterator[StreamEvent]:
-        """What a chunk of theirs is in ours."""
+        """Yield the events of a chunk."""
         self.usage = chunk.usage or self.usage
         for choice in chunk.choices[:1]:
             self.reason = choice.finish_reason or self.reason
@@ -166,7 +167,7 @@ class _Reader:
             yield StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)
 
     def close_calls(self) -> Iterator[StreamEvent]:
-        """The end of the tool call that is being written, if one is."""
+        """Yield the end of the open tool call, if there is one."""
         if self._open is not None:
             end = ToolCallDelta(index=self._open)
             self._open = None
@@ -186,11 +187,11 @@ def _complete(reason: str | None, usage: Any, message: Message | None = None) ->
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:
-    said: dict[str, Any] = {"role": message.role, "content": message.content}
+    converted: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_call_id is not None:
-        said["tool_call_id"] = message.tool_call_id
+        converted["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
-        said["tool_calls"] = [
+        converted["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
@@ -198,4 +199,4 @@ def _message(message: ChatMessage) -> dict[str, Any]:
             }
             for call in message.tool_calls
         ]
-    return said
+    return converted

@@ -1,1 +1,1 @@
-"""A model that needs no network: it says what a script says, at a pace."""
+"""A simulated model for tests and demonstrations: no key, no network."""

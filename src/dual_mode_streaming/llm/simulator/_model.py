@@ -1,7 +1,7 @@
-"""A model that needs no key and no network: deterministic, paced, scripted; it fails on purpose.
+"""The simulated model: deterministic, with a pace, a script and intending failures.
 
-The same conversation (and seed) gives the same answer in every mode and on every face. Without a
-script it answers at some length; with one it says what the first matching reply has.
+The same messages and seed give the same answer in every mode and wire format. Without a matching
+reply in the script, the answer is a few generated sentences.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ _LINKS: Final = ("and then", "while", "because", "so that", "before", "until", "
 
 
 class Simulator:
-    """A provider that makes its answers up, or takes them from a script.
+    """A provider that generates its answers, or takes them from a script.
 
     Args:
-        pace: how fast it speaks; a reply of the script may have its own.
-        script: what it says, and how it fails; see `Script.load`.
+        pace: its speed; a reply of the script may have its own.
+        script: its replies and failures; see `Script.load`.
     """
 
     name = "simulator"
@@ -53,33 +53,33 @@ class Simulator:
         self._script = script or Script()
 
     async def models(self) -> list[str]:
-        """Its own name, and those that the script gives it."""
+        """Return its own name and those in the script."""
         return [self.default_model, *self._script.models]
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """Of all messages and tools, by the simulator's own measure."""
+        """Count the tokens of all messages and tools."""
         return self.estimate_tokens(request)
 
     def estimate_tokens(self, request: ChatRequest) -> int:
-        """The same: nobody needs to be asked."""
-        said = [m.content for m in request.messages]
-        said += [call.name + call.arguments for m in request.messages for call in m.tool_calls]
-        said += [f"{t.name} {t.description} {t.parameters}" for t in request.tools]
-        return sum(count_text(text) for text in said) + 3 * len(request.messages)
+        """Count the tokens, exactly."""
+        texts = [m.content for m in request.messages]
+        texts += [call.name + call.arguments for m in request.messages for call in m.tool_calls]
+        texts += [f"{t.name} {t.description} {t.parameters}" for t in request.tools]
+        return sum(count_text(text) for text in texts) + 3 * len(request.messages)
 
     async def aclose(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is no connection."""
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
-        """The fold of the same stream, so that both modes take as long and say the same."""
+        """Fold the same stream, so that both modes take the same time and give the same answer."""
         return fold([event async for event in self.stream(request)])
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """The answer, a token an event."""
+        """Yield the answer, one token an event."""
         if request.model not in ("", *await self.models()):
             raise ProviderError(f"there is no model {request.model!r}", "not_found", status=404)
-        dice = random.Random(request.digest())  # noqa: S311  (it is to be predictable)
-        reply = self._script.reply_to(request) or _made_up(request, dice)
+        rng = random.Random(request.digest())  # noqa: S311  (predictable on purpose)
+        reply = self._script.reply_to(request) or _generated(request, rng)
         failure = reply.failure if reply.failure and self._script.fails(reply) else None
         if failure is not None and failure.status is not None:
             raise ProviderError(
@@ -88,30 +88,30 @@ class Simulator:
                 status=failure.status,
                 retry_after=failure.retry_after,
             )
-        metronome = Metronome(reply.pace or self._pace, dice)
-        ended = _Ended()
-        for number, event in enumerate(_events(request, reply, dice, ended)):
+        metronome = Metronome(reply.pace or self._pace, rng)
+        ending = _Ending()
+        for number, event in enumerate(_events(request, reply, rng, ending)):
             if failure is not None and number == failure.after_tokens:
                 await _fail(failure)
-                failure = None  # it was a stall
+                failure = None  # a stall: the answer continues
                 metronome.resume()
             await metronome.wait()
             yield event
         if failure is not None:
             await _fail(failure)
         usage = reply.usage or Usage(
-            input_tokens=await self.count_tokens(request), output_tokens=ended.tokens
+            input_tokens=await self.count_tokens(request), output_tokens=ending.tokens
         )
         yield StreamEvent(
             type=EventType.MESSAGE_COMPLETE,
-            finish_reason=ended.reason,
-            stop_sequence=ended.stop_sequence,
+            finish_reason=ending.reason,
+            stop_sequence=ending.stop_sequence,
             usage=usage,
         )
 
 
-class _Ended:
-    """How the deltas of an answer ended."""
+class _Ending:
+    """How the deltas of an answer ended, filled in by `_events`."""
 
     reason: FinishReason = "stop"
     stop_sequence: str | None = None
@@ -120,7 +120,7 @@ class _Ended:
 
 @functools.lru_cache(4096)
 def _text(token: str) -> StreamEvent:
-    """Events cannot be changed, and the same words come again and again."""
+    """Return the event of a token; events are immutable, and most tokens repeat."""
     return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=token))
 
 
@@ -134,17 +134,17 @@ async def _fail(failure: Failure) -> None:
 
 
 def _events(
-    request: ChatRequest, reply: Reply, dice: random.Random, ended: _Ended
+    request: ChatRequest, reply: Reply, rng: random.Random, ending: _Ending
 ) -> Iterator[StreamEvent]:
-    """The deltas of a reply, cut at the request's max_tokens and stop sequences."""
+    """Yield the deltas of a reply, up to the request's max_tokens or a stop sequence."""
     left = request.max_tokens
     if request.thinking or reply.thinking:
         for token in tokens_of(reply.thinking or "Let me see what is asked, and answer that."):
             if left == 0:
-                ended.reason = "length"
+                ending.reason = "length"
                 return
             left = None if left is None else left - 1
-            ended.tokens += 1
+            ending.tokens += 1
             yield StreamEvent(
                 type=EventType.THINKING_DELTA, thinking_delta=ThinkingDelta(content=token)
             )
@@ -152,34 +152,34 @@ def _events(
             type=EventType.THINKING_DELTA,
             thinking_delta=ThinkingDelta(signature=request.digest().hex()[:32]),
         )
-    text, ended.stop_sequence = _stopped(reply.text, request.stop)
+    text, ending.stop_sequence = _until_stop(reply.text, request.stop)
     for token in tokens_of(text):
         if left == 0:
-            ended.reason, ended.stop_sequence = "length", None
+            ending.reason, ending.stop_sequence = "length", None
             return
         left = None if left is None else left - 1
-        ended.tokens += 1
+        ending.tokens += 1
         yield _text(token)
-    calls = () if ended.stop_sequence else reply.tool_calls
+    calls = () if ending.stop_sequence else reply.tool_calls
     for index, call in enumerate(calls):
-        identity = f"call_{dice.getrandbits(96):024x}"
+        identity = f"call_{rng.getrandbits(96):024x}"
         head = ToolCallDelta(index=index, id=identity, name=call.name)
         yield StreamEvent(type=EventType.TOOL_CALL_START, tool_call=head)
         for token in tokens_of(call.json_arguments()):
             if left == 0:
-                ended.reason = "length"
+                ending.reason = "length"
                 return
             left = None if left is None else left - 1
-            ended.tokens += 1
+            ending.tokens += 1
             part = ToolCallDelta(index=index, arguments=token)
             yield StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)
         end = ToolCallDelta(index=index)
         yield StreamEvent(type=EventType.TOOL_CALL_END, tool_call=end)
-    ended.reason = reply.finish_reason or ("tool_calls" if calls else "stop")
+    ending.reason = reply.finish_reason or ("tool_calls" if calls else "stop")
 
 
-def _stopped(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
-    """The text before the first stop sequence, and which that was."""
+def _until_stop(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
+    """Return the text before the first stop sequence, and that sequence."""
     found = [(at, stop) for stop in stops if (at := text.find(stop)) >= 0]
     if not found:
         return text, None
@@ -187,29 +187,31 @@ def _stopped(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
     return text[:at], stop
 
 
-def _made_up(request: ChatRequest, dice: random.Random) -> Reply:
-    """An answer of a few sentences, or a call of the first tool if the request demands a call."""
+def _generated(request: ChatRequest, rng: random.Random) -> Reply:
+    """Return a few sentences, or a call of the first tool if the request requires a call."""
     if request.tool_choice not in ("auto", "none"):
         chosen = request.tools[0]
         if isinstance(request.tool_choice, NamedTool):
             chosen = next(t for t in request.tools if t.name == request.tool_choice.name)
         call = ScriptedCall(name=chosen.name, arguments=_arguments(chosen.parameters))
         return Reply(tool_calls=(call,))
-    asked = next((m.content for m in reversed(request.messages) if m.role in ("user", "tool")), "")
-    opening = f"You said: {' '.join(asked.split())[:200]}\n\n" if asked.strip() else ""
+    question = next(
+        (m.content for m in reversed(request.messages) if m.role in ("user", "tool")), ""
+    )
+    opening = f"You said: {' '.join(question.split())[:200]}\n\n" if question.strip() else ""
     sentences = []
-    for _ in range(dice.randint(3, 6)):
-        one, two, three, four = dice.sample(_WORDS, 4)
-        link = dice.choice(_LINKS)
+    for _ in range(rng.randint(3, 6)):
+        one, two, three, four = rng.sample(_WORDS, 4)
+        link = rng.choice(_LINKS)
         sentences.append(
-            f"The {one} {dice.choice(_VERBS)} the {two}, {link} the {three}"
-            f" {dice.choice(_VERBS)} the {four}."
+            f"The {one} {rng.choice(_VERBS)} the {two}, {link} the {three}"
+            f" {rng.choice(_VERBS)} the {four}."
         )
     return Reply(text=opening + " ".join(sentences))
 
 
 def _arguments(schema: dict[str, Any]) -> Any:
-    """The plainest value that fits a JSON Schema."""
+    """Return a simple value that is valid for a JSON Schema."""
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
@@ -224,8 +226,8 @@ def _arguments(schema: dict[str, Any]) -> Any:
     match kind:
         case "object":
             properties = schema.get("properties", {})
-            wanted = schema.get("required", list(properties))
-            return {name: _arguments(properties.get(name, {})) for name in wanted}
+            required = schema.get("required", list(properties))
+            return {name: _arguments(properties.get(name, {})) for name in required}
         case "array":
             return [_arguments(schema.get("items", {})) for _ in range(schema.get("minItems", 1))]
         case "integer":

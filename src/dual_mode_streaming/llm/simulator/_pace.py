@@ -1,21 +1,24 @@
-"""How fast a simulated model speaks."""
+"""The speed of a simulated model: seconds to the first token, tokens a second, jitter."""
 
 import asyncio
 import random
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from dual_mode_streaming.llm._events import FrozenModel
 
 __all__ = ["Metronome", "Pace"]
 
 
-class Pace(BaseModel):
-    """How fast a simulated model speaks. The default is as fast as it can.
+class Pace(FrozenModel):
+    """The speed of a simulated model. By default it does not pause.
 
-    `first` are the seconds to the first token, `rate` the tokens a second after it (0: all at
-    once), and `jitter` the share of each pause that varies, from 0 to 1, by the request's own dice.
+    Attributes:
+        first: seconds before the first token.
+        rate: tokens a second after the first; 0 for no pause.
+        jitter: the share of each pause that varies, from 0 to 1. It is the same for the same
+            request.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     first: float = Field(default=0, ge=0)
     rate: float = Field(default=0, ge=0)
@@ -23,25 +26,25 @@ class Pace(BaseModel):
 
 
 class Metronome:
-    """Keeps a pace from now on, by the clock: what one token is late the next does not inherit."""
+    """Waits for the times at which tokens are due; a late token does not delay those after it."""
 
-    def __init__(self, pace: Pace, dice: random.Random) -> None:
+    def __init__(self, pace: Pace, rng: random.Random) -> None:
         self._pace = pace
-        self._dice = dice
+        self._rng = rng
         self._loop = asyncio.get_running_loop()
         self._pause = pace.first
         self._due = self._loop.time()
 
     async def wait(self) -> None:
-        """Until the next token is due."""
+        """Wait until the next token is due."""
         pace = self._pace
         if pace.jitter:
-            self._pause *= 1 + pace.jitter * self._dice.uniform(-1, 1)
+            self._pause *= 1 + pace.jitter * self._rng.uniform(-1, 1)
         self._due += self._pause
         self._pause = 1 / pace.rate if pace.rate else 0.0
         if (pause := self._due - self._loop.time()) > 0:
             await asyncio.sleep(pause)
 
     def resume(self) -> None:
-        """Go on from now: there was a silence that is not to be caught up with."""
+        """Continue from now, without catching up with a stall."""
         self._due = self._loop.time()

@@ -1,4 +1,4 @@
-"""What a simulated model says, and how it fails: a TOML file of replies, the first match counts."""
+"""The script of a simulated model: its replies and failures, in a TOML file."""
 
 import json
 import re
@@ -7,39 +7,39 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from dual_mode_streaming.llm._events import ErrorType, FinishReason, Usage
+from dual_mode_streaming.llm._events import ErrorType, FinishReason, FrozenModel, Usage
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.simulator._pace import Pace
 
 __all__ = ["Failure", "Reply", "Script", "ScriptedCall"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ScriptedCall(_Strict):
-    """A tool call; the arguments are any JSON value, or JSON text as it is to be sent."""
+class ScriptedCall(FrozenModel):
+    """A tool call of a reply; `arguments` is a JSON value, or JSON text sent as it is."""
 
     name: str
     arguments: Any = Field(default_factory=dict)
 
     def json_arguments(self) -> str:
-        """The arguments as JSON text."""
+        """Return the arguments as JSON text."""
         given = self.arguments
         return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
 
 
-class Failure(_Strict):
-    """A failure on purpose.
+class Failure(FrozenModel):
+    """A failure of a reply: a refusal, an error in the stream, a stall or a cut connection.
 
-    With `status` the request is refused by it, with `retry_after` seconds to wait. Else it happens
-    after `after_tokens` tokens (at the end, if there are fewer): an error of `error_type`, or with
-    `stall` a silence of so many seconds, or with `cut` the end of the connection, which the
-    service's faces pass on: the transfer breaks off. `times` is how often it fails before it works;
-    0 is always.
+    Attributes:
+        status: refuse the request with this HTTP status.
+        retry_after: the pause in seconds that a refusal asks for.
+        after_tokens: fail after this many tokens, or at the end if there are fewer.
+        error_type: the kind of the error, if it is none of the others.
+        stall: stop for this many seconds, then continue.
+        cut: break the connection off; the wire formats break off theirs, too.
+        times: the number of failures before the reply succeeds; 0 to fail always.
+        message: the message of the error.
     """
 
     status: int | None = Field(None, ge=400, le=599)
@@ -52,16 +52,28 @@ class Failure(_Strict):
     message: str = "a failure on purpose"
 
     @model_validator(mode="after")
-    def _is_one(self) -> Self:
+    def _is_of_one_kind(self) -> Self:
         if sum([self.status is not None, self.stall is not None, self.cut]) > 1:
-            raise ValueError("a failure is a status, a stall or a cut: one of them")
+            raise ValueError("status, stall, cut: give only one of them")
         if self.retry_after is not None and self.status is None:
-            raise ValueError("retry_after goes with a status")
+            raise ValueError("retry_after: it goes with a status")
         return self
 
 
-class Reply(_Strict):
-    """What is said to a user's message that `match`, a regular expression, finds something in."""
+class Reply(FrozenModel):
+    """The answer to a message that matches.
+
+    Attributes:
+        match: a regular expression to search the last message for.
+        model: the model that has this reply; None for all.
+        text: the text of the answer.
+        thinking: the reasoning before it.
+        tool_calls: the tool calls after it.
+        finish_reason: why the model stops; by default as the reply ends.
+        usage: the tokens; counted if None.
+        pace: the speed; the simulator's if None.
+        failure: how it fails, if it does.
+    """
 
     match: str = ""
     model: str | None = None
@@ -75,7 +87,7 @@ class Reply(_Strict):
 
     @field_validator("match")
     @classmethod
-    def _is_an_expression(cls, value: str) -> str:
+    def _compiles(cls, value: str) -> str:
         try:
             re.compile(value)
         except re.error as error:
@@ -88,8 +100,8 @@ class Reply(_Strict):
         return re.compile(self.match)
 
 
-class Script(_Strict):
-    """The replies, in the order in which they are tried.
+class Script(FrozenModel):
+    """The replies; the first that matches is used.
 
     [[reply]]
     match = "weather"
@@ -105,7 +117,11 @@ class Script(_Strict):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """The script in a TOML file. ValueError, one line, if it is none."""
+        """Read a TOML file.
+
+        Raises:
+            ValueError: the file is not a script; the message is one line.
+        """
         try:
             return cls.model_validate(tomllib.loads(Path(path).read_text("utf-8")))
         except ValidationError as error:
@@ -117,11 +133,11 @@ class Script(_Strict):
 
     @property
     def models(self) -> list[str]:
-        """The names of models that replies are for."""
+        """The names of the models that have replies of their own."""
         return sorted({reply.model for reply in self.reply if reply.model is not None})
 
     def reply_to(self, request: ChatRequest) -> Reply | None:
-        """The first reply that fits the last message of a user or a tool."""
+        """Return the first reply to the last message of a user or a tool, or None."""
         roles = ("user", "tool")
         last = next((m.content for m in reversed(request.messages) if m.role in roles), "")
         for reply in self.reply:
@@ -130,11 +146,11 @@ class Script(_Strict):
         return None
 
     @cached_property
-    def _failed(self) -> dict[int, int]:
+    def _failures(self) -> dict[int, int]:
         return {}
 
     def fails(self, reply: Reply) -> bool:
-        """Whether it is to fail this time; counts how often it did."""
+        """Return whether a reply fails this time, and count it."""
         assert reply.failure is not None
-        number = self._failed[id(reply)] = self._failed.get(id(reply), 0) + 1
+        number = self._failures[id(reply)] = self._failures.get(id(reply), 0) + 1
         return reply.failure.times == 0 or number <= reply.failure.times
