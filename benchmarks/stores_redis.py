@@ -36,13 +36,13 @@ def redis_server() -> Iterator[tuple[str, psutil.Process]]:
     if program is None:
         raise SystemExit("redis-server is not there")
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "socket"
-        options = ["--port", "0", "--unixsocket", str(place), "--save", "", "--logfile", "log"]
+        socket = Path(folder) / "socket"
+        options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--logfile", "log"]
         with subprocess.Popen([program, *options, "--dir", folder]) as process:
             try:
-                while not place.exists():
+                while not socket.exists():
                     time.sleep(0.01)
-                yield f"unix://{place}", psutil.Process(process.pid)
+                yield f"unix://{socket}", psutil.Process(process.pid)
             finally:
                 process.terminate()
 

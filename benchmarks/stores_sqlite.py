@@ -143,11 +143,11 @@ def sqlite_round(directory: Path) -> Rates:
     rates: Rates = {"flushes of the disk": flushes(directory)}
     usual = "aiosqlite" if aiosqlite else "sqlite3 in a thread"
     for synchronous, few in (("FULL", 20), ("NORMAL", 50)):
-        place = directory / synchronous
-        ours = asyncio.run(sqlite_ours(place.with_suffix(".ours"), synchronous, 200))
+        base = directory / synchronous
+        ours = asyncio.run(sqlite_ours(base.with_suffix(".ours"), synchronous, 200))
         rates[f"{synchronous}: ours"] = ours
         for is_alone, how in ((True, "alone"), (False, "shared")):
-            path = place.with_suffix(f".{how}")
+            path = base.with_suffix(f".{how}")
             rate = asyncio.run(sqlite_usual(path, synchronous, few, is_alone))
             rates[f"{synchronous}: {usual}, {how}"] = rate
             rates[f"{synchronous}: ratio to {how}"] = ours / rate

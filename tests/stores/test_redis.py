@@ -1,6 +1,7 @@
 """The Redis store: conformance, faults of the server, writers that stop, and the index."""
 
 import asyncio
+import logging
 import re
 import secrets
 import signal
@@ -11,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from dual_mode_streaming.stores import (
     AppendResult,
@@ -27,25 +29,32 @@ from dual_mode_streaming.testing import StoreConformance
 from .redis_server import RedisServer, free_port
 
 PREFIX = "test"
+NEVER = 3600.0
+"""A watchdog that calls no subscriber during a test."""
 
 
 class TestRedisStore(StoreConformance):
     @pytest.fixture(autouse=True)
-    def _own_prefix(self, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        patient = 3600.0  # else the watchdog would call subscribers too
-        monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", patient)
+    def _own_prefix(self, redis_server: RedisServer) -> None:
         self.url = redis_server.url
         self.prefix = secrets.token_hex(4)
 
     async def open(self, limits: Limits) -> Store:
-        return RedisStore(self.url, limits, prefix=self.prefix)
+        return RedisStore(self.url, limits, prefix=self.prefix, watchdog=NEVER)
 
 
 @asynccontextmanager
 async def store_of(
-    server: RedisServer, *, timeout: float = 5.0, prefix: str = PREFIX, **limits: Any
+    server: RedisServer,
+    *,
+    timeout: float = 5.0,
+    watchdog: float = 5.0,
+    prefix: str = PREFIX,
+    **limits: Any,
 ) -> AsyncIterator[RedisStore]:
-    store = RedisStore(server.url, Limits(**limits), prefix=prefix, timeout=timeout)
+    store = RedisStore(
+        server.url, Limits(**limits), prefix=prefix, timeout=timeout, watchdog=watchdog
+    )
     try:
         yield store
     finally:
@@ -58,6 +67,17 @@ def a_new() -> NewStream:
 
 def numbered(start: int, stop: int) -> list[bytes]:
     return [b"entry %d" % number for number in range(start, stop)]
+
+
+async def started() -> None:
+    """Let the tasks that were just created send their calls."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def keys_of(server: RedisServer, pattern: str) -> list[Any]:
+    async with Redis.from_url(server.url) as client:
+        return await client.keys(pattern)
 
 
 async def until(is_so: Callable[[], Any]) -> None:
@@ -85,18 +105,17 @@ async def appended(
 async def test_subscribers_are_called_after_their_connection_was_killed(redis_server):
     async with store_of(redis_server) as store:
         stream = await store.create(a_new())
-        news = asyncio.Event()
-        async with store.subscribe(stream, news.set):
+        changed = asyncio.Event()
+        async with store.subscribe(stream, changed.set):
             for number in range(1, 6):
                 assert int(redis_server.ask("CLIENT KILL TYPE pubsub").lstrip(":")) >= 1
                 await store.append(stream, 1, number, [b"x"])
-                news.clear()
-                await asyncio.wait_for(news.wait(), 3)
+                changed.clear()
+                await asyncio.wait_for(changed.wait(), 3)
 
 
-async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 0.2)
-    async with store_of(redis_server) as store:
+async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server):
+    async with store_of(redis_server, watchdog=0.2) as store:
         stream = await store.create(a_new())
         rings: asyncio.Queue[None] = asyncio.Queue()
         async with store.subscribe(stream, lambda: rings.put_nowait(None)):
@@ -104,9 +123,8 @@ async def test_a_lost_message_is_made_up_for_by_the_watchdog(redis_server, monke
                 await asyncio.wait_for(rings.get(), 2)
 
 
-async def test_a_thousand_subscribers_share_one_connection(redis_server, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 3600.0)
-    async with store_of(redis_server) as store, AsyncExitStack() as stack:
+async def test_a_thousand_subscribers_share_one_connection(redis_server):
+    async with store_of(redis_server, watchdog=NEVER) as store, AsyncExitStack() as stack:
         stream, others = await store.create(a_new()), [secrets.token_hex(16) for _ in range(500)]
         called: set[int] = set()
         for number in range(1000):
@@ -128,9 +146,8 @@ async def test_a_thousand_subscribers_share_one_connection(redis_server, monkeyp
         await until(all_called)
 
 
-async def test_a_channel_without_subscribers_is_left(redis_server, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 0.2)
-    async with store_of(redis_server) as store:
+async def test_a_channel_without_subscribers_is_left(redis_server):
+    async with store_of(redis_server, watchdog=0.2) as store:
         stream, kept = secrets.token_hex(16), secrets.token_hex(16)
 
         async def is_left() -> bool:
@@ -143,37 +160,33 @@ async def test_a_channel_without_subscribers_is_left(redis_server, monkeypatch):
                 await until(is_left)
 
 
-async def test_a_subscriber_that_fails_does_not_silence_the_others(
-    redis_server, caplog, monkeypatch
-):
-    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 3600.0)
-    async with store_of(redis_server) as store:
+async def test_a_subscriber_that_fails_does_not_silence_the_others(redis_server, caplog):
+    async with store_of(redis_server, watchdog=NEVER) as store:
         stream = await store.create(a_new())
-        news = asyncio.Event()
-        async with store.subscribe(stream, lambda: 1 // 0), store.subscribe(stream, news.set):
-            news.clear()
+        changed = asyncio.Event()
+        async with store.subscribe(stream, lambda: 1 // 0), store.subscribe(stream, changed.set):
+            changed.clear()
             await store.append(stream, 1, 1, [b"x"])
-            await asyncio.wait_for(news.wait(), 3)
+            await asyncio.wait_for(changed.wait(), 3)
     assert "a subscriber of a stream failed" in caplog.text
 
 
-async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.stores._redis._WATCHDOG", 0.1)
-    async with store_of(faulty_redis) as store:
+async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, caplog):
+    async with store_of(faulty_redis, watchdog=0.1) as store:
         stream = await store.create(a_new())
-        news = asyncio.Event()
-        async with store.subscribe(stream, news.set):
-            before = store._pubsub._connection
+        changed = asyncio.Event()
+        async with store.subscribe(stream, changed.set):
 
             async def is_given_up() -> bool:
-                return store._pubsub._connection is not before
+                return "is lost: TimeoutError" in caplog.text
 
+            caplog.set_level(logging.INFO)
             faulty_redis.signal(signal.SIGSTOP)
             await until(is_given_up)
             faulty_redis.signal(signal.SIGCONT)
             assert await store.append(stream, 1, 1, [b"x"]) is AppendResult.OK
-            news.clear()
-            await asyncio.wait_for(news.wait(), 3)
+            changed.clear()
+            await asyncio.wait_for(changed.wait(), 3)
 
 
 # Faults of the server
@@ -182,21 +195,21 @@ async def test_a_server_that_falls_silent_is_connected_to_anew(faulty_redis, mon
 async def test_a_killed_server_keeps_what_was_acknowledged(faulty_redis):
     async with store_of(faulty_redis, timeout=0.5) as store:
         stream = await store.create(a_new())
-        news = asyncio.Event()
-        async with store.subscribe(stream, news.set):
+        changed = asyncio.Event()
+        async with store.subscribe(stream, changed.set):
             assert await store.append(stream, 1, 1, numbered(1, 11)) is AppendResult.OK
             faulty_redis.kill()
             with pytest.raises(StoreError, match=r"127\.0\.0\.1"):
                 await store.append(stream, 1, 11, numbered(11, 21))
             with pytest.raises(StoreError):
-                async with store.subscribe(secrets.token_hex(16), news.set):
+                async with store.subscribe(secrets.token_hex(16), changed.set):
                     pass
             again = asyncio.create_task(appended(store, stream, 11, numbered(11, 21)))
             faulty_redis.start()
             assert await again is AppendResult.OK
             assert await store.append(stream, 1, 11, numbered(11, 21)) is AppendResult.OK
-            news.clear()
-            await asyncio.wait_for(news.wait(), 3)
+            changed.clear()
+            await asyncio.wait_for(changed.wait(), 3)
         assert [entry.payload for entry in await store.read(stream, 0)] == numbered(1, 21)
 
 
@@ -286,13 +299,12 @@ async def test_who_gives_up_waiting_holds_up_nobody_and_harms_nobody(faulty_redi
         streams = [await store.create(a_new()) for _ in range(20)]
         faulty_redis.ask("CLIENT PAUSE 300 ALL")
         calls = [asyncio.create_task(store.append(s, 1, 1, [b"x"])) for s in streams]
-        while not store._client._writes._waiting:
-            await asyncio.sleep(0)
+        await started()
         for call in calls[::2]:
             call.cancel()
-        told = await asyncio.gather(*calls, return_exceptions=True)
-        assert told[1::2] == [AppendResult.OK] * 10
-        assert all(isinstance(answer, asyncio.CancelledError) for answer in told[::2])
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert results[1::2] == [AppendResult.OK] * 10
+        assert all(isinstance(answer, asyncio.CancelledError) for answer in results[::2])
         assert await store.append(streams[0], 1, 1, [b"x"]) is AppendResult.OK
         assert len(await store.read(streams[0], 0)) == 1
 
@@ -303,8 +315,7 @@ async def test_calls_under_way_fail_when_the_store_is_closed(faulty_redis):
         faulty_redis.ask("CLIENT PAUSE 300 ALL")
         calls = [asyncio.create_task(store.append(stream, 1, 1, [b"x"])) for _ in range(3)]
         calls += [asyncio.create_task(store.append(stream, 1, 1, ())) for _ in range(3)]
-        while not store._client._writes._waiting:
-            await asyncio.sleep(0)
+        await started()
         await store.aclose()
         for answer in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(answer, StoreError)
@@ -391,7 +402,7 @@ async def test_a_key_whose_stream_is_missing_is_taken_by_one_of_many(redis_serve
         second = set(await asyncio.gather(*(store.create(a_new(), "c") for store in stores)))
         assert len(second) == 1
         assert first != second
-        metadata = await one._client.redis.keys(f"{prefix}:*:meta")
+        metadata = await keys_of(redis_server, f"{prefix}:*:meta")
         assert len(metadata) == 1  # nothing is left of the other streams
 
 
@@ -411,7 +422,7 @@ async def test_a_wrong_index_is_put_right(redis_server):
             await store.create(a_new())
         with pytest.raises(StoreFull, match="3 streams"):
             await store.create(a_new())
-        metadata = await store._client.redis.keys(f"{prefix}:*:meta")
+        metadata = await keys_of(redis_server, f"{prefix}:*:meta")
         assert len(metadata) == 3
 
 
@@ -479,8 +490,8 @@ async def test_a_thousand_idle_streams_cost_next_to_nothing(faulty_redis):
         await store.append(streams[0], 1, 1, ())  # Redis has the script from here on
         faulty_redis.ask("CONFIG RESETSTAT")
         await asyncio.gather(*(store.append(stream, 1, 1, ()) for stream in streams))
-        told = faulty_redis.ask("INFO commandstats")
-        assert "cmdstat_evalsha:calls=1000," in told  # one script each, and nothing else
+        statistics = faulty_redis.ask("INFO commandstats")
+        assert "cmdstat_evalsha:calls=1000," in statistics  # one script each, and nothing else
 
 
 @pytest.mark.parametrize(
@@ -493,18 +504,18 @@ async def test_a_thousand_idle_streams_cost_next_to_nothing(faulty_redis):
 )
 async def test_a_failure_names_the_place_and_not_the_password(address):
     store = RedisStore(address, timeout=0.5)
-    with pytest.raises(StoreError) as told:
+    with pytest.raises(StoreError) as caught:
         await store.info(secrets.token_hex(16))
-    assert re.search(r"127.0.0.1:1|no-such-host|/no/s", str(told.value))
-    assert "s3cr3t" not in str(told.value)
+    assert re.search(r"127.0.0.1:1|no-such-host|/no/s", str(caught.value))
+    assert "s3cr3t" not in str(caught.value)
     await store.aclose()
 
 
 async def test_a_wrong_password_is_not_told(redis_server):
     store = RedisStore(redis_server.url.replace("//", "//nobody:s3cr3t@"))
-    with pytest.raises(StoreError) as told:
+    with pytest.raises(StoreError) as caught:
         await store.info(secrets.token_hex(16))
-    assert "s3cr3t" not in str(told.value)
+    assert "s3cr3t" not in str(caught.value)
     await store.aclose()
 
 
@@ -512,9 +523,9 @@ async def test_a_wrong_password_is_not_told(redis_server):
     "url", ["redis://u:s3/cr3t@host", "http://s3/cr3t", "redis://s3/cr3t?db=x"]
 )
 async def test_what_is_no_url_is_refused_and_not_repeated(url):
-    with pytest.raises(ValueError, match="store") as told:
+    with pytest.raises(ValueError, match="store") as caught:
         RedisStore(url)
-    assert "cr3t" not in str(told.value)
+    assert "cr3t" not in str(caught.value)
 
 
 def test_a_prefix_is_plain():
@@ -538,8 +549,8 @@ def test_without_redis_py_it_is_said_what_to_install():
         "try: open_store('redis://host')\n"
         "except ValueError as error: print(error)"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "dual-mode-streaming[redis]" in told.stdout
+    program_run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "dual-mode-streaming[redis]" in program_run.stdout
 
 
 async def test_it_is_closed_twice_and_nothing_is_left(redis_server):

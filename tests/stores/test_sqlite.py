@@ -50,8 +50,8 @@ async def store(path):
     await opened.aclose()
 
 
-async def made(store, **known):
-    return await store.create(NewStream(stream=secrets.token_hex(16), operation="test", **known))
+async def made(store, **options):
+    return await store.create(NewStream(stream=secrets.token_hex(16), operation="test", **options))
 
 
 async def sequences(store, stream):
@@ -68,10 +68,10 @@ def program(name, *arguments, **options):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, **options)
 
 
-def asked(path, question, *arguments):
+def query(path, statement, *arguments):
     """Return the answer of the database, without the store."""
     with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(question, arguments).fetchall()
+        return connection.execute(statement, arguments).fetchall()
 
 
 # Several processes
@@ -109,7 +109,7 @@ async def test_what_was_acknowledged_survives_a_killed_process(store, path):
             assert found == [*range(1, len(found) + 1)]
             assert acknowledged[stream] <= len(found) <= acknowledged[stream] + 1
     await store.aclose()
-    assert asked(path, "pragma integrity_check") == [("ok",)]
+    assert query(path, "pragma integrity_check") == [("ok",)]
     again = SQLiteStore(path)
     assert await sequences(again, stream) == found
     assert await again.append(stream, 1, len(found) + 1, [b"on"]) is AppendResult.OK
@@ -120,24 +120,24 @@ async def test_only_subscribers_of_changed_streams_are_called(store, path):
     other = SQLiteStore(path)
     one, two = await made(store), await made(store)
     calls = 0
-    news = asyncio.Event()
+    changed = asyncio.Event()
 
     def on_change():
         nonlocal calls
         calls += 1
-        news.set()
+        changed.set()
 
     async with other.subscribe(one, on_change):
-        await asyncio.wait_for(news.wait(), 5)  # the first call: changes before it are unknown
+        await asyncio.wait_for(changed.wait(), 5)  # the first call: changes before it are unknown
         for number in range(1, 51):
             await store.append(two, 1, number, [b"%d" % number])
             await other.append(two, 1, number + 1, ())
-        news.clear()
+        changed.clear()
         await store.append(one, 1, 1, [b"1"])
-        await asyncio.wait_for(news.wait(), 5)
-        news.clear()
+        await asyncio.wait_for(changed.wait(), 5)
+        changed.clear()
         await store.delete(one)
-        await asyncio.wait_for(news.wait(), 5)
+        await asyncio.wait_for(changed.wait(), 5)
     assert calls == 3
     await other.aclose()
 
@@ -352,7 +352,7 @@ async def test_what_is_too_old_is_so_at_once_and_removed_by_and_by(path):
     payloads = [b"%d" % n for n in range(1, 5001)]
     assert await first.append(stream, 1, 1, payloads, end="done") is AppendResult.OK
     await first.aclose()
-    ((ended,),) = asked(path, "select ended from streams")
+    ((ended,),) = query(path, "select ended from streams")
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("update streams set ended = ?", (ended - 4000,))
     later = SQLiteStore(path)
@@ -364,9 +364,9 @@ async def test_what_is_too_old_is_so_at_once_and_removed_by_and_by(path):
     await later.aclose()
     idle = SQLiteStore(path, Limits(retention=0.2))
     other = await made(idle)
-    await until(lambda: asked(path, "select count(*) from entries") == [(0,)])
-    await until(lambda: asked(path, "select count(*) from streams") == [(1,)])
-    assert asked(path, "select streams, bytes from totals") == [(1, 0)]
+    await until(lambda: query(path, "select count(*) from entries") == [(0,)])
+    await until(lambda: query(path, "select count(*) from streams") == [(1,)])
+    assert query(path, "select streams, bytes from totals") == [(1, 0)]
     assert await idle.info(stream) is None
     assert await idle.info(other) is not None
     await idle.aclose()
@@ -393,13 +393,13 @@ async def test_what_is_counted_is_what_is_there(path):
             running.remove(stream)
             running.append(await made(store))
             heads[running[-1]] = 0
-    await until(lambda: asked(path, "select count(*) from garbage") == [(0,)])
-    ((streams, size),) = asked(path, "select streams, bytes from totals")
+    await until(lambda: query(path, "select count(*) from garbage") == [(0,)])
+    ((streams, size),) = query(path, "select streams, bytes from totals")
     assert streams <= 30
-    assert asked(path, "select count(*), sum(size) from streams") == [(streams, size)]
-    assert asked(path, "select count(*) from made") == [(streams,)]
-    assert asked(path, "select sum(length(payload)) from entries") == [(size,)]
-    assert asked(path, "select max(size) <= 2000 from streams") == [(1,)]
+    assert query(path, "select count(*), sum(size) from streams") == [(streams, size)]
+    assert query(path, "select count(*) from made") == [(streams,)]
+    assert query(path, "select sum(length(payload)) from entries") == [(size,)]
+    assert query(path, "select max(size) <= 2000 from streams") == [(1,)]
     await store.aclose()
 
 

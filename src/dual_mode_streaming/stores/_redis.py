@@ -26,7 +26,6 @@ from dual_mode_streaming.stores._redis_pubsub import PubSub
 __all__ = ["RedisStore"]
 
 _PREFIX: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
-_WATCHDOG: Final = 5.0  # seconds in which every subscriber is called at least once
 _INDEX_PAUSE: Final = 1.0  # seconds between two updates of the index while streams run
 _AT_ONCE: Final = 1000  # streams in one update of the index
 _RENEWAL_DELAY: Final = 0.02  # seconds for which a renewal waits to be sent with others
@@ -52,6 +51,8 @@ class RedisStore:
         limits: the limits of the store.
         prefix: the beginning of every key: letters, digits and `_.:-`.
         timeout: the seconds that a call may take with its retries; then it raises StoreError.
+        watchdog: the seconds in which every subscriber is called at least once, because Redis drops
+            a message that it cannot deliver.
 
     Raises:
         ValueError: for another URL or prefix.
@@ -66,6 +67,7 @@ class RedisStore:
         *,
         prefix: str = "dual-mode",
         timeout: float = 5.0,
+        watchdog: float = 5.0,
     ) -> None:
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(
@@ -73,7 +75,7 @@ class RedisStore:
             )
         self.limits = limits or Limits()
         self._client = ScriptClient(url, prefix, timeout)
-        self._pubsub = PubSub(self._client.pool, self._client.channel(""), _WATCHDOG)
+        self._pubsub = PubSub(self._client.pool, self._client.channel(""), watchdog)
         self._lease = max(1, round(self.limits.lease * 1000))
         self._retention = max(1, round(self.limits.retention * 1000))
         self._notes: dict[str, tuple[str, str, str]] = {}  # for the index: state, lease, bytes
@@ -194,7 +196,7 @@ class RedisStore:
         if not due:
             return []
         found = []
-        replies = await self._client.run_each("STATUS", due, self._retention, 0)
+        replies = await asyncio.gather(*(self._status(stream) for stream in due))
         for stream, status in zip(due, replies, strict=True):
             if status is not None and status[1] == b"running" and int(status[0]) <= 0:
                 found.append(stream)

@@ -1,7 +1,7 @@
 """The client of a Redis: bounded connections, retries, scripts, and StoreError for each failure."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ class ScriptClient:
 
     def __init__(self, url: str, prefix: str, timeout: float) -> None:
         self.pool = pool_of(url, timeout)
-        self.redis = Redis.from_pool(self.pool)
+        self._redis = Redis.from_pool(self.pool)
         self._prefix = prefix
         self._timeout = timeout
         options = self.pool.connection_kwargs
@@ -39,16 +39,16 @@ class ScriptClient:
         self._where = f"Redis at {options.get('path') or f'{host}:{port}'}"
         self._secret = str(options.get("password") or "")
         self._scripts = {
-            name: self.redis.register_script(getattr(scripts, name)) for name in scripts.__all__
+            name: self._redis.register_script(getattr(scripts, name)) for name in scripts.__all__
         }
-        self._writes = Pipeliner(self.redis, 100, timeout)
-        self._reads = Pipeliner(self.redis, 16, timeout)  # a reply may be large
+        self._writes = Pipeliner(self._redis, 100, timeout)
+        self._reads = Pipeliner(self._redis, 16, timeout)  # a reply may be large
         self._index = [f"{prefix}:{{index}}:{name}" for name in scripts.INDEX]
         self._is_closed = False
 
     def channel(self, stream: str) -> str:
         """Return the name of the channel on which changes of a stream are published."""
-        return f"{self._prefix}:news:{stream}"
+        return f"{self._prefix}:changes:{stream}"
 
     async def run(self, script: str, stream: str, *args: Any, delay: float = 0) -> Any:
         """Run a script of one stream, and return its reply.
@@ -62,14 +62,6 @@ class ScriptClient:
         keys = self._keys(stream)
         pipeliner = self._reads if script in scripts.READERS else self._writes
         return await self.call(lambda: pipeliner.run(self._scripts[script], keys, args, delay))
-
-    async def run_each(self, script: str, streams: Iterable[str], *args: Any) -> list[Any]:
-        """Run the same script for many streams in one pipeline, and return the replies."""
-        pipeline = self.redis.pipeline(transaction=False)
-        for stream in streams:
-            await self._scripts[script](keys=self._keys(stream), args=args, client=pipeline)
-        replies: list[Any] = await self.call(pipeline.execute)
-        return replies
 
     async def run_index(self, script: str, *args: Any) -> Any:
         """Run a script of the index, and return its reply."""
@@ -98,7 +90,7 @@ class ScriptClient:
         await self._reads.aclose()
         self.pool.set_retry(Retry(NoBackoff(), 0))
         with suppress(RedisError, OSError):
-            await self.redis.aclose()
+            await self._redis.aclose()
 
     def _keys(self, stream: str) -> list[str]:
         tag = f"{self._prefix}:{{{check_stream(stream)}}}"

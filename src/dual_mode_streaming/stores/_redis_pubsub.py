@@ -40,8 +40,7 @@ class PubSub:
         self._every = every
         self._subscribers: dict[str, list[OnChange]] = {}
         self._ready: dict[str, asyncio.Event] = {}
-        self._requested: set[str] = set()  # SUBSCRIBE is sent, but not yet confirmed
-        self._subscribed: set[str] = set()
+        self._subscribed: set[str] = set()  # as Redis has confirmed
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
 
@@ -89,7 +88,6 @@ class PubSub:
                 _log.info("the pub/sub connection to Redis is lost: %s", type(error).__name__)
             finally:
                 connection, self._connection = self._connection, None
-                self._requested.clear()
                 self._subscribed.clear()
                 if connection is not None:
                     with suppress(RedisError, OSError):
@@ -106,19 +104,16 @@ class PubSub:
         return self._pool.connection_class(**options | {"socket_timeout": None})
 
     async def _request(self, streams: list[str]) -> None:
-        """Subscribe to channels, if there is a connection, and where that is not yet done."""
+        """Subscribe to channels, if there is a connection. Doing it twice is harmless."""
         connection = self._connection
         if connection is None or not connection.is_connected:
             return
-        wanted = [s for s in streams if s not in self._requested and s not in self._subscribed]
-        for start in range(0, len(wanted), _AT_ONCE):
-            part = wanted[start : start + _AT_ONCE]
-            self._requested.update(part)
-            await self._send("SUBSCRIBE", part)
+        await self._send("SUBSCRIBE", streams)
 
     async def _send(self, command: str, streams: list[str]) -> None:
-        channels = [self._channel + stream for stream in streams]
-        await self._connection.send_command(command, *channels, check_health=False)
+        for start in range(0, len(streams), _AT_ONCE):
+            channels = [self._channel + stream for stream in streams[start : start + _AT_ONCE]]
+            await self._connection.send_command(command, *channels, check_health=False)
 
     async def _read(self) -> None:
         """Take messages and make rounds. Raises TimeoutError if Redis is silent for two rounds."""
@@ -147,7 +142,6 @@ class PubSub:
     def _take(self, kind: bytes, stream: str) -> None:
         """Handle a message of Redis."""
         if kind == b"subscribe":
-            self._requested.discard(stream)
             self._subscribed.add(stream)
             if (ready := self._ready.pop(stream, None)) is not None:
                 ready.set()
@@ -161,10 +155,8 @@ class PubSub:
             if int(stream[-4:], 16) % _SLICES == part:
                 self._notify(stream)
         unused = [stream for stream in self._subscribed if stream not in self._subscribers]
-        for start in range(0, len(unused), _AT_ONCE):
-            streams = unused[start : start + _AT_ONCE]
-            self._subscribed.difference_update(streams)
-            await self._send("UNSUBSCRIBE", streams)
+        self._subscribed.difference_update(unused)
+        await self._send("UNSUBSCRIBE", unused)
         if part == 0:
             await self._connection.send_command("PING", check_health=False)
 

@@ -222,7 +222,7 @@ local function drop(stream)
 end
 """
 
-# stream, `lease`, most streams, most bytes, idempotency key or '', stream that lost the key
+# stream, `lease`, most streams, most bytes, idempotency key or '', missing stream that has the key
 # -> OK | HELD, stream that has the key | FULL, stream that may be deleted or '', streams, bytes
 ENTER = (
     _INDEX

@@ -70,7 +70,7 @@ def insert_entries(connection: sqlite3.Connection, entries: Sequence[EntryRow]) 
 def remove_oldest(
     connection: sqlite3.Connection, number: int, before: int, entries: int, size: int
 ) -> tuple[int, int]:
-    """Remove at least so many of a stream's oldest entries, and at least that size of them.
+    """Remove at least `entries` of a stream's oldest entries, and at least `size` bytes of them.
 
     The entry `before` and later ones stay. Returns how many were removed, and their size in bytes.
     """

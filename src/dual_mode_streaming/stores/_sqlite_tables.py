@@ -208,7 +208,7 @@ class Tables:
         return None if row is None or self._is_aged(row, 2) else row
 
     def _is_aged(self, row: StreamRow, times: int) -> bool:
-        """Return whether the retention has passed so many times since the end of the stream."""
+        """Return whether the retention has passed that many times since the end of the stream."""
         return row.ended is not None and self._now >= row.ended + times * self._limits.retention
 
     def _touch(self, row: StreamRow, *, is_change: bool) -> None:

@@ -257,15 +257,15 @@ class StoreConformance:
     async def test_a_subscriber_hears_of_every_change(self) -> None:
         async with self.store() as store:
             stream, other = await store.create(_new_stream()), await store.create(_new_stream())
-            news = asyncio.Event()
-            async with store.subscribe(stream, news.set):
+            changed = asyncio.Event()
+            async with store.subscribe(stream, changed.set):
                 for number in range(1, 6):
-                    news.clear()
+                    changed.clear()
                     await store.append(stream, 1, number, [b"x"])
-                    await asyncio.wait_for(news.wait(), 5)
-                news.clear()
+                    await asyncio.wait_for(changed.wait(), 5)
+                changed.clear()
                 await store.cancel(stream)
-                await asyncio.wait_for(news.wait(), 5)
+                await asyncio.wait_for(changed.wait(), 5)
             await store.append(other, 1, 1, [b"x"])
 
     async def test_what_another_process_does_is_seen_if_the_store_is_shared(self) -> None:
@@ -273,10 +273,10 @@ class StoreConformance:
             if not one.shared:
                 return
             stream = await one.create(_new_stream())
-            news = asyncio.Event()
-            async with two.subscribe(stream, news.set):
+            changed = asyncio.Event()
+            async with two.subscribe(stream, changed.set):
                 await one.append(stream, 1, 1, _some(1, 3))
-                await asyncio.wait_for(news.wait(), 5)
+                await asyncio.wait_for(changed.wait(), 5)
             assert [entry.sequence for entry in await two.read(stream, 0)] == [1, 2]
             await two.cancel(stream)
             assert await one.append(stream, 1, 3, ()) is AppendResult.CANCEL
