@@ -4,7 +4,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Generator, Iterator
-from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx
@@ -120,12 +119,7 @@ class DualModeClient(BaseClient[httpx.Client]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -171,12 +165,7 @@ class EventStream(BaseEventStream[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

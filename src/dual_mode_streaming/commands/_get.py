@@ -28,9 +28,7 @@ def get(
     header: Header = None,
     indent: Annotated[
         bool | None,
-        typer.Option(
-            "--indent/--no-indent", help="Indent the JSON, or not. [indent on a terminal]"
-        ),
+        typer.Option("--indent/--no-indent", help="Indent the JSON (default: on a terminal)."),
     ] = None,
     timeout: ReadTimeout = 330.0,
     attempts: Attempts = 2,

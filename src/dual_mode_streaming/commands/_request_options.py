@@ -25,7 +25,9 @@ __all__ = [
 Url = Annotated[str, typer.Argument(help="The URL; http:// may be left out.", show_default=False)]
 Method = Annotated[
     str | None,
-    typer.Option("-X", "--request", help="HTTP method. [GET; POST with -d]", metavar="METHOD"),
+    typer.Option(
+        "-X", "--request", help="HTTP method (default: GET; with -d POST).", metavar="METHOD"
+    ),
 ]
 Data = Annotated[
     list[str] | None,
@@ -41,7 +43,7 @@ ReadTimeout = Annotated[
 ]
 Attempts = Annotated[
     int,
-    typer.Option("--attempts", min=0, help="Maximum number of reconnections in a row."),
+    typer.Option("--attempts", min=0, help="Maximum number of further attempts in a row."),
 ]
 
 
