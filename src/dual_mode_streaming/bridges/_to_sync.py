@@ -115,7 +115,7 @@ class _Bridge(ItemBuffer, Generic[T]):
         self._done = True
         self.wake()
 
-    def _start(self) -> None:
+    def start(self) -> None:
         self._pumps.pump(self._stream, self, self._maxsize, self._demand)
 
     def _demand(self) -> int:
@@ -132,7 +132,7 @@ class _Bridge(ItemBuffer, Generic[T]):
     def read(self) -> Generator[T, None, None]:
         try:
             self._started = True
-            self._loop.loop.call_soon_threadsafe(self._start, context=self._context)
+            self._loop.loop.call_soon_threadsafe(self.start, context=self._context)
             for chunk in chunks(self):
                 if chunk:
                     yield from chunk

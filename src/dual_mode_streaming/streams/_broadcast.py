@@ -4,7 +4,7 @@ import contextvars
 from collections.abc import AsyncIterable, Callable
 from typing import Generic, TypeVar
 
-from dual_mode_streaming.streams._buffers import BufferedStream, Overflow
+from dual_mode_streaming.streams._buffers import BufferedStream, BufferPolicy, Overflow
 from dual_mode_streaming.streams._fanout import Fanout
 
 __all__ = ["Broadcast"]
@@ -98,12 +98,14 @@ class Broadcast(Generic[T]):
             self._dropped += self._fanout.dropped
             self._fanout = self._new_fanout()
         return self._fanout.subscribe(
-            self._maxsize if maxsize is None else maxsize,
-            self._overflow if overflow is None else overflow,
-            max_bytes=max_bytes,
-            size_of=size_of,
-            coalesce=coalesce,
-            on_drop=on_drop,
+            BufferPolicy(
+                self._maxsize if maxsize is None else maxsize,
+                max_bytes,
+                self._overflow if overflow is None else overflow,
+                size_of,
+                coalesce,
+                on_drop,
+            )
         )
 
     async def aclose(self) -> None:

@@ -4,6 +4,7 @@ import enum
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from dual_mode_streaming.errors import StreamOverflow
@@ -13,6 +14,7 @@ from dual_mode_streaming.streams._scope import Scope, Stream
 
 __all__ = [
     "YIELD_EVERY",
+    "BufferPolicy",
     "BufferedStream",
     "DropCount",
     "Overflow",
@@ -64,6 +66,24 @@ class DropCount:
         return unreported
 
 
+@dataclass(frozen=True, slots=True)
+class BufferPolicy(Generic[T]):
+    """The bounds of a buffer, and what happens when they are reached; see `buffer`."""
+
+    maxsize: int = 64
+    max_bytes: int | None = None
+    overflow: Overflow = Overflow.BLOCK
+    size_of: Callable[[T], int] | None = None
+    coalesce: Callable[[T, T], T] | None = None
+    on_drop: Callable[[int], T] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("maxsize", "max_bytes"):
+            bound = getattr(self, name)
+            if bound is not None and bound < 1:
+                raise ValueError(f"{name} must be at least 1, not {bound}")
+
+
 class BufferedStream(Stream[T]):
     """A stream that may drop items, and counts them."""
 
@@ -113,29 +133,24 @@ def buffer(
     Raises:
         ValueError: a bound is below 1.
     """
-    return buffered(stream, DropCount(), maxsize, max_bytes, overflow, size_of, coalesce, on_drop)
+    policy = BufferPolicy(maxsize, max_bytes, overflow, size_of, coalesce, on_drop)
+    return buffered(stream, policy, DropCount())
 
 
 def buffered(
-    stream: AsyncIterable[T],
-    drops: DropCount,
-    maxsize: int,
-    max_bytes: int | None,
-    overflow: Overflow,
-    size_of: Callable[[T], int] | None,
-    coalesce: Callable[[T, T], T] | None,
-    on_drop: Callable[[int], T] | None,
+    stream: AsyncIterable[T], policy: BufferPolicy[T], drops: DropCount
 ) -> BufferedStream[T]:
     """Return `buffer(...)` that counts in `drops`."""
     pumps = Pumps(stream)
-    if overflow is Overflow.BLOCK and max_bytes is None:
-        return BufferedStream(read(pumps, ChunkedQueue(pumps, [stream], maxsize)), pumps, drops)
-    held = OverflowBuffer(maxsize, max_bytes, overflow, drops, size_of=size_of, coalesce=coalesce)
+    if policy.overflow is Overflow.BLOCK and policy.max_bytes is None:
+        queue = ChunkedQueue(pumps, [stream], policy.maxsize)
+        return BufferedStream(read(pumps, queue), pumps, drops)
+    held = OverflowBuffer(policy, drops)
 
     async def run() -> AsyncGenerator[T, None]:
         async with pumps:
             pumps.pump(stream, held, 1, held.demand)
-            async with aclosing(held.read(on_drop)) as items:
+            async with aclosing(held.read()) as items:
                 async for item in items:
                     yield item
 
@@ -145,31 +160,19 @@ def buffered(
 class OverflowBuffer(ItemBuffer, Generic[T]):
     """Items for one reader, read one by one, with a policy for overflow."""
 
-    def __init__(
-        self,
-        maxsize: int,
-        max_bytes: int | None,
-        overflow: Overflow,
-        drops: DropCount,
-        *,
-        size_of: Callable[[T], int] | None = None,
-        coalesce: Callable[[T, T], T] | None = None,
-    ) -> None:
-        if maxsize < 1 or (max_bytes is not None and max_bytes < 1):
-            raise ValueError(
-                f"maxsize and max_bytes must be at least 1, not {maxsize} and {max_bytes}"
-            )
+    def __init__(self, policy: BufferPolicy[T], drops: DropCount) -> None:
         super().__init__()
         self.append = self.put
         self.done = False
         self._items: deque[tuple[T, int]] = deque()
         self._bytes = 0
-        self._maxsize = maxsize
-        self._max_bytes = max_bytes
-        self._overflow = overflow
+        self._maxsize = policy.maxsize
+        self._max_bytes = policy.max_bytes
+        self._overflow = policy.overflow
         self._drops = drops
-        self._size_of = (size_of or _size) if max_bytes is not None else _no_size
-        self._coalesce = coalesce
+        self._size_of = _no_size if policy.max_bytes is None else policy.size_of or _size
+        self._coalesce = policy.coalesce
+        self._on_drop = policy.on_drop
         self._yielded = False
 
     def __len__(self) -> int:
@@ -216,11 +219,11 @@ class OverflowBuffer(ItemBuffer, Generic[T]):
         self.done = True
         self.wake()
 
-    async def read(self, on_drop: Callable[[int], T] | None = None) -> AsyncGenerator[T, None]:
+    async def read(self) -> AsyncGenerator[T, None]:
         """Yield the items, each as fresh as possible; then raise the error."""
         while True:
-            if on_drop is not None and (count := self._drops.take_unreported()):
-                yield on_drop(count)
+            if self._on_drop is not None and (count := self._drops.take_unreported()):
+                yield self._on_drop(count)
             elif self._items:
                 item = self.take()
                 if self.blocked:

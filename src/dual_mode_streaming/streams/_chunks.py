@@ -10,13 +10,16 @@ from typing import Generic, Protocol, TypeVar
 from dual_mode_streaming.streams._pumps import Demand, ItemBuffer, Pumps, yield_to_loop
 from dual_mode_streaming.streams._scope import Scope
 
-__all__ = ["ChunkSource", "ChunkedQueue", "Readable", "chunks", "read"]
+__all__ = ["ChunkSource", "ChunkedQueue", "chunks", "read"]
 
 T = TypeVar("T")
 
 
 class ChunkSource(Protocol[T]):
     """One reader's view of a buffer."""
+
+    def start(self) -> None:
+        """Start the pumps."""
 
     def take(self) -> list[T]:
         """Return the next items, a part of the bound at most; an empty list if there are none."""
@@ -27,13 +30,6 @@ class ChunkSource(Protocol[T]):
     @property
     def finished(self) -> bool:
         """Whether `take` will return no further item."""
-
-
-class Readable(ChunkSource[T], Protocol):
-    """A chunk source that a task reads."""
-
-    def start(self) -> None:
-        """Start the pumps."""
 
     async def wait(self) -> None:
         """Wait until there may be items, or the end."""
@@ -64,17 +60,12 @@ def chunks(source: ChunkSource[T]) -> Iterator[Sequence[T]]:
 
 async def read(
     scope: Scope,
-    *sources: Readable[T],
+    *sources: ChunkSource[T],
     wait: Callable[[], Awaitable[object]] | None = None,
 ) -> AsyncGenerator[T, None]:
     """Start all sources, then yield the items of each in turn; close `scope` on every exit.
 
-    The error of a source is raised after its items.
-
-    Args:
-        scope: what owns the pumps of the sources.
-        sources: what to read.
-        wait: awaited when there is no item, instead of the source's own `wait`.
+    The error of a source is raised after its items. `wait` replaces the `wait` of the source.
     """
     async with scope:
         for source in sources:

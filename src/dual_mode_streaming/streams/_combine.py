@@ -4,7 +4,7 @@ import copy
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
-from dual_mode_streaming.streams._buffers import Overflow
+from dual_mode_streaming.streams._buffers import BufferPolicy, Overflow
 from dual_mode_streaming.streams._chunks import ChunkedQueue, read
 from dual_mode_streaming.streams._fanout import Fanout
 from dual_mode_streaming.streams._pumps import Pumps
@@ -161,7 +161,8 @@ def split(
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
     fanout = Fanout(stream)
-    branches: list[Stream[T]] = [fanout.subscribe(maxsize, overflow) for _ in range(n)]
+    policy: BufferPolicy[T] = BufferPolicy(maxsize, overflow=overflow)
+    branches: list[Stream[T]] = [fanout.subscribe(policy) for _ in range(n)]
     if with_copy:
         branches = [map(branch, copy.deepcopy) for branch in branches]
     return tuple(branches)

@@ -9,6 +9,7 @@ from dual_mode_streaming.errors import StreamOverflow
 from dual_mode_streaming.streams._buffers import (
     YIELD_EVERY,
     BufferedStream,
+    BufferPolicy,
     DropCount,
     Overflow,
     buffered,
@@ -25,11 +26,8 @@ T = TypeVar("T")
 class Fanout(ItemBuffer, Generic[T]):
     """The items of one source, kept as long as a reader may still take them.
 
-    Args:
-        source: a stream, or a function that makes one when the first reader starts.
-        history: how many past items a new reader begins with.
-        stop_after_last: close the source when the last reader leaves.
-        context: the context of the pump; by default that of the first reader.
+    A source that is a function is called when the first reader starts. The pump runs in `context`,
+    or that of the first reader.
     """
 
     def __init__(
@@ -61,44 +59,24 @@ class Fanout(ItemBuffer, Generic[T]):
         self.full: set[_Position[T]] = set()  # the readers that the pump waits for
         self._yielded = False
 
-    def subscribe(
-        self,
-        maxsize: int,
-        overflow: Overflow,
-        *,
-        max_bytes: int | None = None,
-        size_of: Callable[[T], int] | None = None,
-        coalesce: Callable[[T, T], T] | None = None,
-        on_drop: Callable[[int], T] | None = None,
-    ) -> BufferedStream[T]:
-        """Return a new reader that begins with the history; the options are those of `buffer`."""
-        if maxsize < 1:
-            raise ValueError(f"maxsize must be at least 1, not {maxsize}")
+    def subscribe(self, policy: BufferPolicy[T]) -> BufferedStream[T]:
+        """Return a new reader that begins with the history."""
         drops = DropCount()
+        blocking = policy.overflow is Overflow.BLOCK
+        lossy = policy.overflow in (Overflow.DROP_OLDEST, Overflow.DISCONNECT)
+        direct = policy.max_bytes is None and (blocking or lossy)
+        # With another policy a buffer reads along at once, and what it does not block may be lost.
+        maxsize = policy.maxsize if direct else max(policy.maxsize, 2 * YIELD_EVERY)
         first = max(self.base, self.head - self._history)
-        blocking = overflow is Overflow.BLOCK
-        if max_bytes is None and overflow in (
-            Overflow.BLOCK,
-            Overflow.DROP_OLDEST,
-            Overflow.DISCONNECT,
-        ):
-            position = _Position(self, first, maxsize, blocking)
-            scope = _ReaderScope(position)
-            if blocking:
-                return BufferedStream(read(scope, position), scope, drops)
-            disconnect = overflow is Overflow.DISCONNECT
-            return BufferedStream(
-                _read_newest(position, scope, drops, disconnect, on_drop), scope, drops
-            )
-        # The other policies are those of a buffer that reads along at once.
-        position = _Position(self, first, max(maxsize, 2 * YIELD_EVERY), blocking)
+        position = _Position(self, first, maxsize, blocking)
         scope = _ReaderScope(position)
-        along = (
-            read(scope, position) if blocking else _read_newest(position, scope, drops, False, None)
-        )
-        return buffered(
-            Stream(along, scope), drops, maxsize, max_bytes, overflow, size_of, coalesce, on_drop
-        )
+        if blocking:
+            items = read(scope, position)
+        else:
+            items = _read_newest(position, scope, drops, policy if direct else BufferPolicy())
+        if direct:
+            return BufferedStream(items, scope, drops)
+        return buffered(Stream(items, scope), policy, drops)
 
     @property
     def head(self) -> int:
@@ -180,7 +158,7 @@ class Fanout(ItemBuffer, Generic[T]):
 
 
 class _Position(Generic[T]):
-    """How far a reader is: `next` is the number of the next item it is owed. A `Readable`."""
+    """How far a reader is: `next` is the number of the next item it is owed. A `ChunkSource`."""
 
     __slots__ = ("_chunk_size", "_count", "_items", "blocking", "fanout", "maxsize", "next")
 
@@ -245,8 +223,7 @@ async def _read_newest(
     position: _Position[T],
     scope: _ReaderScope,
     drops: DropCount,
-    disconnect: bool,
-    on_drop: Callable[[int], T] | None,
+    policy: BufferPolicy[T],
 ) -> AsyncGenerator[T, None]:
     """Yield the items; a reader more than its bound behind skips the oldest, or is disconnected."""
     fanout, number, maxsize = position.fanout, position.next, position.maxsize
@@ -257,13 +234,13 @@ async def _read_newest(
             head = fanout.head
             behind = head - number
             if behind > maxsize:
-                if disconnect:
+                if policy.overflow is Overflow.DISCONNECT:
                     raise StreamOverflow("the reader was too slow and was disconnected")
                 drops.add(behind - maxsize)
                 fanout.dropped += behind - maxsize
                 number = position.next = head - maxsize
-                if on_drop is not None:
-                    yield on_drop(drops.take_unreported())
+                if policy.on_drop is not None:
+                    yield policy.on_drop(drops.take_unreported())
             elif behind:
                 chunk = iter(items[number - fanout.base :])
                 for item in chunk:

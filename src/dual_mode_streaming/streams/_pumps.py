@@ -90,12 +90,7 @@ class ItemBuffer:
 
 
 class Pumps(Scope):
-    """A scope whose sources are read by pumps.
-
-    Args:
-        sources: what it owns from the start; `pump` adds others.
-        context: the context of the pumps; by default that of the task that starts them.
-    """
+    """A scope whose sources are read by pumps, in `context` or that of their starter."""
 
     def __init__(
         self, *sources: AsyncIterable[Any], context: contextvars.Context | None = None
@@ -109,15 +104,10 @@ class Pumps(Scope):
     def pump(
         self, source: AsyncIterable[Any], buffer: ItemBuffer, credit: int, demand: Demand
     ) -> None:
-        """Start to move items from `source` into `buffer`.
+        """Start to move items from `source` into `buffer`, and close the source at the end.
 
-        An error of the source becomes the buffer's `error`, or a note on the one that is there.
-
-        Args:
-            source: what to read; the pump closes it.
-            buffer: where the items go.
-            credit: how many items the pump may pull before it first calls `demand`.
-            demand: called whenever the credit is used up.
+        The pump pulls `credit` items and then as many as each call of `demand` returns. An error of
+        the source becomes the buffer's `error`, or a note on the one that is there.
         """
         self.own(source)
         name = getattr(source, "__qualname__", type(source).__name__)

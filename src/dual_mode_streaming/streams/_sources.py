@@ -6,7 +6,13 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing
 from typing import Any, Final, Generic, TypeVar
 
-from dual_mode_streaming.streams._buffers import BufferedStream, DropCount, Overflow, OverflowBuffer
+from dual_mode_streaming.streams._buffers import (
+    BufferedStream,
+    BufferPolicy,
+    DropCount,
+    Overflow,
+    OverflowBuffer,
+)
 from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.streams._timing import sleep
 
@@ -173,8 +179,8 @@ class Emitter(Generic[T]):
 class _LockedBuffer(OverflowBuffer[T]):
     """A buffer whose items come from other threads."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, policy: BufferPolicy[T], drops: DropCount) -> None:
+        super().__init__(policy, drops)
         self.lock = threading.RLock()
 
     def take(self) -> T:
@@ -206,14 +212,13 @@ def from_callback(
     if overflow is Overflow.BLOCK:
         raise ValueError("a callback cannot wait: choose an overflow other than BLOCK")
     drops = DropCount()
-    buffer: _LockedBuffer[T] = _LockedBuffer(
-        maxsize, max_bytes, overflow, drops, size_of=size_of, coalesce=coalesce
-    )
+    policy = BufferPolicy(maxsize, max_bytes, overflow, size_of, coalesce, on_drop)
+    buffer = _LockedBuffer(policy, drops)
 
     async def run() -> AsyncGenerator[T, None]:
         unregister = register(Emitter(buffer))
         try:
-            async with aclosing(buffer.read(on_drop)) as items:
+            async with aclosing(buffer.read()) as items:
                 async for item in items:
                     yield item
         finally:

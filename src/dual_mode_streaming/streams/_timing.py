@@ -5,7 +5,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-from dual_mode_streaming.streams._buffers import BufferedStream, DropCount, Overflow, OverflowBuffer
+from dual_mode_streaming.streams._buffers import (
+    BufferedStream,
+    BufferPolicy,
+    DropCount,
+    Overflow,
+    OverflowBuffer,
+)
 from dual_mode_streaming.streams._chunks import ChunkedQueue, read
 from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
 from dual_mode_streaming.streams._scope import Scope, Stream
@@ -172,7 +178,8 @@ def throttle(stream: AsyncIterable[T], seconds: float) -> BufferedStream[T]:
     """
     _check(seconds)
     pumps, drops = Pumps(stream), DropCount()
-    held: OverflowBuffer[T] = OverflowBuffer(1, None, Overflow.DROP_OLDEST, drops)
+    policy: BufferPolicy[T] = BufferPolicy(1, overflow=Overflow.DROP_OLDEST)
+    held = OverflowBuffer(policy, drops)
 
     async def run() -> AsyncGenerator[T, None]:
         clock = asyncio.get_running_loop().time
