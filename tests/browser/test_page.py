@@ -174,7 +174,7 @@ def test_a_slow_consumer_is_charted(playground):
     page.click("text=Stop watching", force=True)
 
 
-def test_a_refusal_is_told_and_not_shown_as_an_answer(playground):
+def test_a_refusal_is_shown_as_such_and_not_as_an_answer(playground):
     page = playground
     page.evaluate("document.getElementById('ask').noValidate = true")
     page.fill("#seed", "1.5")

@@ -110,7 +110,7 @@ async def test_streams_at_a_time_are_counted_by_key_and_given_back(path):
             assert response.status_code == 200
 
 
-async def test_a_refused_request_gives_back_its_place():
+async def test_a_refused_request_releases_its_slot():
     async with service(key_streams=1) as client:
         for _ in range(3):
             bad = await client.post("/v1/messages", json={"model": "simulator"})

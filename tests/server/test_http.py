@@ -103,7 +103,7 @@ def test_a_head_without_end_is_refused_and_not_kept(service, begin):
 
 
 @pytest.mark.parametrize("sizes", [[5000], [1000] * 5, [4100, 0]])
-def test_a_head_that_is_too_large_is_told_so(impatient, sizes):
+def test_a_head_that_is_too_large_is_refused_with_a_reason(impatient, sizes):
     with closing(connected(impatient)) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nx: ")
         for size in sizes:
@@ -139,7 +139,7 @@ def test_a_head_that_trickles_in_has_a_deadline(impatient):
     assert b"connection: close" in answer.lower()
 
 
-def test_who_says_nothing_is_let_go_without_a_word(impatient):
+def test_a_connection_without_a_request_is_closed_without_an_answer(impatient):
     with closing(connected(impatient)) as connection:
         assert all_of(connection) == b""
 
@@ -183,7 +183,7 @@ def test_a_quiet_stream_outlives_the_deadlines(impatient):
 
 @pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"])
 @pytest.mark.parametrize("behind", [b"", BATCH])
-def test_a_batch_that_nobody_takes_is_let_go(impatient, last, behind):
+def test_a_batch_that_nobody_reads_ends_its_connection(impatient, last, behind):
     """It is made, and lies in memory. uvicorn would wait for its reader for ever."""
     address = httpx.URL(impatient)
     with closing(socket.socket()) as connection:
@@ -239,7 +239,7 @@ def test_requests_one_after_the_other_share_a_connection(service):
         assert all_of(connection).count(b'"index":1') == 1
 
 
-def test_whoever_pipelines_without_end_is_cut(service):
+def test_endless_pipelining_is_cut(service):
     """What waits is bounded, in requests and in bytes; the answer under way goes out whole."""
     slow = STREAM.replace(b"interval=0", b"interval=0.3")
     large = b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + b" " * 200_000

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what Prometheus is told."""
+"""`GET /metrics`: the metrics of the service."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from dual_mode_streaming.testing import StreamingTransport
 HELLO = {"model": "simulator", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-async def told(http):
+async def samples_of(http):
     """The samples, by name and labels."""
     response = await http.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
@@ -38,7 +38,7 @@ async def test_the_tokens_of_an_answer_are_counted(http):
     answer = await http.post("/v1/chat/completions", json=HELLO)
     usage = answer.json()["usage"]
     labels = 'model="simulator",provider="simulator"'
-    samples = await told(http)
+    samples = await samples_of(http)
     key = f'dual_mode_llm_tokens_total{{direction="%s",{labels}}}'
     assert samples[key % "input"] == usage["prompt_tokens"]
     assert samples[key % "output"] == usage["completion_tokens"]
@@ -55,7 +55,7 @@ async def test_so_are_those_of_one_that_its_reader_left():
             async for line in response.aiter_lines():
                 if "said" in line:
                     break
-        samples = await told(http)
+        samples = await samples_of(http)
     labels = 'model="simulator",provider="simulator"'
     assert samples[f'dual_mode_llm_tokens_total{{direction="output",{labels}}}'] == 2
     assert samples[f'dual_mode_llm_tokens_total{{direction="input",{labels}}}'] > 0
@@ -67,23 +67,23 @@ async def test_a_models_name_that_a_client_made_up_is_not_kept(http):
     for number in range(3):
         answer = await http.post("/v1/chat/completions", json={**HELLO, "model": f"x{number}"})
         assert answer.status_code == 404
-    samples = await told(http)
+    samples = await samples_of(http)
     assert not [name for name in samples if "x1" in name]
     assert sum(value for name, value in samples.items() if "not_found" in name) == 3
 
 
 async def test_answers_at_once_are_all_counted(http):
     await asyncio.gather(*(http.post("/v1/chat/completions", json=HELLO) for _ in range(10)))
-    samples = await told(http)
+    samples = await samples_of(http)
     assert sum(value for name, value in samples.items() if "calls_total" in name) == 10
 
 
-async def test_the_answers_of_the_service_are_told():
+async def test_the_answers_of_the_service_are_counted():
     app = create_app(Settings())
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         await http.get("/data?count=3&interval=0&stream=true")
-        samples = await told(http)
+        samples = await samples_of(http)
     labels = 'mode="stream",route="/data"'
     assert samples[f"dual_mode_events_sent_total{{{labels}}}"] == 3
     assert samples[f"dual_mode_streams_open{{{labels}}}"] == 0
@@ -91,7 +91,7 @@ async def test_the_answers_of_the_service_are_told():
 
 
 @pytest.mark.full
-def test_several_workers_are_told_as_one_and_the_dead_have_no_open_streams(start_service, tmp_path):
+def test_several_workers_are_scraped_as_one_without_the_dead(start_service, tmp_path):
     running = start_service("--workers", "2", "--store", f"sqlite:{tmp_path}/streams.db")
     stream = {"Accept": "text/event-stream"}
     open_now = 'dual_mode_streams_open{mode="stream",route="/data"}'

@@ -148,7 +148,7 @@ async def test_a_body_that_is_too_large_is_refused_and_not_read():
             assert declared.status_code == 413, path
 
 
-async def test_keys_that_are_made_up_take_no_more_places():
+async def test_invalid_keys_raise_no_limit():
     """They would be one each, for who has none: what counts is the address."""
     settings = Settings(llm={"rate": 0, "first": 0}, client_streams=2, api_keys="mine")
     transport = StreamingTransport(create_app(settings))

@@ -222,7 +222,7 @@ def test_flags_win_over_variables(monkeypatch):
         load(workers="0")
 
 
-def test_a_taken_port_is_told(service):
+def test_a_taken_port_is_a_message(service):
     port = service.rpartition(":")[2]
     result = subprocess.run(
         [DUAL_MODE, "serve", "--port", port], capture_output=True, text=True, timeout=20

@@ -50,7 +50,7 @@ def test_where_items_are_dropped_the_producer_goes_on(service, policy):
     assert numbers == sorted(set(numbers)) != list(range(1, 21))
 
 
-def test_a_reader_that_is_cut_off_is_told(service):
+def test_a_reader_that_is_cut_off_receives_an_error(service):
     asked = {"produce": 1000, "drain": 10, "size": 5, "policy": "disconnect"}
     *_, last = watched(service, **asked)
     assert (last["status"], last["detail"]) == (503, "the reader was too slow and was disconnected")

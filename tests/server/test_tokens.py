@@ -69,7 +69,7 @@ async def test_a_token_is_of_no_use_for_anything_else():
             assert answer.status_code == 401
 
 
-async def test_who_has_a_key_gets_no_token_for_another_s_stream_that_works():
+async def test_a_token_for_another_s_stream_does_not_work():
     async with client_of() as http:
         path = await recorded(http)
         token = await token_for(http, path, OTHER)
@@ -116,7 +116,7 @@ async def test_the_stream_ends_with_its_token():
         assert "expired" in late.text
 
 
-def test_a_secret_can_be_replaced_without_a_stream_lost():
+def test_a_secret_can_be_replaced_without_losing_a_stream():
     old, new = "the old secret, long", "the new secret, long"
     token = TokenSigner(old).sign("me", "/streams/1")
     assert TokenSigner([old, new]).read(token, "/streams/1").subject == "me"

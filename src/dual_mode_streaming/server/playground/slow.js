@@ -11,7 +11,7 @@ async function watchSlow() {
   slow.control?.abort();
   const control = slow.control = new AbortController();
   const size = Number($("slow-size").value);
-  const asked = new URLSearchParams({
+  const query = new URLSearchParams({
     produce: $("slow-produce").value, drain: $("slow-drain").value, size,
     policy: $("slow-policy").value, seconds: 300,
   });
@@ -23,7 +23,7 @@ async function watchSlow() {
   try {
     const retries = new Retries((text) => { if (text) show("slow-state", text); });
     const options = {headers: {Accept: "text/event-stream"}, signal: control.signal};
-    const response = await fetchWithRetries(retries, `/slow?${asked}`, options);
+    const response = await fetchWithRetries(retries, `/slow?${query}`, options);
     if (!response.ok) throw await Failure.ofResponse(response);
     stateOfSlow("running");
     for await (const frame of readEvents(response)) takeSlow(frame);

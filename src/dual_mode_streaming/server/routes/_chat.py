@@ -38,12 +38,12 @@ def chat_routes(client: LLMClient, admission: Admission) -> APIRouter:
     )
     @dual_mode(record=True, fold=_whole)
     async def chat(
-        asked: Request, body: ChatBody, stream: Annotated[bool | None, Query()] = None
+        request: Request, body: ChatBody, stream: Annotated[bool | None, Query()] = None
     ) -> AsyncIterator[StreamEvent]:
         """The answer is recorded: its `Location` can be read again, joined or cancelled."""
-        request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
-        with await admission.hold(asked):  # while the model works, with or without a reader
-            async with contextlib.aclosing(told(client, request)) as events:
+        chat_request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
+        with await admission.hold(request):  # while the model works, with or without a reader
+            async with contextlib.aclosing(told(client, chat_request)) as events:
                 async for event in events:
                     yield event
 
