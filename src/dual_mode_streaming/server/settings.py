@@ -14,13 +14,13 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 from pydantic_settings.sources import PydanticBaseSettingsSource
 
+from dual_mode_streaming import TokenSigner
 from dual_mode_streaming.limits import Admission, LimitBackend, MemoryLimits
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server._config import HttpLimits, Seconds
 from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.stores._factory import check_address
 from dual_mode_streaming.web._options import OptionOverrides
-from dual_mode_streaming.web._tokens import TokenSigner
 
 __all__ = ["Settings", "SettingsError", "load"]
 

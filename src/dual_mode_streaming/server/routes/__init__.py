@@ -1,1 +1,1 @@
-"""The routes of the service, one module each."""
+"""Routes of the service that are more than a few lines."""

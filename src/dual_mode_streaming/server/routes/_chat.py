@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import StrictBool
 
+from dual_mode_streaming import dual_mode
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent, fold
 from dual_mode_streaming.llm.wire._answer import told
 from dual_mode_streaming.llm.wire._format import STATUS
-from dual_mode_streaming.web._endpoint import dual_mode
 
 __all__ = ["ChatBody", "chat_routes"]
 

@@ -11,8 +11,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from dual_mode_streaming import dual_mode
 from dual_mode_streaming.streams import Overflow, buffer
-from dual_mode_streaming.web._endpoint import dual_mode
 
 __all__ = ["SlowItem", "slow_routes"]
 

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
+from dual_mode_streaming import TokenSigner
 from dual_mode_streaming.limits import Admission
-from dual_mode_streaming.web._tokens import TokenSigner
 
 __all__ = ["TokenRequest", "TokenResponse", "token_routes"]
 
