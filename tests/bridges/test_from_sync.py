@@ -1,4 +1,4 @@
-"""The other way: a plain iterator, which may block, as an async one."""
+"""`from_sync`: a plain iterable that may block, as an async stream."""
 
 import asyncio
 import contextvars
@@ -11,7 +11,7 @@ from dual_mode_streaming.bridges import from_sync
 which = contextvars.ContextVar("which", default="unset")
 
 
-async def test_it_runs_in_threads_and_the_loop_goes_on():
+async def test_it_runs_in_threads_while_the_loop_runs():
     release = threading.Event()
 
     def blocks():
@@ -30,7 +30,7 @@ async def test_it_runs_in_threads_and_the_loop_goes_on():
 
 
 async def test_a_stop_iteration_that_is_data_and_one_that_is_raised():
-    """A StopIteration set on a future hangs for ever on Python 3.11."""
+    """A StopIteration set on a future hangs forever on Python 3.11."""
 
     class Odd:
         def __iter__(self):

@@ -1,5 +1,7 @@
-"""Law 14: a bridge that stops early joins its thread, and closes the source in its task, in one
-context; and whatever else a thread without a loop may expect of an iterator."""
+"""`iterate_sync` and `LoopThread`.
+
+Law 14: a bridge that stops early joins its thread, and closes the source in its task and context.
+"""
 
 import asyncio
 import contextvars
@@ -52,7 +54,7 @@ def test_the_laws_hold_across_threads(script, generator, leave_after, maxsize, s
     delivered = []
 
     def on_pull():
-        assert len(source.pulled) - len(delivered) <= maxsize + 1  # one is on its way to the list
+        assert len(source.pulled) - len(delivered) <= maxsize + 1  # one is not in the list yet
 
     source.on_pull = on_pull
     error = None
@@ -81,8 +83,8 @@ def _names():
     return " ".join(thread.name for thread in threading.enumerate())
 
 
-def test_the_loop_goes_on_while_the_reader_is_busy():
-    """Heartbeats do, and connections; not so with a loop that runs only when an item is wanted."""
+def test_the_loop_runs_while_the_reader_is_busy():
+    """Heartbeats and connections need that; a loop that runs only on demand does not do it."""
     beats = []
 
     async def source():
@@ -106,7 +108,7 @@ def test_the_loop_goes_on_while_the_reader_is_busy():
             assert time.monotonic() < deadline
 
 
-def test_one_context_of_the_caller_from_first_to_last():
+def test_the_stream_runs_in_one_copy_of_the_callers_context():
     async def source():
         try:
             yield which.get()
@@ -123,8 +125,8 @@ def test_one_context_of_the_caller_from_first_to_last():
     assert which.get() == "the caller's"
 
 
-def test_inside_of_a_running_loop():
-    """As in a notebook, where `asyncio.run` is refused."""
+def test_inside_a_running_loop():
+    """As in a notebook, where `asyncio.run` raises an error."""
 
     async def cell():
         return collect_sync(merge(stream_content("ab"), stream_content("ab")))
@@ -150,14 +152,14 @@ def test_an_endless_source_stops_with_its_reader():
     assert closed.is_set()
 
 
-def test_a_source_that_waits_is_woken_to_be_closed():
+def test_a_source_that_waits_is_cancelled_and_closed():
     source = Source(["item", 3600.0, "item"])
     with iterate_sync(source.stream()) as items:
         next(items)
     assert source.closed == 1  # at once: the timeout of all tests comes before an hour has passed
 
 
-def test_what_the_reader_raises_is_its_own():
+def test_an_error_of_the_reader_is_raised_and_the_source_closed():
     source = Source(["item"] * 1000)
     with pytest.raises(KeyError), iterate_sync(source.stream(), 2) as items:  # noqa: PT012
         for _ in items:
@@ -184,7 +186,7 @@ def test_after_the_end_and_after_close_it_stays_at_its_end():
     assert next(items, None) is None
 
 
-def test_the_cleanups_error_is_logged_when_the_reader_has_left(caplog):
+def test_an_error_of_the_cleanup_is_logged_after_an_early_exit(caplog):
     async def source():
         try:
             while True:
@@ -198,7 +200,7 @@ def test_the_cleanups_error_is_logged_when_the_reader_has_left(caplog):
 
 
 def test_a_client_that_is_cached_lives_in_the_shared_loop():
-    """What is bound to its loop works in every stream that runs there."""
+    """An object that is bound to the loop works in every stream that runs there."""
     loops = set()
 
     async def source():
@@ -236,7 +238,7 @@ def test_a_loop_thread_runs_coroutines_and_refuses_to_wait_for_itself():
         assert loop.run(answer()) == 42
         with pytest.raises(RuntimeError, match="use await"):
             loop.run(in_its_own_thread())
-    assert loop.run(answer()) == 42  # it starts anew
+    assert loop.run(answer()) == 42  # it starts again
     loop.close()
 
 
@@ -262,7 +264,7 @@ INTERRUPTED = """
 import asyncio, signal
 from dual_mode_streaming.bridges import iterate_sync
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the test runner may ignore it
 
 async def source():
     try:

@@ -1,4 +1,4 @@
-"""A span for each answer: from the opening to the end of the stream, in its trace, with its end."""
+"""A span for each response, from its start to the end of the stream, in the right trace."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ PARENT = [("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01")]
 
 
 class Traced:
-    """An app whose spans are kept."""
+    """An app whose spans are collected."""
 
     def __init__(self) -> None:
         self.kept = InMemorySpanExporter()
@@ -85,7 +85,7 @@ async def test_the_span_lasts_as_long_as_the_stream(traced):
 
 
 @pytest.mark.parametrize(("path", "status"), [("/numbers/5", 200), ("/numbers/0", 404)])
-async def test_a_failure_of_ours_is_an_error_and_one_of_the_client_is_none(traced, path, status):
+async def test_a_server_error_marks_the_span_and_a_client_error_does_not(traced, path, status):
     await get(traced.app, path)
     span = traced.only()
     assert span.attributes["dual_mode.end"] == "failed"

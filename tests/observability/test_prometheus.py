@@ -1,4 +1,4 @@
-"""What Prometheus sees of answers: streams that are open, events, times, ends, refusals, stores."""
+"""Metrics of responses and stores: open streams, events, durations, ends, refusals."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def test_events_times_and_ends(app, registry):
     assert value("dual_mode_streams_open", STREAM) == 0
 
 
-async def test_what_is_open_and_what_is_refused(app, registry):
+async def test_open_and_refused_streams(app, registry):
     value = registry.get_sample_value
     client = Client(app, "/numbers/6")
     async with client.running():
@@ -67,7 +67,7 @@ async def test_what_is_open_and_what_is_refused(app, registry):
     assert value("dual_mode_stream_ends_total", {**STREAM, "reason": "disconnected"}) == 1
 
 
-async def test_no_client_can_make_up_a_label(app, registry):
+async def test_no_client_can_invent_a_label(app, registry):
     for path in ("/numbers/1", "/numbers/2", "/nothing", "/numbers/x"):
         await get(app, path)
     routes = {
@@ -79,7 +79,7 @@ async def test_no_client_can_make_up_a_label(app, registry):
     assert routes == {"/numbers/{upto}"}
 
 
-async def test_the_calls_of_a_store_are_timed(app, registry):
+async def test_calls_of_a_store_are_timed(app, registry):
     async with app.router.lifespan_context(app):
         await get(app, "/recorded")
         assert (await get(app, f"/streams/{'0' * 32}")).status == 404
@@ -89,7 +89,7 @@ async def test_the_calls_of_a_store_are_timed(app, registry):
         assert value("dual_mode_store_seconds_count", labels) >= 1
 
 
-async def test_a_queue_s_depth_and_what_it_drops(registry):
+async def test_the_depth_of_a_queue_and_its_dropped_items(registry):
     observer = PrometheusObserver(registry)
     more = asyncio.Event()
 
@@ -112,7 +112,7 @@ async def test_a_queue_s_depth_and_what_it_drops(registry):
         async with numbers.subscribe() as fast, numbers.subscribe() as slow:
             assert [await anext(fast) for _ in range(4)] == [0, 1, 2, 3]
             assert await anext(slow) == 0
-            assert seen() == (4, 0), "a reader has read its piece when it comes for the next"
+            assert seen() == (4, 0), "a chunk counts as read when the next is taken"
             more.set()
             assert [await anext(fast) for _ in range(4)] == [8, 9, 10, 11]
             assert [await anext(slow) for _ in range(3)] == [8, 9, 10]

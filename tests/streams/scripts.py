@@ -1,4 +1,4 @@
-"""Sources and consumers that play a script, and note what was done to them."""
+"""Sources and consumers that follow a script and record what happened to them."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,19 +6,22 @@ from dataclasses import dataclass, field
 import uvloop
 from hypothesis import strategies as st
 
-from dual_mode_streaming.testing._clock import VirtualClockLoop
+from dual_mode_streaming.testing import VirtualClockLoop
 
 LOOPS = {"asyncio": VirtualClockLoop, "uvloop": uvloop.new_event_loop}
-NEVER = {"asyncio": 10_000, "uvloop": 10}  # seconds, of its clock, after which a run has hung
+NEVER = {
+    "asyncio": 10_000,
+    "uvloop": 10,
+}  # seconds until a run counts as hung
 
 
 class Boom(Exception):
-    """What a source raises."""
+    """The error that a source raises."""
 
 
 @dataclass
 class Source:
-    """A stream that plays its script, as a generator or as an iterator with `aclose`."""
+    """A stream that follows a script, as a generator or as an iterator with `aclose`."""
 
     script: list
     generator: bool = True
@@ -62,14 +65,14 @@ class Source:
 
     @property
     def items(self):
-        """What it would give if it were read to its end."""
+        """The items of the whole script."""
         end = self.script.index("raise") if "raise" in self.script else len(self.script)
         steps = [step for step in self.script[:end] if step in ("item", "none")]
         return [(self.number, n) if s == "item" else None for n, s in enumerate(steps)]
 
 
 class Iterator:
-    """An async iterator that is no generator: it must be closed, once, or it stays open."""
+    """An async iterator that is not a generator: it must be closed exactly once."""
 
     def __init__(self, source, items):
         self.source = source
@@ -90,10 +93,10 @@ class Iterator:
 
 @dataclass
 class Consumer:
-    """Reads a stream as its script says, and notes what it got and how it ended."""
+    """Reads a stream as its script says, and records the items and the end."""
 
     leave_after: int | None = None
-    cancel_after: int | None = None  # turns of the loop
+    cancel_after: int | None = None  # iterations of the loop
     pauses: list = field(default_factory=lambda: [None])
     got: list = field(default_factory=list)
     error: BaseException | None = None
@@ -122,7 +125,7 @@ class Consumer:
             raise
 
     async def run(self, stream):
-        """Read in a task of its own, and cancel that when the script says so."""
+        """Read in a task, and cancel it when the script says so."""
         task = asyncio.create_task(self.read(stream))
         if self.cancel_after is not None:
             for _ in range(self.cancel_after):
@@ -130,7 +133,7 @@ class Consumer:
             task.cancel()
         await asyncio.wait({task})
         self.gone = True
-        await stream.aclose()  # a task that is cancelled at once has not even begun to
+        await stream.aclose()  # a task that is cancelled at once never started to read
         assert self.error is None or task.cancelled() or task.exception() is self.error
 
 
@@ -159,8 +162,8 @@ def consumers(sleeps=True):
 
 
 def play(loop_name, program):
-    """Run a coroutine function in a loop of its own, and hold the laws that hold for everything:
-    it terminates, no task or generator is left, and the loop has nothing to complain of."""
+    """Run a coroutine function in a new loop, and check what holds for everything: it terminates,
+    no task or generator is left, and the loop's exception handler is not called."""
     complaints = []
 
     async def guarded():

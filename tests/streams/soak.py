@@ -1,11 +1,12 @@
-"""Random pipelines under random ends, for as long as told; whatever is left over is an error.
+"""Random pipelines with random ends, for a given time; anything left over is an error.
 
     python -m tests.streams.soak [SECONDS] [SEED]
 
 A pipeline is a tree of operators over sources that yield, suspend, sleep, fail, cancel themselves
-or never end. Its reader reads to the end, leaves, fails, is cancelled, or just drops it. Each round
-plays some hundred of them at once in a fresh event loop, and some through a bridge; then no task,
-thread, generator or open source may be left, and the loop must have had nothing to complain of.
+or never end. Its reader reads to the end, leaves early, fails, is cancelled, or drops the stream.
+Each round runs 200 pipelines at once in a new event loop, and some through a bridge. After it no
+task, thread, generator or open source may be left, and the loop's exception handler must not have
+been called.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ PIPELINES = 200  # a round
 
 
 class Failure(Exception):
-    """What sources and readers raise."""
+    """The error that sources and readers raise."""
 
 
 @Processor
@@ -60,7 +61,7 @@ def open_generators():
 
 
 class Soak:
-    """One run: its dice, and what was opened and closed."""
+    """One run: its random generator, and counts of what was opened and closed."""
 
     def __init__(self, seed):
         self.dice = random.Random(seed)
@@ -97,7 +98,7 @@ class Soak:
         return from_sync(range(self.dice.randrange(20)))
 
     def pipeline(self, depth):
-        """A stream; what it is made of is up to the dice."""
+        """Return a random stream."""
         if depth == 0:
             kind = self.dice.choice([self.source, self.source, self.plain, self.blocking])
             return kind()
@@ -132,7 +133,7 @@ class Soak:
         return [cast.subscribe() for _ in range(self.dice.choice([1, 5]))]
 
     async def read(self, stream, limit):
-        """Read as the dice say, in order; a reader who drops it leaves the rest to Python."""
+        """Read in a random way: to the end, early exit, error, or drop without closing."""
         if self.dice.random() < 0.1:
             async for _ in stream:
                 break
@@ -147,7 +148,7 @@ class Soak:
                     return
 
     async def play(self):
-        """One reader of one pipeline, who may be cancelled."""
+        """Run one reader of one pipeline, and sometimes cancel it."""
         limit = self.dice.choice([1, 3, 20, 2000])
         reader = asyncio.create_task(self.read(self.pipeline(self.dice.randrange(4)), limit))
         if self.dice.random() < 0.4:
@@ -199,18 +200,18 @@ class Soak:
             self.bridge()
 
     def check(self):
-        """Nothing is left of any round."""
+        """Assert that nothing is left of any round."""
         gc.collect()
         assert self.counts["sources opened"] == self.counts["sources closed"], self.counts
         left = [g for g in open_generators() if id(g) not in self.before]
         assert not left, f"generators are left: {left[:5]}"
         names = {thread.name for thread in threading.enumerate()} - self.threads
-        names = {name for name in names if not name.startswith("from_sync_")}  # a pool, which stays
+        names = {name for name in names if not name.startswith("from_sync_")}  # of the thread pool
         assert names <= {"shared-loop-thread"}, names
 
 
 def soak(seconds, seed):
-    """Rounds until the time is up, at least one. Gives what was counted."""
+    """Run rounds until the time is up, at least one. Return the counts."""
     run = Soak(seed)
     end = time.monotonic() + seconds
     rounds = 0

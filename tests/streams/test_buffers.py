@@ -1,4 +1,4 @@
-"""Bounds of items and bytes, and what each policy gives up when they are reached."""
+"""Bounds of items and bytes, and what each policy drops when they are reached."""
 
 import asyncio
 from operator import add
@@ -11,7 +11,7 @@ from .scripts import Boom, Source, play
 
 
 async def burst(items, boom=None):
-    """A first item; after a second, all the others at once; then nothing for a while; the end."""
+    """Yield a first item; after one second all others at once; after 100 seconds, end."""
     yield None
     await asyncio.sleep(1)
     for item in items:
@@ -22,7 +22,7 @@ async def burst(items, boom=None):
 
 
 async def late(stream):
-    """A reader who takes the first item, and looks again after the burst; until it fails."""
+    """Read the first item, then the others after the burst, up to the end or an overflow."""
     got = []
     async with stream:
         assert await anext(stream) is None
@@ -40,7 +40,7 @@ def size(item):
 
 
 def after_a_burst(items, maxsize, overflow, **options):
-    """What is left of a burst, and how many items were dropped."""
+    """Return what is left of a burst, and how many items were dropped."""
 
     async def program():
         stream = buffer(burst(items), maxsize, overflow=overflow, **options)
@@ -49,7 +49,7 @@ def after_a_burst(items, maxsize, overflow, **options):
     return play("asyncio", program)
 
 
-def test_block_loses_nothing_and_runs_ahead_by_its_bound():
+def test_block_loses_nothing_and_reads_ahead_up_to_its_bound():
     source = Source(["item"] * 100)
 
     async def program():
@@ -77,14 +77,14 @@ def test_coalesce_makes_one_of_the_two_newest():
     assert dropped == 0
 
 
-def test_what_was_dropped_is_told_before_what_is_left():
+def test_dropped_items_are_reported_before_the_next_item():
     got, dropped = after_a_burst(
         range(10), 3, Overflow.DROP_OLDEST, on_drop=lambda count: f"{count} lost"
     )
     assert (got, dropped) == (["7 lost", 7, 8, 9], 7)
 
 
-def test_error_gives_what_is_held_and_then_fails():
+def test_error_delivers_the_buffer_and_then_fails():
     assert after_a_burst(range(9), 3, Overflow.ERROR) == ([0, 1, 2, "the buffer is full"], 0)
 
 
@@ -101,21 +101,21 @@ def test_disconnect_fails_at_once():
         (Overflow.COALESCE, [b"dd", b"e"]),
     ],
 )
-def test_bytes_bound_as_well(overflow, left):
+def test_bytes_are_a_bound_as_well(overflow, left):
     items = [b"aaaa", b"bbb", b"ccc", b"dd", b"e"]
     got, dropped = after_a_burst(items, 100, overflow, max_bytes=4, size_of=size)
     assert got == left
     assert dropped == len(items) - len(left)
 
 
-def test_a_single_item_above_the_bound_of_bytes_is_let_in():
+def test_a_single_item_above_the_bound_of_bytes_is_accepted():
     bound = {"max_bytes": 4, "size_of": size}
     got, dropped = after_a_burst([b"x" * 100, b"y"], 9, Overflow.DROP_OLDEST, **bound)
     assert (got, dropped) == ([b"y"], 1)
     assert after_a_burst([b"x" * 100], 9, Overflow.BLOCK, **bound) == ([b"x" * 100], 0)
 
 
-def test_block_with_bytes_pulls_one_above_the_bound_at_most():
+def test_block_with_bytes_pulls_at_most_one_item_above_the_bound():
     pulled = []
 
     async def source():
@@ -133,7 +133,7 @@ def test_block_with_bytes_pulls_one_above_the_bound_at_most():
     play("asyncio", program)
 
 
-def test_a_size_must_be_known():
+def test_the_size_of_an_item_must_be_known():
     async def program():
         with pytest.raises(TypeError, match="max_bytes needs size_of for items of type NoneType"):
             await gather_stream(buffer(burst([1]), max_bytes=4))
@@ -146,7 +146,7 @@ def test_a_size_must_be_known():
 
 
 @pytest.mark.parametrize("overflow", Overflow)
-def test_an_error_comes_after_what_is_held(overflow):
+def test_an_error_comes_after_the_items_in_the_buffer(overflow):
     boom = Boom()
 
     async def program():

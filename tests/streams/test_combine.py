@@ -1,4 +1,4 @@
-"""merge, concat, zip and split: the order and the end of what they give."""
+"""merge, concat, zip and split: the order and the end of their output."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ async def failing(after, boom, delay=0):
     raise boom
 
 
-def test_merge_gives_what_comes_as_it_comes():
+def test_merge_yields_items_as_they_arrive():
     async def program():
         return await gather_stream(merge(ticks("a", 2), ticks("b", 3.5)))
 
@@ -50,7 +50,7 @@ def test_streams_or_one_iterable_of_them(operator):
     play("asyncio", program)
 
 
-def test_merge_can_stop_with_the_first_that_ends():
+def test_merge_can_stop_when_the_first_stream_ends():
     async def program():
         source = Source([1.0, "item"] * 100)
         merged = merge(stream_content("ab", 1.5), source.stream(), stop_on_first=True)
@@ -72,7 +72,7 @@ def test_concat_runs_all_from_the_start_and_keeps_the_order():
 
 
 @pytest.mark.parametrize("operator", [merge, concat])
-def test_the_first_error_is_raised_bare_and_what_else_fails_is_noted_on_it(operator):
+def test_the_first_error_is_raised_as_it_is_and_further_errors_are_notes(operator):
     first, second = Boom("first"), Boom("second")
 
     class Fails:
@@ -110,7 +110,7 @@ def test_zip_pairs_until_the_shortest_ends_and_closes_all():
     play("asyncio", program)
 
 
-def test_every_branch_of_a_split_gets_everything_or_the_error():
+def test_every_branch_of_a_split_gets_all_items_or_the_error():
     boom = Boom()
 
     async def program():
@@ -141,7 +141,7 @@ def test_copies_are_deep_and_each_branch_has_its_own():
     play("asyncio", program)
 
 
-def test_a_branch_that_is_not_read_holds_the_others_back_unless_it_may_lose():
+def test_a_branch_that_is_not_read_makes_the_others_wait_unless_it_may_lose_items():
     async def program():
         fast, idle = split(stream_content(range(10)), 2, maxsize=4)
         assert [await anext(fast) for _ in range(4)] == [0, 1, 2, 3]
@@ -163,7 +163,7 @@ def test_a_branch_that_is_not_read_holds_the_others_back_unless_it_may_lose():
 
 
 @pytest.mark.parametrize("n", [0, -1])
-def test_a_stream_cannot_be_split_in_less_than_one(n):
+def test_a_stream_cannot_be_split_into_less_than_one(n):
     with pytest.raises(ValueError, match=f"n must be at least 1, not {n}"):
         split(stream_content("a"), n)
 
@@ -174,7 +174,7 @@ def test_a_bound_below_one_is_refused(operator):
         operator(stream_content("a"), maxsize=0)
 
 
-def test_a_stream_that_another_task_reads_is_not_closed_under_it():
+def test_a_stream_that_another_task_reads_cannot_be_closed():
     async def program():
         stream = merge(streams.endless_stream(), stream_content("a"))
         reader = asyncio.create_task(gather_stream(stream))
@@ -190,13 +190,13 @@ def test_a_stream_that_another_task_reads_is_not_closed_under_it():
 
 @pytest.mark.parametrize("bad", [5, None, ["a"], "abc"])
 @pytest.mark.parametrize("operator", [merge, concat, split, streams.zip, streams.buffer, same])
-def test_what_is_no_stream_is_refused_at_once(operator, bad):
+def test_an_argument_that_is_not_a_stream_is_refused_at_once(operator, bad):
     with pytest.raises(TypeError, match=r"is an async iterable, which \w+ is not"):
         operator(bad)
 
 
 @pytest.mark.parametrize("operator", [merge, concat])
-def test_a_stream_is_given_once(operator):
+def test_the_same_stream_cannot_be_given_twice(operator):
     stream = stream_content("abc")
     with pytest.raises(ValueError, match="given twice; split"):
         operator(stream, stream)

@@ -1,12 +1,19 @@
-"""The laws, as properties: whatever the sources and consumers do, every operator keeps them.
+"""The laws, as property tests: every operator keeps them, whatever sources and consumers do.
 
-1 It terminates. 2 It is complete, in order per source; None is data. 3 An error reaches the reader
-bare; closing raises nothing. 4 A consumer's cancel stays a CancelledError and cancels nobody else.
-5 Each started source is closed exactly once, 6 by the task that iterated it. 7 No task is left, and
-the loop's exception handler stays silent. 8 Of a split every branch gets everything, or the error.
-9 Killing one branch leaves the others whole. 10 Pulled minus delivered never exceeds the bound.
-11 Always-ready sources share fairly. 12 A handle that was never started closes its sources.
-13 A source's own timeout surfaces as TimeoutError. (14 is the bridges', in tests/bridges.)
+1. The stream terminates.
+2. It is complete, and in order per source; None is an item.
+3. An error is raised as it is; closing raises nothing.
+4. A cancelled consumer gets its CancelledError, and nothing else is cancelled.
+5. Each started source is closed exactly once,
+6. by the task that iterated it.
+7. No task is left, and the loop's exception handler is not called.
+8. Every branch of a split gets all items, or the error.
+9. Closing one branch does not affect the others.
+10. Pulled minus delivered never exceeds the bound.
+11. Sources that are always ready share fairly.
+12. A stream that was never started closes its sources.
+13. A source's own timeout is raised as TimeoutError.
+Law 14, of the bridges, is in tests/bridges.
 """
 
 import asyncio
@@ -40,14 +47,14 @@ async def one_by_one(item):
 
 @dataclass
 class Case:
-    """An operator: how to apply it, and what it owes."""
+    """An operator: how to apply it, and what its output must be."""
 
-    make: Any  # (streams, maxsize) -> the streams it gives
+    make: Any  # (streams, maxsize) -> its output streams
     many: bool = False  # takes several sources
-    ordered: bool = True  # what it gives is the sources' items, one source after the other
+    ordered: bool = True  # the items of one source after the other
     whole: bool = True  # nothing is dropped
     bound: Any = lambda maxsize: maxsize  # on what is pulled from a source and not delivered
-    flat: Any = lambda got: got  # the items in what was given
+    flat: Any = lambda got: got  # the items in the output
 
 
 def broadcast(stream, maxsize, overflow=Overflow.BLOCK):
@@ -131,14 +138,14 @@ async def _identity(item):
 each_case = pytest.mark.parametrize("name", CASES)
 each_loop = pytest.mark.parametrize("loop", LOOPS)
 each_bound = pytest.mark.parametrize("maxsize", [1, 64])
-# No deadline: the clock of a test is not its own.
+# No deadline: a busy machine would exceed it.
 unhurried = settings(deadline=None, suppress_health_check=list(HealthCheck))
 quick = settings(unhurried, max_examples=25)
 thorough = settings(unhurried, max_examples=1000)
 
 
 def holds(name, loop, maxsize, given_sources, readers):
-    """Play it, and check what is owed."""
+    """Run the case, and check the laws."""
     case = CASES[name]
     for number, source in enumerate(given_sources):
         source.number = number
@@ -174,7 +181,7 @@ def holds(name, loop, maxsize, given_sources, readers):
         if reader.error is not None:
             cancelled = isinstance(reader.error, asyncio.CancelledError)
             assert not cancelled or reader.cancel_after is not None
-            assert cancelled or any(reader.error is error for error in errors), "not bare"
+            assert cancelled or any(reader.error is error for error in errors), "not as it is"
         for source in given_sources:
             mine = [item for item in got if item is not None and item[0] == source.number]
             if name == "parallel":
@@ -243,7 +250,7 @@ def test_the_laws_hold_thoroughly(name, loop, maxsize, data):
 
 @each_loop
 @each_case
-def test_a_handle_that_was_never_started_closes_its_sources(name, loop):
+def test_a_stream_that_was_never_started_closes_its_sources(name, loop):
     given_sources = [Source(["item"] * 3, generator=False, number=n) for n in range(2)]
     if not CASES[name].many:
         del given_sources[1:]
@@ -260,7 +267,7 @@ def test_a_handle_that_was_never_started_closes_its_sources(name, loop):
 
 @each_loop
 @each_case
-def test_a_source_that_was_begun_elsewhere_is_closed_by_a_handle_never_started(name, loop):
+def test_a_source_that_was_started_elsewhere_is_closed_by_a_stream_never_started(name, loop):
     given_sources = [Source(["item"] * 3, number=n) for n in range(2)]
     if not CASES[name].many:
         del given_sources[1:]
@@ -300,8 +307,8 @@ TIMED = {
 
 @each_loop
 @pytest.mark.parametrize("name", TIMED)
-def test_a_sources_own_timeout_surfaces_as_such(name, loop):
-    """It holds a timeout over its yields, and the consumer is slow: it cancels the pump."""
+def test_a_sources_own_timeout_is_raised_as_such(name, loop):
+    """The source holds a timeout over its yields; with a slow consumer it cancels the pump."""
     seconds = 1 if loop == "asyncio" else 0.01
 
     async def impatient():
@@ -324,7 +331,7 @@ def test_a_sources_own_timeout_surfaces_as_such(name, loop):
 
 @each_loop
 @each_case
-def test_a_source_that_is_cancelled_from_within_is_no_clean_end_and_no_cancel(name, loop):
+def test_a_source_that_is_cancelled_from_within_ends_in_an_error(name, loop):
     async def cancelled():
         yield (0, 0)
         future = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""The marble diagrams of docs/streams.md are run, on a virtual clock, as they stand there."""
+"""Run the marble diagrams of docs/streams.md on a virtual clock."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ NAMES = {**vars(streams), "Broadcast": Broadcast, "Overflow": Overflow}
 
 
 def parse(diagram):
-    """What happens when: a list of (second, item), where "|" is the end and "#" an error."""
+    """Return a list of (second, item), where "|" is the end and "#" an error."""
     events = []
     for match in re.finditer(r"\((.+?)\)|\[(.+?)\]|([^-])", diagram):
         together, one_list, single = match.groups()
@@ -52,7 +52,7 @@ async def watch(stream, pause):
 
 
 def rows():
-    """Each expression of the page: its sources, the reader's pace, and what is to be given."""
+    """Yield each expression of the page: its sources, the pause of the reader, and the output."""
     for block in BLOCKS:
         sources, pause, found = {}, 0, []
         for line in block.splitlines():
@@ -60,7 +60,7 @@ def rows():
                 pause = int(paces[1])
                 continue
             code, diagram = re.split(r"\s{2,}", line)
-            if not code:  # one more result of the expression above
+            if not code:  # one more output of the expression above
                 found[-1][-1].append(diagram)
             elif code.isidentifier():
                 sources[code] = diagram

@@ -1,4 +1,4 @@
-"""What breaks other libraries, by name; what the properties say in general is said here plainly."""
+"""Cases that break other libraries. Each docstring names the library and what it does."""
 
 import asyncio
 import contextvars
@@ -33,8 +33,8 @@ async def failing(boom):
 
 @each_loop
 @pytest.mark.parametrize("operator", [merge, concat])
-def test_none_is_an_item_and_no_end(operator, loop):
-    """genai-processors: a None among the items of a merge or concat ends it."""
+def test_none_is_an_item_and_not_the_end(operator, loop):
+    """genai-processors: a None among the items ends a merge or concat."""
 
     async def program():
         got = await gather_stream(operator(stream_content([None, 1, None]), stream_content([2])))
@@ -45,8 +45,8 @@ def test_none_is_an_item_and_no_end(operator, loop):
 
 @each_loop
 @pytest.mark.parametrize("operator", [merge, concat])
-def test_an_error_arrives_and_arrives_bare(operator, loop):
-    """genai-processors: concat hangs on it, merge gives an ExceptionGroup."""
+def test_an_error_is_raised_as_it_is(operator, loop):
+    """genai-processors: concat hangs, merge raises an ExceptionGroup."""
     boom = Boom()
 
     async def program():
@@ -58,8 +58,8 @@ def test_an_error_arrives_and_arrives_bare(operator, loop):
 
 
 @each_loop
-def test_a_split_gives_the_error_to_every_branch_and_closes_its_source(loop):
-    """genai-processors: the branches hang; both tees: one gets it, the other a clean end."""
+def test_a_split_raises_the_error_in_every_branch_and_closes_its_source(loop):
+    """genai-processors: the branches hang. Other tees: one branch gets it, one ends cleanly."""
     boom = Boom()
 
     async def program():
@@ -81,7 +81,7 @@ def test_a_split_gives_the_error_to_every_branch_and_closes_its_source(loop):
 
 @each_loop
 def test_an_early_exit_leaves_no_task_behind(loop):
-    """genai-processors: the tasks of a concat that is left early go on for ever."""
+    """genai-processors: after an early exit the tasks of a concat run forever."""
     given = [Source(["item", "suspend"] * 100, number=n) for n in range(3)]
 
     async def program():
@@ -95,8 +95,8 @@ def test_an_early_exit_leaves_no_task_behind(loop):
 
 
 @each_loop
-def test_a_plain_break_does_not_cancel_the_one_who_breaks(loop):
-    """An anyio task group over a yield cancels its consumer, much later; so does asyncio's."""
+def test_a_plain_break_does_not_cancel_the_reader(loop):
+    """A task group of anyio or asyncio over a yield cancels its consumer, much later."""
 
     async def program():
         async for _ in merge(Source(["item", "suspend"] * 9).stream(), stream_content("ab")):
@@ -110,8 +110,8 @@ def test_a_plain_break_does_not_cancel_the_one_who_breaks(loop):
 
 
 @each_loop
-def test_a_source_is_closed_in_the_task_that_read_it_even_when_a_reader_just_drops_it(loop):
-    """PEP 525: the finaliser closes a generator in a task of its own."""
+def test_a_source_is_closed_in_the_task_that_read_it_even_if_the_stream_is_dropped(loop):
+    """PEP 525: the finalizer closes a generator in another task."""
     source = Source(["item", "suspend"] * 100)
 
     async def program():
@@ -126,7 +126,7 @@ def test_a_source_is_closed_in_the_task_that_read_it_even_when_a_reader_just_dro
 
 
 @each_loop
-def test_an_error_goes_through_a_queue_and_a_cancel_never_waits_there(loop):
+def test_an_error_goes_through_a_queue_and_a_cancellation_never_waits_there(loop):
     """genai-processors: the error is a clean end; the cancelled `enqueue` hangs on a full queue."""
     boom = Boom()
 
@@ -148,8 +148,8 @@ def test_an_error_goes_through_a_queue_and_a_cancel_never_waits_there(loop):
 
 
 @each_loop
-def test_a_source_that_is_always_ready_starves_nobody(loop):
-    """aiostream: of three such sources one gives all 3,000."""
+def test_a_source_that_is_always_ready_does_not_starve_the_others(loop):
+    """aiostream: one of three such sources yields all 3,000 items."""
 
     async def always(name):
         while True:
@@ -164,7 +164,7 @@ def test_a_source_that_is_always_ready_starves_nobody(loop):
 
 @each_loop
 def test_sources_run_in_the_context_of_the_reader(loop):
-    """aiostream, and Streamlit's converter, lose it."""
+    """aiostream and Streamlit's converter lose the context."""
 
     async def source():
         yield which.get()
@@ -179,8 +179,8 @@ def test_sources_run_in_the_context_of_the_reader(loop):
 
 
 @each_loop
-def test_a_cancel_that_races_an_item_is_not_swallowed(loop):
-    """`asyncio.wait_for` on Python 3.11 returns the item, and the cancel is gone."""
+def test_a_cancellation_that_races_an_item_is_not_swallowed(loop):
+    """`asyncio.wait_for` on Python 3.11 returns the item and loses the cancellation."""
 
     async def program():
         release = asyncio.Event()
@@ -208,8 +208,8 @@ def test_a_cancel_that_races_an_item_is_not_swallowed(loop):
 
 
 @each_loop
-def test_a_generator_that_never_started_closes_what_it_was_given(loop):
-    """A plain generator function does not: its `finally` was never entered."""
+def test_a_stream_that_was_never_started_closes_its_source(loop):
+    """A plain generator does not: its `finally` is never reached."""
 
     class Feed:
         closed = 0
@@ -237,7 +237,7 @@ def test_a_generator_that_never_started_closes_what_it_was_given(loop):
 
 
 def test_a_timeout_that_a_source_holds_over_its_yields_does_not_truncate():
-    """It cancels the task it runs in, which in a merge is not the slow consumer's."""
+    """It cancels the task that runs it; in a merge that is not the slow consumer's."""
 
     async def impatient():
         async with asyncio.timeout(1):

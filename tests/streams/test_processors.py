@@ -1,4 +1,4 @@
-"""Processors: chained, side by side, and one by one for each item."""
+"""Processors: chained, side by side, and for each item."""
 
 import asyncio
 
@@ -56,13 +56,13 @@ def test_a_chain_takes_plain_functions_on_either_side():
     assert result_of(twice + (shout + first_two)) == ["A", "A"]
 
 
-def test_side_by_side_each_gets_everything():
+def test_side_by_side_each_gets_all_items():
     assert sorted(result_of(shout // twice)) == sorted(["A", "B", "C", *"aabbcc"])
     assert sorted(result_of(twice // shout)) == sorted(["A", "B", "C", *"aabbcc"])
     assert len(result_of(shout // twice // shout)) == 12
 
 
-def test_a_source_is_closed_by_its_processor_even_if_the_function_leaves_early():
+def test_a_source_is_closed_by_its_processor_even_if_the_function_returns_early():
     source = Source(["item"] * 10)
 
     async def program():
@@ -74,11 +74,11 @@ def test_a_source_is_closed_by_its_processor_even_if_the_function_leaves_early()
     assert source.read_by == {source.closed_by}
 
 
-def test_one_side_that_leaves_early_does_not_stop_the_other():
+def test_one_side_that_returns_early_does_not_stop_the_other():
     assert sorted(result_of(Processor(first_two) // shout, "abcdef")) == ["A", *"BCDEFab"]
 
 
-def test_an_error_of_a_stage_is_raised_bare_and_the_source_closed():
+def test_an_error_of_a_stage_is_raised_as_it_is_and_the_source_closed():
     boom = Boom()
     source = Source(["item"] * 10)
 
@@ -117,7 +117,7 @@ def test_each_runs_items_concurrently_up_to_its_bound_and_keeps_the_order():
     assert most == 4
 
 
-def test_each_may_give_any_number_of_results():
+def test_each_may_yield_any_number_of_results():
     @each(concurrency=3)
     async def repeat(number):
         for _ in range(number):
@@ -128,7 +128,7 @@ def test_each_may_give_any_number_of_results():
     assert result_of(repeat, [2, 0, 3, 1]) == [2, 2, 3, 3, 3, 1]
 
 
-def test_each_one_at_a_time_pulls_nothing_ahead():
+def test_each_with_concurrency_one_pulls_nothing_ahead():
     source = Source(["item"] * 10)
 
     @each(concurrency=1)
@@ -183,7 +183,7 @@ def test_an_error_of_an_item_comes_in_its_place_and_cancels_the_others():
     assert sorted(cancelled)[:2] == [2, 3]
 
 
-def test_a_function_that_is_not_async_is_told_so():
+def test_a_function_that_is_not_async_is_refused():
     with pytest.raises(TypeError, match=r"each\(\) takes an async function .* returned a str: 'A'"):
         result_of(each(str.upper))
 

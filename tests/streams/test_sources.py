@@ -1,4 +1,4 @@
-"""Sources and sinks: what is at hand, queues, callbacks, and the ends of a stream."""
+"""Sources and sinks: iterables, queues, callbacks, and gathering."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ from .scripts import Boom, play
 
 
 def times_of(stream):
-    """When each item came, and when the end did, on a virtual clock."""
+    """Return the times of the items and of the end, on a virtual clock."""
 
     async def program():
         clock = asyncio.get_running_loop().time
@@ -51,7 +51,7 @@ def test_the_delays_of_stream_content(options, items, end):
     assert ended == end
 
 
-def test_nothing_is_pulled_from_the_content_before_it_is_asked_for():
+def test_nothing_is_pulled_from_the_content_before_it_is_needed():
     pulled = []
 
     def content():
@@ -80,13 +80,13 @@ def test_an_endless_stream_sleeps_until_it_is_cancelled():
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
-        # Nothing polled: the clock would have stopped on the way.
+        # Nothing polled: a timer would have stopped the clock earlier.
         assert asyncio.get_running_loop().time() == 1_000
 
     play("asyncio", program)
 
 
-def test_a_queue_hands_over_everything_even_none_and_its_own_look_alikes():
+def test_a_queue_passes_on_all_items_even_none_and_items_that_equal_the_end_marker():
     async def program():
         class Equal:
             def __eq__(self, other):
@@ -104,7 +104,7 @@ def test_a_queue_hands_over_everything_even_none_and_its_own_look_alikes():
     play("asyncio", program)
 
 
-def test_an_error_goes_through_a_queue_as_the_error_it_is():
+def test_an_error_goes_through_a_queue_as_it_is():
     boom = Boom()
 
     async def failing():
@@ -123,7 +123,7 @@ def test_an_error_goes_through_a_queue_as_the_error_it_is():
     play("asyncio", program)
 
 
-def test_enqueue_that_is_cancelled_on_a_full_queue_ends_and_says_so():
+def test_a_cancelled_enqueue_on_a_full_queue_ends_and_the_reader_gets_an_error():
     async def program():
         queue = asyncio.Queue(1)
         writer = asyncio.create_task(enqueue(stream_content(range(10)), queue))
@@ -156,7 +156,7 @@ def test_none_as_the_end_is_the_convention_of_genai_processors():
     play("asyncio", program)
 
 
-async def test_callbacks_of_any_thread_become_a_stream():
+async def test_callbacks_from_any_thread_become_a_stream():
     threads = []
 
     def register(emit):
@@ -174,7 +174,7 @@ async def test_callbacks_of_any_thread_become_a_stream():
     assert not threads[0].is_alive()
 
 
-async def test_a_thread_that_is_faster_than_the_loop_fills_no_queue_but_the_bounded_one():
+async def test_a_thread_that_is_faster_than_the_loop_fills_only_the_bounded_buffer():
     def register(emit):
         for n in range(100_000):
             emit(n)
@@ -197,7 +197,7 @@ def run_in_thread(function, *args):
     thread.join()
 
 
-def test_callbacks_that_are_too_fast_fail_or_drop_as_told():
+def test_callbacks_that_are_too_fast_fail_or_drop_by_policy():
     async def program():
         def register(emit):
             for n in range(5):
@@ -235,7 +235,7 @@ def test_a_callback_can_fail_and_is_unregistered_when_the_reader_leaves():
             emitters[0]("a")
             assert await first == "a"
         assert events == ["unregistered"]
-        emitters[0]("nobody is there")
+        emitters[0]("too late")
 
         boom = Boom()
         stream = from_callback(lambda emit: emit.fail(boom))
@@ -246,7 +246,7 @@ def test_a_callback_can_fail_and_is_unregistered_when_the_reader_leaves():
     play("asyncio", program)
 
 
-def test_gathering_what_a_stream_says():
+def test_gathering_the_text_of_a_stream():
     class Part:
         def __init__(self, text):
             self.text = text
@@ -261,7 +261,7 @@ def test_gathering_what_a_stream_says():
     play("asyncio", program)
 
 
-def test_gathering_closes_a_stream_that_is_no_generator():
+def test_gathering_closes_a_stream_that_is_not_a_generator():
     class Feed:
         closed = 0
 

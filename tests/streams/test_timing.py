@@ -1,4 +1,4 @@
-"""Streams and time, on a virtual clock."""
+"""Operators of time, on a virtual clock."""
 
 import asyncio
 from pathlib import Path
@@ -22,7 +22,7 @@ from .scripts import Boom, Source, play
 
 
 async def at(*times):
-    """A stream whose items are the times at which they come."""
+    """Yield each time at that time."""
     clock = asyncio.get_running_loop().time
     for time in times:
         await asyncio.sleep(time - clock())
@@ -34,7 +34,7 @@ def beating(stream, seconds):
 
 
 def watch(make, pause=0.0):
-    """The items with the times they came at, for a reader who pauses after each; then the end."""
+    """Return the items with the times of their arrival, and the error, for a reader that pauses."""
 
     async def program():
         clock = asyncio.get_running_loop().time
@@ -51,7 +51,7 @@ def watch(make, pause=0.0):
     return play("asyncio", program)
 
 
-def test_a_heartbeat_whenever_the_reader_has_waited_so_long():
+def test_a_heartbeat_whenever_the_reader_has_waited_for_the_interval():
     seen = watch(lambda: heartbeat(at(1, 12, 13), 5, lambda: "beat"))
     assert seen == [(1, 1), (6, "beat"), (11, "beat"), (12, 12), (13, 13)]
 
@@ -89,7 +89,7 @@ def test_a_busy_reader_is_not_an_idle_stream():
     assert [item for _, item in watch(lambda: idle_timeout(at(1, 2, 3), 5), pause=30)] == [1, 2, 3]
 
 
-def test_a_deadline_counts_from_the_first_read_whoever_is_slow():
+def test_a_deadline_counts_from_the_first_read_for_a_slow_source_or_reader():
     *items, (when, error) = watch(lambda: deadline(at(*range(1, 100)), 10.5))
     assert [item for _, item in items] == list(range(1, 11))
     assert (when, type(error)) == (10.5, TimeoutError)
@@ -97,7 +97,10 @@ def test_a_deadline_counts_from_the_first_read_whoever_is_slow():
 
     *items, (when, error) = watch(lambda: deadline(at(1, 2, 3, 4, 5), 10), pause=4)
     assert items == [(1, 1), (5, 2), (9, 3)]
-    assert (when, type(error)) == (13, TimeoutError)  # it learns of it when it asks
+    assert (when, type(error)) == (
+        13,
+        TimeoutError,
+    )  # at its next request
 
     assert watch(lambda: deadline(at(1, 2), 10)) == [(1, 1), (2, 2)]
 
@@ -106,7 +109,7 @@ def test_pace_keeps_items_apart_and_loses_none():
     assert watch(lambda: pace(at(1, 2, 3, 20), 5)) == [(1, 1), (6, 2), (11, 3), (20, 20)]
 
 
-def test_throttle_gives_the_newest_and_counts_the_rest():
+def test_throttle_yields_the_newest_and_counts_the_others():
     streams = []
 
     def make():
@@ -131,7 +134,7 @@ def test_batches_are_full_or_due():
 
 
 @pytest.mark.parametrize("max_wait", [None, 5])
-def test_a_batch_that_was_begun_is_given_before_the_error(max_wait):
+def test_an_incomplete_batch_is_yielded_before_the_error(max_wait):
     async def failing():
         yield 1
         yield 2
@@ -150,14 +153,14 @@ def test_a_batch_has_at_least_one_item():
 
 @pytest.mark.parametrize("operator", [idle_timeout, deadline, pace, throttle, beating])
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_seconds_that_make_no_sense_are_refused_at_once(operator, seconds):
+def test_invalid_seconds_are_refused_at_once(operator, seconds):
     with pytest.raises(ValueError, match="seconds must be above 0, not"):
         operator(endless_stream(), seconds)
     with pytest.raises(ValueError, match="max_wait must be at least 0, not -1"):
         batched(endless_stream(), 3, -1)
 
 
-def test_the_clock_is_read_by_no_other_file():
+def test_no_other_module_reads_the_clock():
     for path in Path(streams.__file__).parent.glob("*.py"):
         if path.name != "_timing.py":
             text = path.read_text("utf-8")
@@ -165,7 +168,7 @@ def test_the_clock_is_read_by_no_other_file():
                 assert word not in text.replace("`asyncio.sleep(0)`", ""), f"{path.name}: {word}"
 
 
-def test_a_test_that_hangs_would_be_seen():
+def test_a_test_that_hangs_is_detected():
     async def program():
         return await gather_stream(endless_stream())
 

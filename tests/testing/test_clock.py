@@ -1,4 +1,4 @@
-"""The virtual clock: timers fire in order, at their times, and at once."""
+"""The virtual clock: timers fire in order, at their times, without waiting."""
 
 import asyncio
 
@@ -17,12 +17,12 @@ def test_a_day_passes_at_once_and_in_order():
         await asyncio.gather(*(sleeper(seconds) for seconds in (86_400, 1, 3600)))
         return "done"
 
-    assert run_with_virtual_clock(main()) == "done"  # else the timeout of all tests ends this
+    assert run_with_virtual_clock(main()) == "done"  # in real time the test timeout would end it
     assert [round(slept) for slept, _ in log] == [1, 3600, 86_400]
     assert all(abs(slept - now) < 0.01 for slept, now in log)
 
 
-def test_what_can_run_runs_before_time_passes():
+def test_time_passes_only_when_nothing_can_run():
     async def main() -> None:
         loop = asyncio.get_running_loop()
         asyncio.get_running_loop().call_later(1, lambda: None)

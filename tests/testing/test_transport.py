@@ -1,4 +1,4 @@
-"""The test transport: it streams, it feels back-pressure, and it notices how things end."""
+"""The test transport: streaming, back-pressure, disconnects and errors."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -130,7 +130,7 @@ async def test_a_response_that_breaks_off_is_an_error_of_the_reader(raises):
             await client.get("/")
 
 
-async def test_an_app_that_does_not_end_is_told():
+async def test_an_app_that_does_not_end_is_a_timeout_error():
     release = asyncio.Event()
 
     async def app(scope, receive, send):

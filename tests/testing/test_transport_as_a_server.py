@@ -1,4 +1,4 @@
-"""The test transport does as a server does, also where an app or a client does as it should not."""
+"""The test transport behaves like a server, also if the app or the client misbehaves."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ async def test_a_head_request_gets_no_body():
     assert response.content == b""
 
 
-async def test_the_address_is_told_as_a_server_tells_it():
+async def test_the_scope_has_the_address_as_from_a_server():
     scopes = []
 
     async def app(scope, receive, send):
@@ -71,14 +71,14 @@ async def test_the_address_is_told_as_a_server_tells_it():
     ],
 )
 async def test_messages_out_of_order_are_an_error_of_the_app(messages, text):
-    told = []
+    seen = []
 
     async def app(scope, receive, send):
         try:
             for message in messages:
                 await send(message)
         except RuntimeError as error:
-            told.append(str(error))
+            seen.append(str(error))
             raise
 
     async with client_of(app) as client:
@@ -87,11 +87,11 @@ async def test_messages_out_of_order_are_an_error_of_the_app(messages, text):
                 await client.get("/")
         else:
             assert (await client.get("/")).content == text
-    assert len(told) == 1
-    assert "unexpected" in told[0]
+    assert len(seen) == 1
+    assert "unexpected" in seen[0]
 
 
-async def test_after_its_answer_an_app_is_told_of_the_end():
+async def test_after_its_response_an_app_receives_a_disconnect():
     async def app(scope, receive, send):
         await send(START)
         await send(body(b"a"))
@@ -102,7 +102,7 @@ async def test_after_its_answer_an_app_is_told_of_the_end():
         assert (await client.get("/")).content == b"a"
 
 
-async def test_an_app_that_waits_for_the_body_is_told_of_the_disconnect():
+async def test_an_app_that_waits_for_the_body_receives_the_disconnect():
     seen = []
 
     async def endless():
@@ -140,7 +140,7 @@ async def test_a_receive_that_is_cancelled_loses_nothing_of_the_body():
         assert (await client.post("/", content=upload())).content == b"ab"
 
 
-async def test_two_may_receive_at_once():
+async def test_two_tasks_may_receive_at_once():
     async def upload():
         for chunk in (b"a", b"b"):
             await asyncio.sleep(0)
@@ -156,7 +156,7 @@ async def test_two_may_receive_at_once():
 
 @pytest.mark.parametrize("raise_app_exceptions", [True, False])
 @pytest.mark.parametrize("begun", [True, False])
-async def test_an_error_in_the_request_body_is_the_clients_and_a_disconnect_for_the_app(
+async def test_an_error_in_the_request_body_is_raised_and_is_a_disconnect_for_the_app(
     begun, raise_app_exceptions
 ):
     seen = []
@@ -202,28 +202,28 @@ async def test_a_request_body_is_closed_in_the_task_that_ran_it():
 
 
 async def test_a_client_that_is_cancelled_before_the_start_is_a_disconnect_and_no_error():
-    told = []
+    seen = []
 
     async def app(scope, receive, send):
         assert (await receive())["type"] == "http.request"
         assert (await receive())["type"] == "http.request"
-        told.append((await receive())["type"])
+        seen.append((await receive())["type"])
         try:
             await send(START)
             await send(body(b"too late"))
         except BaseException as error:
-            told.append(error)
+            seen.append(error)
             raise
 
     async with client_of(app) as client:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await client.get("/")
-    assert told == ["http.disconnect"]
+    assert seen == ["http.disconnect"]
 
 
-async def test_a_start_at_the_very_moment_of_the_cancellation_is_no_error():
-    told = []
+async def test_a_start_at_the_moment_of_the_cancellation_is_no_error():
+    seen = []
     waiting = asyncio.Event()
 
     async def app(scope, receive, send):
@@ -233,7 +233,7 @@ async def test_a_start_at_the_very_moment_of_the_cancellation_is_no_error():
             await send(START)
             await send(body(b"x"))
         except BaseException as error:
-            told.append(error)
+            seen.append(error)
             raise
 
     release = asyncio.Event()
@@ -244,7 +244,7 @@ async def test_a_start_at_the_very_moment_of_the_cancellation_is_no_error():
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert told == []
+    assert seen == []
 
 
 async def test_an_app_that_lets_a_cancellation_out_does_not_cancel_the_client():
@@ -256,7 +256,7 @@ async def test_an_app_that_lets_a_cancellation_out_does_not_cancel_the_client():
             await client.get("/")
 
 
-async def test_an_app_that_sends_for_ever_to_nobody_leaves_the_loop_its_turns():
+async def test_an_app_that_sends_forever_after_a_disconnect_does_not_block_the_loop():
     stop = asyncio.Event()
 
     async def app(scope, receive, send):
@@ -271,7 +271,7 @@ async def test_an_app_that_sends_for_ever_to_nobody_leaves_the_loop_its_turns():
     stop.set()
 
 
-def test_a_loop_that_ends_is_not_held_up_by_chunks_that_nobody_reads():
+def test_unread_chunks_do_not_keep_a_loop_from_ending():
     async def app(scope, receive, send):
         await send(START)
         await send(body(b"a", more=True))
