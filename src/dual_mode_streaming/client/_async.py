@@ -129,7 +129,7 @@ class AsyncEventStream(BaseEventStream[T]):
     ) -> None:
         super().__init__(session)
         self._http = http
-        self._driver = _Driver(http, with_read_timeout(http.timeout, read_timeout))
+        self._driver = _AsyncDriver(http, with_read_timeout(http.timeout, read_timeout))
 
     def __aiter__(self) -> AsyncGenerator[Event[T], None]:
         self._begin()
@@ -166,7 +166,7 @@ class AsyncEventStream(BaseEventStream[T]):
         await self.aclose()
 
 
-class _Driver:
+class _AsyncDriver:
     """Performs the I/O of one protocol."""
 
     def __init__(self, http: httpx.AsyncClient, timeout: httpx.Timeout) -> None:
@@ -224,6 +224,6 @@ class _Driver:
 
 
 async def _fetch(http: httpx.AsyncClient, batch: BatchRequest) -> Any:
-    async for _ in _Driver(http, http.timeout).run(batch.steps()):
+    async for _ in _AsyncDriver(http, http.timeout).run(batch.steps()):
         pass  # a batch has no values before its result
     return batch.result

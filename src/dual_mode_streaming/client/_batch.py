@@ -53,7 +53,7 @@ class BatchRequest:
     def _take(self, head: ResponseHead, body: bytes) -> bool:
         """Take the result from a response. Return False to send the request again."""
         seconds = retry_after(head.headers)
-        # The response of a recorded stream that still runs; asked for again within the bound.
+        # The response of a recorded stream that still runs; requested again within the bound.
         running = head.status == 202 and seconds is not None and self._call.is_safe
         if running or not head.is_success:
             if running and self._retries.again(retry_after=seconds):

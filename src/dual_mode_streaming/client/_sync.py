@@ -129,7 +129,7 @@ class EventStream(BaseEventStream[T]):
     def __init__(self, http: httpx.Client, session: Session[T], read_timeout: float | None) -> None:
         super().__init__(session)
         self._http = http
-        self._driver = _Driver(http, with_read_timeout(http.timeout, read_timeout))
+        self._driver = _SyncDriver(http, with_read_timeout(http.timeout, read_timeout))
 
     def __iter__(self) -> Generator[Event[T], None, None]:
         self._begin()
@@ -169,7 +169,7 @@ class EventStream(BaseEventStream[T]):
         self.close()
 
 
-class _Driver:
+class _SyncDriver:
     """Performs the I/O of one protocol."""
 
     def __init__(self, http: httpx.Client, timeout: httpx.Timeout) -> None:
@@ -225,7 +225,7 @@ class _Driver:
 
 
 def _fetch(http: httpx.Client, batch: BatchRequest) -> Any:
-    for _ in _Driver(http, http.timeout).run(batch.steps()):
+    for _ in _SyncDriver(http, http.timeout).run(batch.steps()):
         pass  # a batch has no values before its result
     return batch.result
 
