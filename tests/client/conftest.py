@@ -1,4 +1,4 @@
-"""Both clients behind one face, so that every test is one of both; and the scripted server."""
+"""A harness for each client, so that every test runs with both; and the scripted server."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ async def server(running: Switch) -> Server:
     return running.server
 
 
-class Face:
+class Harness:
     """One of the clients; `events` are those of the last stream, `stream` is that stream."""
 
     kinds: tuple[Any, Any]
@@ -65,7 +65,7 @@ class Face:
         return await self.each(url, lambda event: None, **options)
 
 
-class AsyncFace(Face):
+class AsyncHarness(Harness):
     name = "async"
     kinds = (AsyncDualModeClient, httpx.AsyncClient)
 
@@ -96,7 +96,7 @@ class AsyncFace(Face):
         return await self.stream.cancel()
 
 
-class SyncFace(Face):
+class SyncHarness(Harness):
     name = "sync"
     kinds = (DualModeClient, httpx.Client)
 
@@ -122,7 +122,7 @@ class SyncFace(Face):
 
         return await asyncio.to_thread(run)
 
-    reading = AsyncFace.reading
+    reading = AsyncHarness.reading
 
     async def close(self) -> None:
         await asyncio.to_thread(self.stream.close)
@@ -131,6 +131,6 @@ class SyncFace(Face):
         return await asyncio.to_thread(self.stream.cancel)
 
 
-@pytest.fixture(params=[AsyncFace, SyncFace], ids=["async", "sync"])
-def face(request: pytest.FixtureRequest) -> Face:
+@pytest.fixture(params=[AsyncHarness, SyncHarness], ids=["async", "sync"])
+def harness(request: pytest.FixtureRequest) -> Harness:
     return request.param()

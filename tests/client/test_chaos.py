@@ -98,18 +98,18 @@ async def upstream() -> AsyncIterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_every_item_once_and_in_order(upstream, face, seed):
+async def test_every_item_once_and_in_order(upstream, harness, seed):
     url, app = upstream
     proxy = Proxy(url, random.Random(seed))
     started = len(app.state.started)
     listening = await asyncio.start_server(proxy, "127.0.0.1", 0)
     async with listening:
         port = listening.sockets[0].getsockname()[1]
-        stream = await face.read(
+        stream = await harness.read(
             f"http://127.0.0.1:{port}/answers", method="POST", json={"n": 1}, reconnect=PATIENT
         )
     await asyncio.wait(proxy.serving, timeout=5)
-    assert face.data == [{"n": n} for n in range(1, COUNT + 1)]
+    assert harness.data == [{"n": n} for n in range(1, COUNT + 1)]
     assert stream.outcome == "done"
     assert stream.reconnects + 1 >= proxy.cuts > 5  # the last may be behind the end
     assert stream.duplicates > 0

@@ -16,7 +16,7 @@ from dual_mode_streaming.client import (
 )
 from tests.helpers.scripted import DONE, Answer, frame, items, page
 
-from .conftest import AsyncFace
+from .conftest import AsyncHarness
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -130,17 +130,17 @@ async def test_plain_code_that_raises_closes_the_connection(server):
         await soon(server.gone)
 
 
-async def test_close_while_it_is_being_read_ends_the_loop(server, face):
+async def test_close_while_it_is_being_read_ends_the_loop(server, harness):
     server.then(Answer(items(1), "hang"))
-    async with face.reading(server.url):
+    async with harness.reading(server.url):
         await soon(server.hanging)
-        await face.close()
+        await harness.close()
         await soon(server.gone)
-    assert face.stream.outcome == "closed"
+    assert harness.stream.outcome == "closed"
     assert len(server.asked) == 1
 
 
-async def test_close_while_it_waits_to_come_again_ends_the_loop(server, face):
+async def test_close_while_it_waits_to_come_again_ends_the_loop(server, harness):
     server.then(Answer(items(1), "cut"))
     cut = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -150,21 +150,21 @@ async def test_close_while_it_waits_to_come_again_ends_the_loop(server, face):
             loop.call_soon_threadsafe(cut.set)
             return 60.0
 
-    async with face.reading(server.url, reconnect=Telling()):
+    async with harness.reading(server.url, reconnect=Telling()):
         await soon(cut)
-        await face.close()
-    assert face.stream.outcome == "closed"
+        await harness.close()
+    assert harness.stream.outcome == "closed"
     assert len(server.asked) == 1
 
 
-async def test_cancel_of_a_recorded_stream_is_told_to_the_server(server, face):
+async def test_cancel_of_a_recorded_stream_is_told_to_the_server(server, harness):
     server.then(Answer(items(1), "cancelled", headers=RECORDED))
     states: list[Any] = []
 
     async def stop(event: Any) -> None:
-        states.append(await face.cancel())
+        states.append(await harness.cancel())
 
-    stream = await face.each(server.url + "/a", stop, headers={"authorization": "Bearer k"})
+    stream = await harness.each(server.url + "/a", stop, headers={"authorization": "Bearer k"})
     assert states == [{"state": "cancelled"}]
     assert stream.outcome == "cancelled"
     (cancel,) = server.cancels
@@ -172,40 +172,40 @@ async def test_cancel_of_a_recorded_stream_is_told_to_the_server(server, face):
     assert cancel.headers["authorization"] == "Bearer k"
 
 
-async def test_cancel_of_any_other_closes_the_connection(server, face):
+async def test_cancel_of_any_other_closes_the_connection(server, harness):
     server.then(Answer(items(1, 2), "hang"))
     states: list[Any] = []
 
     async def stop(event: Any) -> None:
-        states.append(await face.cancel())
+        states.append(await harness.cancel())
         await soon(server.gone)  # before the loop is left
 
-    stream = await face.each(server.url, stop)
-    assert (states, face.data, stream.outcome) == ([None], [1], "closed")
+    stream = await harness.each(server.url, stop)
+    assert (states, harness.data, stream.outcome) == ([None], [1], "closed")
     assert server.cancels == []
 
 
-async def test_cancel_from_elsewhere_wakes_the_reader(server, face):
+async def test_cancel_from_elsewhere_wakes_the_reader(server, harness):
     server.then(Answer([], "hang"))
-    async with face.reading(server.url):
+    async with harness.reading(server.url):
         await soon(server.hanging)
-        assert await face.cancel() is None
-    assert face.stream.outcome == "closed"
+        assert await harness.cancel() is None
+    assert harness.stream.outcome == "closed"
 
 
 async def test_cancel_before_the_head_of_the_answer_has_come(server):
     """A thread that waits for it can not be woken, as `EventStream.close` says."""
     server.then(Answer(then="silent"))
-    face = AsyncFace()
-    async with face.reading(server.url):
+    harness = AsyncHarness()
+    async with harness.reading(server.url):
         await soon(server.hanging)
-        assert await face.cancel() is None
+        assert await harness.cancel() is None
         await soon(server.gone)
-    assert face.stream.outcome == "closed"
+    assert harness.stream.outcome == "closed"
     assert len(server.asked) == 1
 
 
-async def test_a_stream_that_is_closed_before_it_began_is_empty(server, face):
+async def test_a_stream_that_is_closed_before_it_began_is_empty(server, harness):
     async with AsyncDualModeClient(server.url) as client:
         async with client.stream("/") as stream:
             await stream.cancel()
@@ -268,7 +268,7 @@ class TestOnesOwnHttpClient:
     ],
     ids=["done", "error", "cut", "refused", "left"],
 )
-async def test_nothing_is_left(server, face, answer):
+async def test_nothing_is_left(server, harness, answer):
     """Not even a cycle: the collector is off."""
 
     def read() -> list[weakref.ref[Any]]:
@@ -297,7 +297,7 @@ async def test_nothing_is_left(server, face, answer):
     gc.collect()
     gc.disable()
     try:
-        left = await (asyncio.to_thread(read) if face.name == "sync" else read_async())
+        left = await (asyncio.to_thread(read) if harness.name == "sync" else read_async())
         if answer.then == "hang":
             await soon(server.gone)
         assert [thing() for thing in left] == [None, None]

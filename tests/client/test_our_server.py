@@ -67,46 +67,46 @@ async def ours() -> AsyncIterator[tuple[str, FastAPI]]:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_the_law(ours, face, method):
+async def test_the_law(ours, harness, method):
     """What the stream gives is what the batch says."""
     url = f"{ours[0]}/items?count=20"
-    stream = await face.read(url, model=Item, method=method)
+    stream = await harness.read(url, model=Item, method=method)
     assert stream.outcome == "done"
-    batch = await face.ask(method.lower(), url, model=Batch)
-    assert batch.data == face.data == [Item(n=n) for n in range(20)]
+    batch = await harness.ask(method.lower(), url, model=Batch)
+    assert batch.data == harness.data == [Item(n=n) for n in range(20)]
 
 
-async def test_a_finished_stream_has_nothing_more(ours, face):
+async def test_a_finished_stream_has_nothing_more(ours, harness):
     url = f"{ours[0]}/items?count=2"
-    done = await face.read(url)
-    again = await face.read(url, last_event_id=done.last_event_id)
-    assert (again.outcome, face.data) == ("no-content", [])
+    done = await harness.read(url)
+    again = await harness.read(url, last_event_id=done.last_event_id)
+    assert (again.outcome, harness.data) == ("no-content", [])
 
 
-async def test_failures(ours, face):
+async def test_failures(ours, harness):
     with pytest.raises(RequestRefused, match="409: not now"):
-        await face.read(f"{ours[0]}/items?count=2&fail=early")
+        await harness.read(f"{ours[0]}/items?count=2&fail=early")
     with pytest.raises(RequestRefused, match="409: not now"):
-        await face.ask("get", f"{ours[0]}/items?count=2&fail=early")
+        await harness.ask("get", f"{ours[0]}/items?count=2&fail=early")
     with pytest.raises(StreamFailed, match="gone") as caught:
-        await face.read(f"{ours[0]}/items?count=2&fail=late")
+        await harness.read(f"{ours[0]}/items?count=2&fail=late")
     assert (caught.value.status, caught.value.count) == (502, 2)
 
 
-async def test_heartbeats_keep_it_alive(ours, face):
-    stream = await face.read(f"{ours[0]}/items?count=1&pause=0.8", read_timeout=0.5)
+async def test_heartbeats_keep_it_alive(ours, harness):
+    stream = await harness.read(f"{ours[0]}/items?count=1&pause=0.8", read_timeout=0.5)
     assert (stream.outcome, stream.reconnects) == ("done", 0)
 
 
-async def test_what_is_not_recorded_cannot_be_resumed(ours, face):
+async def test_what_is_not_recorded_cannot_be_resumed(ours, harness):
     with pytest.raises(StreamReset) as caught:
-        await face.read(f"{ours[0]}/silent", read_timeout=0.5)
+        await harness.read(f"{ours[0]}/silent", read_timeout=0.5)
     assert caught.value.reset["requested"] == caught.value.last_event_id
     assert caught.value.count == 1
 
 
-async def test_leaving_ends_the_generator(ours, face):
+async def test_leaving_ends_the_generator(ours, harness):
     url, served = ours
     served.state.closed.clear()
-    await face.each(f"{url}/items?count=1&hang=true", lambda event: True)
+    await harness.each(f"{url}/items?count=1&hang=true", lambda event: True)
     await asyncio.wait_for(served.state.closed.wait(), 5)

@@ -25,7 +25,7 @@ class Document(BaseModel):
     data: list[int]
 
 
-async def test_a_recorded_post_is_resumed_by_get(server, face):
+async def test_a_recorded_post_is_resumed_by_get(server, harness):
     server.then(
         Answer(items(1), "cut", headers=RECORDED),
         page(503, retry_after="0"),
@@ -33,8 +33,8 @@ async def test_a_recorded_post_is_resumed_by_get(server, face):
     )
     headers = {"authorization": "Bearer k", "idempotency-key": "i"}
     url = server.url + "/answers?x=1"
-    await face.read(url, method="POST", json={"n": 2}, headers=headers)
-    assert face.data == [1, 2]
+    await harness.read(url, method="POST", json={"n": 2}, headers=headers)
+    assert harness.data == [1, 2]
     post, *gets = server.asked
     assert (post.method, post.target, json.loads(post.body)) == ("POST", "/answers?x=1", {"n": 2})
     assert [(get.method, get.target, get.body) for get in gets] == [("GET", "/streams/e", b"")] * 2
@@ -46,31 +46,31 @@ async def test_a_recorded_post_is_resumed_by_get(server, face):
 
 @pytest.mark.parametrize("events", [[], items(1)])
 @pytest.mark.parametrize("headers", [{}, {"idempotency-key": "i"}])
-async def test_a_post_is_not_sent_again_once_its_stream_has_begun(server, face, events, headers):
+async def test_a_post_is_not_sent_again_once_its_stream_has_begun(server, harness, events, headers):
     server.then(Answer(events, "cut"))
     with pytest.raises(StreamTruncated, match="POST") as caught:
-        await face.read(server.url, method="post", json={}, headers=headers)
+        await harness.read(server.url, method="post", json={}, headers=headers)
     assert caught.value.count == len(events)
     assert len(server.asked) == 1
 
 
-async def test_a_post_that_was_put_off_is_sent_again(server, face):
+async def test_a_post_that_was_put_off_is_sent_again(server, harness):
     server.then(page(503, retry_after="0"), Answer([*items(1), DONE]))
-    await face.read(server.url, method="POST", content=b"text")
-    assert face.data == [1]
+    await harness.read(server.url, method="POST", content=b"text")
+    assert harness.data == [1]
     assert [asked.body for asked in server.asked] == [b"text", b"text"]
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-async def test_a_post_that_may_have_been_taken_is_not(server, face, status):
+async def test_a_post_that_may_have_been_taken_is_not(server, harness, status):
     server.then(page(status))
     with pytest.raises(RequestRefused):
-        await face.read(server.url, method="POST")
+        await harness.read(server.url, method="POST")
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(("headers", "times"), [({}, 1), ({"idempotency-key": "i"}, 3)])
-async def test_a_post_without_any_answer(face, headers, times):
+async def test_a_post_without_any_answer(harness, headers, times):
     """The server takes the request, and closes the connection without a word."""
 
     async def taken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,8 +83,8 @@ async def test_a_post_without_any_answer(face, headers, times):
         url = f"http://{host}:{port}/"
         twice = Reconnect(attempts=2, delay=0, max_wait=0.01, jitter=0)
         for ask in (
-            face.read(url, method="POST", headers=headers, reconnect=twice),
-            face.ask("post", url, headers=headers, reconnect=twice),
+            harness.read(url, method="POST", headers=headers, reconnect=twice),
+            harness.ask("post", url, headers=headers, reconnect=twice),
         ):
             with pytest.raises(ConnectionFailed):
                 await ask
@@ -93,58 +93,60 @@ async def test_a_post_without_any_answer(face, headers, times):
 
 
 class TestWhole:
-    async def test_the_document(self, server, face):
+    async def test_the_document(self, server, harness):
         server.then(page(200, {"data": [1, 2]}, "application/json; charset=utf-8"))
-        assert await face.ask("get", server.url + "/x", params={"n": "2"}) == {"data": [1, 2]}
+        assert await harness.ask("get", server.url + "/x", params={"n": "2"}) == {"data": [1, 2]}
         assert server.asked[0].target == "/x?n=2"
         assert server.asked[0].headers["accept"] == "application/json"
 
-    async def test_as_a_model(self, server, face):
+    async def test_as_a_model(self, server, harness):
         server.then(page(200, {"data": [1, 2]}, "application/json"))
-        assert await face.ask("post", server.url, model=Document, json=[1]) == Document(data=[1, 2])
+        assert await harness.ask("post", server.url, model=Document, json=[1]) == Document(
+            data=[1, 2]
+        )
         assert (server.asked[0].method, server.asked[0].body) == ("POST", b"[1]")
 
-    async def test_none_at_all(self, server, face):
+    async def test_none_at_all(self, server, harness):
         server.then(Answer(status=204, media=None))
-        assert await face.ask("get", server.url) is None
+        assert await harness.ask("get", server.url) is None
 
-    async def test_of_another_type(self, server, face):
+    async def test_of_another_type(self, server, harness):
         server.then(page(200, {"data": "x"}, "application/json"))
         with pytest.raises(UnreadableAnswer):
-            await face.ask("get", server.url, model=Document)
+            await harness.ask("get", server.url, model=Document)
 
-    async def test_no_json(self, server, face):
+    async def test_no_json(self, server, harness):
         server.then(page(200, b"<html>", "text/html"))
         with pytest.raises(UnexpectedContent, match="html"):
-            await face.ask("get", server.url)
+            await harness.ask("get", server.url)
         server.then(page(200, b"{", "application/json"))
         with pytest.raises(UnreadableAnswer):
-            await face.ask("get", server.url)
+            await harness.ask("get", server.url)
 
-    async def test_later(self, server, face):
+    async def test_later(self, server, harness):
         server.then(
             page(503, retry_after="0"),
             page(202, {"state": "running"}, "application/json", retry_after="0"),
             page(200, [1], "application/json"),
         )
-        assert await face.ask("get", server.url) == [1]
+        assert await harness.ask("get", server.url) == [1]
         server.then(page(202, {"state": "running"}, "application/json", retry_after="0"))
         with pytest.raises(RequestRefused) as caught:
-            await face.ask("get", server.url, reconnect=Reconnect(attempts=1, delay=0))
+            await harness.ask("get", server.url, reconnect=Reconnect(attempts=1, delay=0))
         assert (caught.value.status, caught.value.problem) == (202, {"state": "running"})
 
-    async def test_a_refusal(self, server, face):
+    async def test_a_refusal(self, server, harness):
         server.then(page(422, {"title": "No", "errors": [1]}))
         with pytest.raises(RequestRefused, match="422: No") as caught:
-            await face.ask("post", server.url)
+            await harness.ask("post", server.url)
         assert caught.value.problem["errors"] == [1]
         assert len(server.asked) == 1
 
 
-async def test_what_makes_no_sense_is_told_at_once(face):
+async def test_what_makes_no_sense_is_told_at_once(harness):
     for options in ({"conent": b""}, {"content": iter([b""])}, {"retries": 3}):
         with pytest.raises(TypeError):
-            await face.read("http://x.invalid", **options)
+            await harness.read("http://x.invalid", **options)
     for number in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="attempts"):
             Reconnect(attempts=number)  # type: ignore[arg-type]

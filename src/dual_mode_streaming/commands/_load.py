@@ -46,20 +46,37 @@ async def run_load(
     target = _Target(request, mode)
     left = requests
 
+    def make() -> _MeasuredConnection:
+        return _MeasuredConnection(target, statistics, timeout, end_event)
+
     async def worker() -> None:
         nonlocal left
         connection: _MeasuredConnection | None = None
         failures = 0
-        while left is None or left > 0:
-            left = None if left is None else left - 1
-            try:
-                connection = await _answer(target, connection, statistics, timeout, end_event)
-                failures = 0
-            except _AnswerError as error:
-                statistics.errors[str(error)[:80]] += 1
-                connection, failures = None, failures + 1
-                # Do not send a thousand requests a second to a server that refuses at once.
-                await asyncio.sleep(min(1.0, 0.01 * 2 ** min(failures, 10)))
+        try:
+            while left is None or left > 0:
+                left = None if left is None else left - 1
+                start = time.perf_counter()
+                try:
+                    if connection is None or connection.is_closed:
+                        connection = None
+                        async with asyncio.timeout(min(10, timeout)):
+                            connection = await connect(make, target.host, target.port, target.tls)
+                    await connection.answer(start)
+                    failures = 0
+                except asyncio.CancelledError:
+                    statistics.unfinished += 1
+                    raise
+                except (_AnswerError, OSError) as error:
+                    statistics.errors[_kind(error, connection)] += 1
+                    if connection is not None:
+                        connection.transport.abort()
+                    connection, failures = None, failures + 1
+                    # Do not send a thousand requests a second to a server that refuses at once.
+                    await asyncio.sleep(min(1.0, 0.01 * 2 ** min(failures, 10)))
+        finally:
+            if connection is not None:
+                connection.transport.abort()
 
     start = time.monotonic()
     workers = [asyncio.create_task(worker()) for _ in range(connections)]
@@ -77,6 +94,15 @@ async def run_load(
 
 class _AnswerError(Exception):
     """An answer that is an error; the text is its kind."""
+
+
+def _kind(error: Exception, connection: "_MeasuredConnection | None") -> str:
+    if isinstance(error, _AnswerError):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    why = "the answer broke off" if connection and connection.status else "no connection"
+    return f"{why}: {str(error) or type(error).__name__}"[:80]
 
 
 class _Target:
@@ -103,25 +129,29 @@ class _Target:
 class _MeasuredConnection(LoadConnection):
     """A connection that measures its answers."""
 
-    def __init__(self, mode: str, statistics: LoadStatistics, end_event: bool) -> None:
+    def __init__(
+        self, target: _Target, statistics: LoadStatistics, timeout: float, end_event: bool
+    ) -> None:
         super().__init__()
-        self._mode = mode
+        self._target = target
+        self._mode = target.mode
         self._statistics = statistics
+        self._timeout = timeout
         self._end_event = end_event
 
-    async def answer(self, target: "_Target", start: float, timeout: float) -> None:
+    async def answer(self, start: float) -> None:
         """Send the request, and return at the end of its answer, which counts from `start`."""
         self._last = start
         self._heard = time.perf_counter()
         self._count = 0
         self._decoder = EventDecoder()
         self._ended = not self._end_event or self._mode != "stream"
-        done = self.send(target.request, has_body=target.has_body)
+        done = self.send(self._target.request, has_body=self._target.has_body)
         while not done.done():
             silence = time.perf_counter() - self._heard
-            if silence >= timeout:
+            if silence >= self._timeout:
                 raise TimeoutError
-            await asyncio.wait({done}, timeout=timeout - silence)
+            await asyncio.wait({done}, timeout=self._timeout - silence)
         done.result()
         if not self._ended and self.status != 204:
             raise _AnswerError("the answer broke off: no end event")
@@ -165,37 +195,3 @@ class _MeasuredConnection(LoadConnection):
         self._last = now
         self._count += 1
         statistics.events += 1
-
-
-async def _answer(
-    target: _Target,
-    connection: _MeasuredConnection | None,
-    statistics: LoadStatistics,
-    timeout: float,
-    end_event: bool,
-) -> _MeasuredConnection:
-    """Measure one answer, over the connection if it is open; return the connection."""
-    start = time.perf_counter()
-    try:
-        if connection is None or connection.is_closed:
-            connection = None
-            async with asyncio.timeout(min(10, timeout)):
-                connection = await connect(
-                    lambda: _MeasuredConnection(target.mode, statistics, end_event),
-                    target.host,
-                    target.port,
-                    target.tls,
-                )
-        await connection.answer(target, start, timeout)
-    except TimeoutError:
-        raise _AnswerError("timeout") from None
-    except OSError as error:
-        why = "the answer broke off" if connection and connection.status else "no connection"
-        raise _AnswerError(f"{why}: {str(error) or type(error).__name__}") from None
-    except asyncio.CancelledError:
-        statistics.unfinished += 1
-        raise
-    finally:
-        if connection is not None and not connection.done:
-            connection.transport.abort()
-    return connection

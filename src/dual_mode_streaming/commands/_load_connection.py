@@ -34,11 +34,6 @@ class LoadConnection(asyncio.Protocol):
         self._left = 0  # bytes of the body, or of a chunk, that have not come yet
         self._kept = b""  # the beginning of a head or of a chunk's size line
 
-    @property
-    def done(self) -> bool:
-        """Whether the response is complete, or has failed."""
-        return self._done.done()
-
     def head_received(self) -> None:
         """Called when the head of a response has come."""
 
