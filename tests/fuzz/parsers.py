@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from dual_mode_streaming import EventDecoder, ServerSentEvent, TokenSigner
 from dual_mode_streaming.errors import EventTooLarge, NotAcceptable, Problem
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
-from dual_mode_streaming.llm.wire._format import understood
 from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
+from dual_mode_streaming.llm.wire._parsing import parse_request
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.recordings import Cursor
 from dual_mode_streaming.recordings._entries import Record
@@ -146,12 +146,12 @@ def faces(rng: Random) -> None:
         return
     refused = None
     try:
-        quickly(understood, face.asked, body)
+        quickly(parse_request, face.parse, body)
     except Problem as refusal:
         refused = refusal
     if refused is not None:
         assert 400 <= refused.status_code < 500
-        told = json.loads(dumps(face.error(refused, face.new_id())))
+        told = json.loads(dumps(face.error(refused, "req_0")))
         assert told["error"]["message"] == refused.detail
 
 

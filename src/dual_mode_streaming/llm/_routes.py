@@ -1,38 +1,34 @@
-"""The foreign faces as routes, for the service or for an app of yours."""
+"""The wire formats of OpenAI and Anthropic as routes."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm._client import LLMClient
-from dual_mode_streaming.llm.wire._answer import answer
+from dual_mode_streaming.llm.wire._answer import WireResponse, completion, json_response
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
-from dual_mode_streaming.llm.wire._format import (
-    Dialect,
-    provider_errors_refused,
-    read_json,
-    refused,
-    understood,
-)
+from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest
 from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
+from dual_mode_streaming.llm.wire._parsing import parse_request, read_body
 
 __all__ = ["llm_routes"]
 
 _EXAMPLE: Final = Problem(400, "model: a string is needed", param="model")
 _REFUSALS: Final = {
-    401: "A key is needed",
-    400: "The request makes no sense, or asks for what there is not",
-    404: "There is no such model",
+    400: "The request is invalid, or has a field that is not supported",
+    401: "A valid key is required",
+    404: "The model does not exist",
     413: "The body is too large",
-    429: "Too many requests, of ours or of the provider's",
+    429: "Too many requests, for this service or for the provider",
     500: "The provider failed",
-    502: "The provider could not be reached, or broke off",
-    504: "The provider was too slow",
+    502: "The connection to the provider failed",
+    504: "The provider timed out",
     529: "The provider is overloaded",
 }
 
@@ -40,21 +36,35 @@ _REFUSALS: Final = {
 def llm_routes(
     client: LLMClient, *, admission: Admission | None = None, body_limit: int = 4 * 1024 * 1024
 ) -> APIRouter:
-    """The wire formats of OpenAI and Anthropic, answered by `client` to whom `admission` admits.
+    """Return routes that answer in the wire formats of OpenAI and Anthropic.
 
-    `body_limit` is the most bytes that a request may have; beyond it is a 413.
+    Args:
+        client: answers the requests. Whoever made it closes it.
+        admission: API keys and limits; by default no key is needed, and nothing is limited.
+        body_limit: the largest body of a request in bytes; a larger one is refused with 413.
     """
     admit = (admission or Admission()).admit
-    openai, responses, anthropic = OpenAIChat(), OpenAIResponses(), AnthropicMessages()
+    chat, responses, anthropic = OpenAIChat(), OpenAIResponses(), AnthropicMessages()
     routes = APIRouter(tags=["LLM"])
+
+    async def parsed(
+        request: Request, parse: Callable[[dict[str, Any]], WireRequest]
+    ) -> WireRequest:
+        return parse_request(parse, await read_body(request, body_limit))
+
+    def complete(wire: WireFormat, request: Request) -> Response:
+        async def respond(request_id: str) -> Response:
+            return completion(wire, client, await parsed(request, wire.parse), request_id)
+
+        return WireResponse(wire, request, admit, respond)
 
     @routes.post(
         "/v1/chat/completions",
         summary="OpenAI's chat completions",
-        **_documented(["model", "messages"], openai.error(_EXAMPLE, "req_0"), streams=True),
+        **_documented(["model", "messages"], chat.error(_EXAMPLE, "req_0"), streams=True),
     )
     async def chat_completions(request: Request) -> Response:
-        return await answer(openai, client, request, admit, body_limit=body_limit)
+        return complete(chat, request)
 
     @routes.post(
         "/v1/responses",
@@ -62,7 +72,7 @@ def llm_routes(
         **_documented(["model", "input"], responses.error(_EXAMPLE, "req_0"), streams=True),
     )
     async def create_response(request: Request) -> Response:
-        return await answer(responses, client, request, admit, body_limit=body_limit)
+        return complete(responses, request)
 
     @routes.post(
         "/v1/messages",
@@ -72,7 +82,7 @@ def llm_routes(
         ),
     )
     async def messages(request: Request) -> Response:
-        return await answer(anthropic, client, request, admit, body_limit=body_limit)
+        return complete(anthropic, request)
 
     @routes.post(
         "/v1/messages/count_tokens",
@@ -80,31 +90,27 @@ def llm_routes(
         **_documented(["model", "messages"], anthropic.error(_EXAMPLE, "req_0"), streams=False),
     )
     async def count_tokens(request: Request) -> Response:
-        identity = anthropic.new_id()
-        try:
-            with await admit(request), provider_errors_refused():
-                asked = understood(anthropic.counted, await read_json(request, body_limit))
-                tokens = await client.provider.count_tokens(asked.request)
-        except Problem as refusal:
-            return refused(anthropic, refusal, identity)
-        return JSONResponse({"input_tokens": tokens}, headers={anthropic.id_header: identity})
+        async def respond(request_id: str) -> Response:
+            counted = await parsed(request, anthropic.parse_counted)
+            tokens = await client.provider.count_tokens(counted.chat)
+            return json_response(anthropic, request_id, {"input_tokens": tokens})
 
-    @routes.get("/v1/models", summary="The models there are", response_model=dict[str, Any])
+        return WireResponse(anthropic, request, admit, respond)
+
+    @routes.get("/v1/models", summary="The available models", response_model=dict[str, Any])
     async def models(request: Request) -> Response:
-        theirs = "anthropic-version" in request.headers
-        dialect: Dialect = anthropic if theirs else openai
-        identity = dialect.new_id()
-        try:
-            with await admit(request), provider_errors_refused():
-                names = await client.provider.models()
-        except Problem as refusal:
-            return refused(dialect, refusal, identity)
-        listed = (
-            _models_of_anthropic(names)
-            if theirs
-            else _models_of_openai(names, client.provider.name)
-        )
-        return JSONResponse(listed, headers={dialect.id_header: identity})
+        by_anthropic = "anthropic-version" in request.headers
+        wire: WireFormat = anthropic if by_anthropic else chat
+
+        async def respond(request_id: str) -> Response:
+            names = await client.provider.models()
+            if by_anthropic:
+                body = _models_of_anthropic(names)
+            else:
+                body = _models_of_openai(names, client.provider.name)
+            return json_response(wire, request_id, body)
+
+        return WireResponse(wire, request, admit, respond)
 
     return routes
 
@@ -112,7 +118,7 @@ def llm_routes(
 def _documented(
     required: list[str], error_example: dict[str, Any], *, streams: bool
 ) -> dict[str, Any]:
-    """What the document says of a face: the least of a body, both modes, and how it refuses."""
+    """Return the OpenAPI entries of a route: required fields, both modes, and the refusals."""
     message = {
         "type": "object",
         "required": ["role", "content"],

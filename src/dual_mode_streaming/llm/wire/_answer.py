@@ -1,7 +1,7 @@
-"""One request to a foreign face, from admission to the last frame."""
+"""One request in a wire format, from admission to the last frame, and all of its refusals."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -11,137 +11,111 @@ from starlette.types import Receive, Scope, Send
 
 from dual_mode_streaming.errors import BrokenTransfer, Problem
 from dual_mode_streaming.llm._client import LLMClient
-from dual_mode_streaming.llm._events import EventType, StreamEvent
-from dual_mode_streaming.llm._provider import CUT
-from dual_mode_streaming.llm._requests import ChatRequest
-from dual_mode_streaming.llm.wire._format import (
-    STATUS,
-    Dialect,
-    read_json,
-    refused,
-    understood,
-)
+from dual_mode_streaming.llm._events import StreamEvent
+from dual_mode_streaming.llm._problems import answer_events, problem_of_provider
+from dual_mode_streaming.llm._provider import ProviderError
+from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest, new_request_id
 from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.running.owner import logger
+from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._response import DualModeResponse
 
-__all__ = ["answer", "told"]
+__all__ = ["WireResponse", "completion", "json_response"]
+
+Admit = Callable[[Request], Awaitable[AbstractContextManager[object]]]
 
 
-async def answer(
-    dialect: Dialect,
-    client: LLMClient,
-    request: Request,
-    admit: Callable[[Request], Awaitable[ExitStack]],
-    *,
-    body_limit: int,
-) -> Response:
-    """Answer one request in a dialect: streamed if its body says so, whatever Accept says.
+class WireResponse(Response):
+    """The response to one request. Whatever is raised before its headers, it renders.
 
-    `admit` lets it in until it is answered, or raises Problem.
+    Args:
+        wire: the wire format of refusals.
+        request: the request.
+        admit: admits the request for as long as its context lasts, or raises Problem.
+        respond: makes the response from the request id, once the request is admitted.
     """
-    identity = dialect.new_id()
-    stay = ExitStack()
-    try:
-        stay.enter_context(await admit(request))
-        return await _admitted(dialect, client, request, identity, body_limit, stay)
-    except Problem as refusal:
-        stay.close()
-        return refused(dialect, refusal, identity)
-    except BaseException:
-        stay.close()
-        raise
-
-
-async def _admitted(
-    dialect: Dialect,
-    client: LLMClient,
-    request: Request,
-    identity: str,
-    body_limit: int,
-    stay: ExitStack,
-) -> Response:
-    asked = understood(dialect.asked, await read_json(request, body_limit))
-    tokens = client.provider.estimate_tokens(asked.request)
-
-    async def fold(events: Any) -> dict[str, Any]:
-        (whole,) = [event async for event in events]
-        return dialect.batch(asked, identity, whole)
-
-    return _Answer(
-        told(client, asked.request, stream=asked.stream),
-        dialect=dialect,
-        identity=identity,
-        stay=stay,
-        mode=ResponseMode.STREAM if asked.stream else ResponseMode.BATCH,
-        frames=lambda: dialect.frames(asked, identity, tokens),
-        fold=fold,
-        headers={dialect.id_header: identity},
-    )
-
-
-async def told(
-    client: LLMClient, request: ChatRequest, *, stream: bool = True
-) -> AsyncGenerator[StreamEvent, None]:
-    """The events of an answer; closes them.
-
-    An ERROR is raised as a Problem, so that it has its status if it comes first. What the simulator
-    cuts on purpose is cut here as well: BrokenTransfer.
-    """
-    events = client.chat_completion(request, stream=stream)
-    begun = False
-    try:
-        async for event in events:
-            if event.type is EventType.ERROR:
-                if event.status == CUT and begun:
-                    raise BrokenTransfer(event.error)
-                status = event.status if event.status != CUT else None
-                status = status or STATUS[event.error_type or "server"]
-                code = "model_not_found" if event.error_type == "not_found" else None
-                raise Problem(status, event.error or "", code=code, retry_after=event.retry_after)
-            begun = True
-            yield event
-    finally:
-        await events.aclose()
-
-
-class _Answer(DualModeResponse):
-    """A dual-mode answer whose refusals are in a dialect; its admission ends with it."""
 
     def __init__(
         self,
-        content: AsyncGenerator[StreamEvent, None],
-        *,
-        dialect: Dialect,
-        identity: str,
-        stay: ExitStack,
-        **response: Any,
+        wire: WireFormat,
+        request: Request,
+        admit: Admit,
+        respond: Callable[[str], Awaitable[Response]],
     ) -> None:
-        super().__init__(content, **response)
-        self._dialect = dialect
-        self._identity = identity
-        self._stay = stay
-
-    def refuse(self, problem: dict[str, Any]) -> Response:
-        """The problem in the dialect."""
-        return self._refused(Problem(problem["status"], problem.get("detail", problem["title"])))
+        super().__init__()
+        self._wire = wire
+        self._request = request
+        self._admit = admit
+        self._respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._stay:
-            try:
-                await super().__call__(scope, receive, send)
-            except BrokenTransfer:
-                raise
-            except HTTPException as error:  # before the head has left
-                refusal = Problem(error.status_code, str(error.detail))
-                refusal.headers = error.headers
-                if isinstance(error, Problem):
-                    refusal = error
-                await self._refused(refusal)(scope, receive, send)
-            except Exception:
-                logger.exception("%s: the answer could not be made", scope["path"])
-                refusal = Problem(500, "the answer could not be made")
-                await self._refused(refusal)(scope, receive, send)
+        request_id = new_request_id()
+        try:
+            with await self._admit(self._request):
+                response = await self._respond(request_id)
+                await response(scope, receive, send)
+        except BrokenTransfer:
+            raise
+        except Exception as error:
+            problem = _problem_of(error, scope["path"])
+            await _render(self._wire, problem, request_id)(scope, receive, send)
 
-    def _refused(self, refusal: Problem) -> Response:
-        return refused(self._dialect, refusal, self._identity)
+
+def completion(
+    wire: WireFormat, client: LLMClient, request: WireRequest, request_id: str
+) -> Response:
+    """Return the answer of a model, streamed if the request says so, whatever Accept says."""
+    input_tokens = client.provider.estimate_tokens(request.chat)
+
+    async def fold(events: AsyncIterator[StreamEvent]) -> dict[str, Any]:
+        (event,) = [event async for event in events]
+        return wire.batch(request, request_id, event)
+
+    return _Completion(
+        wire,
+        request_id,
+        answer_events(client, request.chat, stream=request.stream),
+        mode=ResponseMode.STREAM if request.stream else ResponseMode.BATCH,
+        frames=lambda: wire.frames(request, request_id, input_tokens),
+        fold=fold,
+        headers={wire.id_header: request_id},
+    )
+
+
+def json_response(wire: WireFormat, request_id: str, body: Any) -> Response:
+    """Return a body as JSON."""
+    headers = {wire.id_header: request_id}
+    return Response(dumps(body), headers=headers, media_type="application/json")
+
+
+class _Completion(DualModeResponse):
+    """A dual-mode response that renders its refusals in a wire format."""
+
+    def __init__(
+        self, wire: WireFormat, request_id: str, content: AsyncIterator[StreamEvent], **options: Any
+    ) -> None:
+        super().__init__(content, **options)
+        self._wire = wire
+        self._request_id = request_id
+
+    def refuse(self, problem: dict[str, Any]) -> Response:
+        """Return a refusal in the wire format."""
+        detail = problem.get("detail", problem["title"])
+        return _render(self._wire, Problem(problem["status"], detail), self._request_id)
+
+
+def _problem_of(error: Exception, path: str) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ProviderError):
+        return problem_of_provider(error)
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, str(error.detail), headers=error.headers)
+    logger.error("%s: the answer failed", path, exc_info=error)
+    return Problem(500, "the answer could not be completed")
+
+
+def _render(wire: WireFormat, problem: Problem, request_id: str) -> Response:
+    headers = {**(problem.headers or {}), wire.id_header: request_id}
+    body = dumps(wire.error(problem, request_id))
+    return Response(body, problem.status_code, headers, media_type="application/json")

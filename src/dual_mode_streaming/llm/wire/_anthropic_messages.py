@@ -1,4 +1,4 @@
-"""Anthropic's messages, as anthropic-python 2 parses them."""
+"""Anthropic's messages, as anthropic-python 2 sends and parses them."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,14 @@ import pydantic_core
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent, Usage
 from dual_mode_streaming.llm._requests import ChatRequest
-from dual_mode_streaming.llm.wire._format import Asked, random_id, text_of, unsupported
+from dual_mode_streaming.llm.wire._format import WireRequest, event_frame, message_of
+from dual_mode_streaming.llm.wire._parsing import (
+    as_list,
+    invalid,
+    refuse_unsupported,
+    stream_and_model,
+    text_of,
+)
 from dual_mode_streaming.sse import dumps
 
 __all__ = ["AnthropicMessages", "MessageFrames"]
@@ -38,36 +45,27 @@ _TEXT_DELTA: Final = (
 
 
 class AnthropicMessages:
-    """`POST /v1/messages`."""
+    """The wire format of `POST /v1/messages` and `/v1/messages/count_tokens`."""
 
     id_header = "request-id"
 
-    def new_id(self) -> str:
-        """Such as Anthropic's request ids."""
-        return random_id("req_")
-
-    def asked(self, body: dict[str, Any]) -> Asked:
-        """The request. The unknown is ignored, since clients add keys of their own."""
+    def parse(self, body: dict[str, Any]) -> WireRequest:
+        """Parse a body; unknown fields are ignored, because clients add fields of their own."""
         if body.get("max_tokens") is None:
-            raise Problem(400, "max_tokens: Field required", param="max_tokens")
-        return self.counted(body)
+            raise invalid("max_tokens", "Field required")
+        return self.parse_counted(body)
 
-    def counted(self, body: dict[str, Any]) -> Asked:
-        """The same where no `max_tokens` is needed, for `count_tokens`."""
-        unsupported(body, {"container": None, "mcp_servers": None, "output_format": None})
+    def parse_counted(self, body: dict[str, Any]) -> WireRequest:
+        """Parse the body of `count_tokens`, which needs no `max_tokens`."""
+        refuse_unsupported(body, {"container": None, "mcp_servers": None, "output_format": None})
         if isinstance(config := body.get("output_config"), dict):
             field = "output_config.format"
-            unsupported({field: config.get("format")}, {field: None})
-        stream = body.get("stream") or False
-        if not isinstance(stream, bool):
-            raise Problem(400, "stream: a boolean is needed", param="stream")
-        model = body.get("model")
-        if not isinstance(model, str) or not model:
-            raise Problem(400, "model: a string is needed", param="model")
-        thinking = body.get("thinking") or {}
+            refuse_unsupported({field: config.get("format")}, {field: None})
+        stream, model = stream_and_model(body)
+        thinking = body.get("thinking")
         choice = body.get("tool_choice") or {"type": "auto"}
         one_call = isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True
-        request = ChatRequest.model_validate(
+        chat = ChatRequest.model_validate(
             {
                 "messages": _messages(body.get("system"), body.get("messages")),
                 "model": model,
@@ -78,20 +76,18 @@ class AnthropicMessages:
                 "parallel_tool_calls": not one_call,
                 "temperature": body.get("temperature"),
                 "top_p": body.get("top_p"),
-                "thinking": isinstance(thinking, dict) and thinking.get("type") != "disabled"
-                if thinking
-                else False,
+                "thinking": isinstance(thinking, dict) and thinking.get("type") != "disabled",
             }
         )
-        return Asked(request, stream, model)
+        return WireRequest(chat, stream, model)
 
-    def frames(self, asked: Asked, identity: str, input_tokens: int) -> "MessageFrames":
-        """The events of one answer."""
-        return MessageFrames(_message_id(identity), asked.model, identity, input_tokens)
+    def frames(self, request: WireRequest, request_id: str, input_tokens: int) -> "MessageFrames":
+        """Return the events of one answer."""
+        return MessageFrames(_message_id(request_id), request.model, request_id, input_tokens)
 
-    def batch(self, asked: Asked, identity: str, whole: StreamEvent) -> dict[str, Any]:
-        """A message."""
-        message, usage = whole.message, whole.usage or Usage()
+    def batch(self, request: WireRequest, request_id: str, event: StreamEvent) -> dict[str, Any]:
+        """Return a message."""
+        message, usage = event.message, event.usage or Usage()
         assert message is not None
         content: list[dict[str, Any]] = []
         if message.thinking:
@@ -105,20 +101,20 @@ class AnthropicMessages:
             block = {"type": "tool_use", "id": call.id, "name": call.name}
             content.append({**block, "input": _input(call.arguments)})
         return {
-            **_blank(_message_id(identity), asked.model),
+            **_empty_message(_message_id(request_id), request.model),
             "content": content,
-            "stop_reason": _stop_reason(whole),
-            "stop_sequence": whole.stop_sequence,
+            "stop_reason": _stop_reason(event),
+            "stop_sequence": event.stop_sequence,
             "usage": _usage(usage.input_tokens, usage.output_tokens),
         }
 
-    def error(self, refusal: Problem, identity: str) -> dict[str, Any]:
-        """The body of an error, with Anthropic's types."""
-        return _error(refusal.status_code, str(refusal.detail), identity)
+    def error(self, problem: Problem, request_id: str) -> dict[str, Any]:
+        """Return the body of a refusal."""
+        return _error(problem.status_code, str(problem.detail), request_id)
 
 
 class MessageFrames:
-    """Events by their names: frames without one are dropped by Anthropic's SDK."""
+    """Named events, because Anthropic's SDK ignores those without a name."""
 
     heartbeat = b'event: ping\ndata: {"type":"ping"}\n\n'
 
@@ -132,13 +128,13 @@ class MessageFrames:
         self._open: str | None = None
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
-        """The start of the message; this format knows neither retry nor reset."""
+        """Return the start of the message; this format has neither retry nor reset."""
         usage = _usage(self._input_tokens, 1)
-        message = {**_blank(self._identity, self._model), "content": [], "usage": usage}
-        return _frame("message_start", message=message)
+        message = {**_empty_message(self._identity, self._model), "content": [], "usage": usage}
+        return event_frame("message_start", message=message)
 
     def item(self, item: StreamEvent) -> bytes:
-        """The frames of an event, the start and the end of a content block among them."""
+        """Return the frames of an event, with the start and the end of content blocks."""
         self.count += 1
         call = item.tool_call
         match item.type:
@@ -147,8 +143,8 @@ class MessageFrames:
                 return begun + _TEXT_DELTA % (self._index, dumps(item.text_delta.content))
             case EventType.THINKING_DELTA if item.thinking_delta is not None:
                 frames = self._block("thinking", thinking="", signature="")
-                if said := item.thinking_delta.content:
-                    frames += self._delta(type="thinking_delta", thinking=said)
+                if content := item.thinking_delta.content:
+                    frames += self._delta(type="thinking_delta", thinking=content)
                 if signature := item.thinking_delta.signature:
                     frames += self._delta(type="signature_delta", signature=signature)
                 return frames
@@ -164,50 +160,45 @@ class MessageFrames:
                 counted = _usage(usage.input_tokens, usage.output_tokens)
                 return (
                     self._close()
-                    + _frame("message_delta", delta=delta, usage=counted)
-                    + _frame("message_stop")
+                    + event_frame("message_delta", delta=delta, usage=counted)
+                    + event_frame("message_stop")
                 )
         return b""
 
     def done(self) -> bytes:
-        """Nothing more: message_stop was the end."""
+        """Return nothing: message_stop was the end."""
         return b""
 
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
-        """The end of an answer that failed."""
-        detail = problem.get("detail") or problem.get("title") or "error"
-        error = _error(problem["status"], detail, self._request_id)
+        """Return the error event."""
+        error = _error(problem["status"], message_of(problem), self._request_id)
         return b"event: error\ndata: " + dumps(error) + b"\n\n"
 
     def _block(self, kind: str, **start: Any) -> bytes:
-        """The start of a block of a kind, after the end of another; nothing if it is open."""
+        """Return the end of another open block and the start of one; nothing if it is open."""
         if self._open == kind:
             return b""
         closing = self._close()
         self._open = kind
         self._index += 1
         block = {"type": kind, **start}
-        return closing + _frame("content_block_start", index=self._index, content_block=block)
+        return closing + event_frame("content_block_start", index=self._index, content_block=block)
 
     def _delta(self, **delta: Any) -> bytes:
-        return _frame("content_block_delta", index=self._index, delta=delta)
+        return event_frame("content_block_delta", index=self._index, delta=delta)
 
     def _close(self) -> bytes:
         if self._open is None:
             return b""
         self._open = None
-        return _frame("content_block_stop", index=self._index)
+        return event_frame("content_block_stop", index=self._index)
 
 
-def _frame(name: str, **data: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), dumps({"type": name, **data}))
+def _message_id(request_id: str) -> str:
+    return "msg_" + request_id.removeprefix("req_")
 
 
-def _message_id(identity: str) -> str:
-    return "msg_" + identity.removeprefix("req_")
-
-
-def _blank(identity: str, model: str) -> dict[str, Any]:
+def _empty_message(identity: str, model: str) -> dict[str, Any]:
     return {
         "id": identity,
         "type": "message",
@@ -224,7 +215,7 @@ def _usage(input_tokens: int, output_tokens: int) -> dict[str, Any]:
 
 
 def _input(arguments: str) -> Any:
-    """The arguments as a value; what was cut by max_tokens as far as it goes, as the SDK has it."""
+    """Return the arguments as a value; of arguments that max_tokens cut, the part that is there."""
     try:
         return pydantic_core.from_json(arguments or "{}", allow_partial=True)
     except ValueError:
@@ -246,22 +237,22 @@ def _error(status: int, message: str, request_id: str) -> dict[str, Any]:
 
 def _messages(system: Any, given: Any) -> list[dict[str, Any]]:
     if not isinstance(given, list) or not given:
-        raise Problem(400, "messages: a list of at least one is needed", param="messages")
+        raise invalid("messages", "a list of at least one message is needed")
     messages = []
     if system:
         messages.append({"role": "system", "content": text_of(system, "system", {"text": "text"})})
     for number, message in enumerate(given):
         where = f"messages.{number}"
         if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
-            raise Problem(400, f"{where}.role: 'user' or 'assistant' is needed", param=where)
+            raise invalid(f"{where}.role", "'user' or 'assistant' is needed")
         content = message.get("content")
         parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
-        messages += _turn(message["role"], parts, where)
+        messages += _split(message["role"], parts, where)
     return messages
 
 
-def _turn(role: str, parts: list[Any], where: str) -> list[dict[str, Any]]:
-    """One of their messages is several of ours: each tool result is a message of its own."""
+def _split(role: str, parts: list[Any], where: str) -> list[dict[str, Any]]:
+    """Return one of their messages as ours, where each tool result is a message of its own."""
     results, calls, texts = [], [], []
     for number, part in enumerate(parts):
         kind = part.get("type") if isinstance(part, dict) else None
@@ -275,18 +266,18 @@ def _turn(role: str, parts: list[Any], where: str) -> list[dict[str, Any]]:
             calls.append({"id": part.get("id"), "name": part.get("name"), "arguments": arguments})
         elif kind not in ("thinking", "redacted_thinking"):
             texts.append(text_of([part], f"{where}.content", {"text": "text"}))
-    said: dict[str, Any] = {"role": role, "content": "".join(texts)}
+    message: dict[str, Any] = {"role": role, "content": "".join(texts)}
     if calls:
-        said["tool_calls"] = calls
-    return [*results, said] if texts or calls or not results else results
+        message["tool_calls"] = calls
+    return [*results, message] if texts or calls or not results else results
 
 
 def _tools(given: Any) -> list[dict[str, Any]]:
     tools = []
-    for number, tool in enumerate(given if isinstance(given, list) else [given]):
+    for number, tool in enumerate(as_list(given)):
         where = f"tools.{number}"
         if not isinstance(tool, dict) or tool.get("type", "custom") not in ("custom", None):
-            raise Problem(400, f"{where}.type: not supported", param=where)
+            raise invalid(f"{where}.type", "not supported")
         parsed = {"name": tool.get("name"), "description": tool.get("description") or ""}
         if tool.get("input_schema") is not None:
             parsed["parameters"] = tool["input_schema"]

@@ -1,12 +1,23 @@
-"""OpenAI's responses, as openai-python 3 sends and parses them. Nothing is stored for later."""
+"""OpenAI's responses, as openai-python 3 sends and parses them. They are not stored."""
 
 from typing import Any, Final
 
-from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._requests import ChatRequest
-from dual_mode_streaming.llm.wire._format import Asked, random_id, text_of, unsupported
-from dual_mode_streaming.llm.wire._openai_chat import openai_error
+from dual_mode_streaming.llm.wire._format import WireRequest
+from dual_mode_streaming.llm.wire._openai import (
+    OpenAIFormat,
+    function_of,
+    has_thinking,
+    stream_options_of,
+)
+from dual_mode_streaming.llm.wire._parsing import (
+    as_list,
+    invalid,
+    refuse_unsupported,
+    stream_and_model,
+    text_of,
+)
 from dual_mode_streaming.llm.wire._response_objects import ResponseFrames, response_object
 
 __all__ = ["OpenAIResponses"]
@@ -23,113 +34,91 @@ _UNSUPPORTED: Final = {
 _ECHOED: Final = ("instructions", "max_output_tokens", "reasoning", "temperature", "top_p")
 
 
-class OpenAIResponses:
-    """`POST /v1/responses`."""
+class OpenAIResponses(OpenAIFormat):
+    """The wire format of `POST /v1/responses`."""
 
-    id_header = "x-request-id"
-
-    def new_id(self) -> str:
-        """Such as OpenAI's request ids."""
-        return random_id("req_")
-
-    def asked(self, body: dict[str, Any]) -> Asked:
-        """The request. The unknown is ignored, since clients add keys of their own."""
-        unsupported(body, _UNSUPPORTED)
-        stream = body.get("stream") or False
-        if not isinstance(stream, bool):
-            raise Problem(400, "stream: a boolean is needed", param="stream")
-        if body.get("stream_options") and not stream:
-            raise Problem(400, "stream_options: only with stream", param="stream_options")
-        model = body.get("model")
-        if not isinstance(model, str) or not model:
-            raise Problem(400, "model: a string is needed", param="model")
-        _plain_text(body.get("text"))
+    def parse(self, body: dict[str, Any]) -> WireRequest:
+        """Parse a body; unknown fields are ignored, because clients add fields of their own."""
+        refuse_unsupported(body, _UNSUPPORTED)
+        stream, model = stream_and_model(body)
+        stream_options_of(body, stream)
+        _check_text_format(body.get("text"))
         reasoning = body.get("reasoning") or {}
         if not isinstance(reasoning, dict):
-            raise Problem(400, "reasoning: an object is needed", param="reasoning")
+            raise invalid("reasoning", "an object is needed")
         limit = body.get("max_output_tokens")
         if limit is not None and (type(limit) is not int or limit < 1):
-            message = "max_output_tokens: a positive integer is needed"
-            raise Problem(400, message, param="max_output_tokens")
-        request = ChatRequest.model_validate(
+            raise invalid("max_output_tokens", "a positive integer is needed")
+        tools = _tools(body.get("tools") or [])
+        chat = ChatRequest.model_validate(
             {
                 "messages": _messages(body.get("instructions"), body.get("input")),
                 "model": model,
                 "max_tokens": limit,
-                "tools": [tool for tool, _ in _tools(body.get("tools") or [])],
+                "tools": [tool for tool, _ in tools],
                 "tool_choice": _tool_choice(body.get("tool_choice") or "auto"),
                 "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
                 "temperature": body.get("temperature"),
                 "top_p": body.get("top_p"),
-                "thinking": reasoning.get("effort") not in (None, "none", "minimal"),
+                "thinking": has_thinking(reasoning.get("effort")),
             }
         )
-        return Asked(request, stream, model, echo=_echo(body, request))
+        echo = {
+            "model": model,
+            "parallel_tool_calls": chat.parallel_tool_calls,
+            "previous_response_id": None,
+            "store": False,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": body.get("tool_choice") or "auto",
+            "tools": [tool for _, tool in tools],
+            "truncation": "disabled",
+            **{name: body.get(name) for name in _ECHOED},
+        }
+        return WireRequest(chat, stream, model, echo=echo)
 
-    def frames(self, asked: Asked, identity: str, input_tokens: int) -> ResponseFrames:
-        """The events of one answer."""
-        return ResponseFrames(identity.removeprefix("req_"), asked.echo)
+    def frames(self, request: WireRequest, request_id: str, input_tokens: int) -> ResponseFrames:
+        """Return the events of one answer."""
+        return ResponseFrames(request_id.removeprefix("req_"), request.echo)
 
-    def batch(self, asked: Asked, identity: str, whole: StreamEvent) -> dict[str, Any]:
-        """A response."""
-        return response_object(identity.removeprefix("req_"), asked.echo, whole)
-
-    def error(self, refusal: Problem, identity: str) -> dict[str, Any]:
-        """The body of an error, with OpenAI's types."""
-        return openai_error(refusal.status_code, str(refusal.detail), refusal.param, refusal.code)
-
-
-def _echo(body: dict[str, Any], request: ChatRequest) -> dict[str, Any]:
-    """What a response repeats of its request: the fields that its readers validate, and more."""
-    return {
-        "model": request.model,
-        "parallel_tool_calls": request.parallel_tool_calls,
-        "previous_response_id": None,
-        "store": False,
-        "text": {"format": {"type": "text"}},
-        "tool_choice": body.get("tool_choice") or "auto",
-        "tools": [tool for _, tool in _tools(body.get("tools") or [])],
-        "truncation": "disabled",
-        **{name: body.get(name) for name in _ECHOED},
-    }
+    def batch(self, request: WireRequest, request_id: str, event: StreamEvent) -> dict[str, Any]:
+        """Return a response."""
+        return response_object(request_id.removeprefix("req_"), request.echo, event)
 
 
-def _plain_text(given: Any) -> None:
-    """Raises Problem if the answer is to be of another form than text."""
+def _check_text_format(given: Any) -> None:
+    """Raise Problem if another output format than text is requested."""
     form = given.get("format") if isinstance(given, dict) else given
     kind = form.get("type") if isinstance(form, dict) else form
     if kind not in (None, "text"):
-        message = f"text.format: {kind!r} is not supported, but text"
-        raise Problem(400, message, param="text.format", code="unsupported_value")
+        raise invalid("text.format", f"{kind!r} is not supported, but text", "unsupported_value")
 
 
 def _messages(instructions: Any, given: Any) -> list[dict[str, Any]]:
     if instructions is not None and not isinstance(instructions, str):
-        raise Problem(400, "instructions: a string is needed", param="instructions")
+        raise invalid("instructions", "a string is needed")
     messages: list[dict[str, Any]] = []
     if instructions:
         messages.append({"role": "system", "content": instructions})
     if isinstance(given, str):
         return [*messages, {"role": "user", "content": given}]
     if not isinstance(given, list) or not given:
-        message = "input: a string or a list of at least one item is needed"
-        raise Problem(400, message, param="input")
+        raise invalid("input", "a string or a list of at least one item is needed")
     for number, item in enumerate(given):
         where = f"input[{number}]"
         if not isinstance(item, dict):
-            raise Problem(400, f"{where}: an object is needed", param=where)
+            raise invalid(where, "an object is needed")
         _add(messages, item, where)
     return messages
 
 
 def _add(messages: list[dict[str, Any]], item: dict[str, Any], where: str) -> None:
-    """One item of the input; calls become part of the assistant's message before them."""
+    """Add one item of the input; calls become part of the assistant's message before them."""
     match item.get("type") or "message":
         case "message":
             role = item.get("role")
             if role not in ("user", "assistant", "system", "developer"):
-                message = f"{where}.role: user, assistant, system or developer is needed"
-                raise Problem(400, message, param=f"{where}.role")
+                reason = "user, assistant, system or developer is needed"
+                raise invalid(f"{where}.role", reason)
             content = text_of(item.get("content"), f"{where}.content", _TEXTS)
             messages.append({"role": "system" if role == "developer" else role, "content": content})
         case "function_call":
@@ -143,27 +132,19 @@ def _add(messages: list[dict[str, Any]], item: dict[str, Any], where: str) -> No
             answer = {"role": "tool", "content": content, "tool_call_id": item.get("call_id")}
             messages.append(answer)
         case "reasoning":
-            pass  # what was thought before is not needed again
+            pass  # the reasoning of earlier answers is not needed
         case kind:
-            raise Problem(
-                400,
-                f"{where}.type: {kind!r} is not supported",
-                param=f"{where}.type",
-                code="unsupported_value",
-            )
+            raise invalid(f"{where}.type", f"{kind!r} is not supported", "unsupported_value")
 
 
 def _tools(given: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The tools, each as we have it and as it is repeated."""
+    """Return each tool twice: the fields of a `Tool`, and the tool as the answer repeats it."""
     tools = []
-    for number, tool in enumerate(given if isinstance(given, list) else [given]):
-        if not isinstance(tool, dict) or tool.get("type") != "function":
-            param = f"tools[{number}]"
-            raise Problem(400, f"{param}: only functions are supported", param=param)
-        known = ("name", "description", "parameters")
-        ours = {key: tool[key] for key in known if tool.get(key) is not None}
-        theirs = {"type": "function", **ours, "strict": tool.get("strict") is True}
-        tools.append((ours, {"parameters": None, **theirs}))
+    for number, tool in enumerate(as_list(given)):
+        fields = function_of(tool, tool, f"tools[{number}]")
+        strict = tool.get("strict") is True
+        echo = {"parameters": None, "type": "function", **fields, "strict": strict}
+        tools.append((fields, echo))
     return tools
 
 

@@ -1,10 +1,11 @@
-"""What OpenAI's responses are made of: the response, its output items, and the events of both."""
+"""OpenAI's response object, its output items, and the events of both."""
 
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent, ToolCall, Usage
+from dual_mode_streaming.llm.wire._format import event_frame, message_of
 from dual_mode_streaming.sse import dumps
 
 __all__ = ["ResponseFrames", "response_object"]
@@ -13,7 +14,7 @@ _INCOMPLETE: Final[dict[FinishReason | None, str]] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }
-"""The reasons for which a response is incomplete; with any other it is completed."""
+"""The finish reasons of an incomplete response; with any other it is completed."""
 
 Kind = Literal["message", "reasoning", "function_call"]
 
@@ -23,7 +24,7 @@ _GROWS: Final[dict[Kind, str]] = {
     "reasoning": "response.reasoning_text",
     "function_call": "response.function_call_arguments",
 }
-"""The events by which an item grows: with .delta for a piece, and .done for the whole."""
+"""The names of the events of an item's content, before .delta and .done."""
 
 
 def response_object(
@@ -32,10 +33,13 @@ def response_object(
     whole: StreamEvent | None = None,
     output: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """A response, complete with what a MESSAGE_COMPLETE says, or in progress without one.
+    """Return a response object.
 
-    `echo` is what it repeats of the request; `output` are its items, those of the event's message
-    if None.
+    Args:
+        identity: the id without its prefix.
+        echo: the fields of the request to repeat.
+        whole: the MESSAGE_COMPLETE; without it the response is in progress.
+        output: the output items; those of the event's message if None.
     """
     status = "in_progress"
     incomplete = None
@@ -57,7 +61,7 @@ def response_object(
 
 
 class ResponseFrames:
-    """Events by their names, numbered; what an item came to is told when it ends."""
+    """Numbered events; an item is sent complete when it ends."""
 
     heartbeat = b": ping\n"
 
@@ -65,22 +69,25 @@ class ResponseFrames:
         self.count = 0
         self._identity = identity
         self._echo = echo
-        self._number = 2  # of the next event; the opening, made after the first item, has 0 and 1
-        self._items: list[dict[str, Any]] = []  # those that have ended
-        self._kind: Kind | None = None  # of the item that grows
+        self._number = 2  # of the next event; the opening has 0 and 1
+        self._items: list[dict[str, Any]] = []  # the complete ones
+        self._kind: Kind | None = None  # of the open item
         self._call: ToolCall | None = None
-        self._said: list[str] = []
+        self._text: list[str] = []
         self._signature: str | None = None
         self._before_delta = b""
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
-        """The response as it begins; this format knows neither retry nor reset."""
+        """Return the response as it begins; this format has neither retry nor reset."""
         begun = response_object(self._identity, self._echo)
         names = ("response.created", "response.in_progress")
-        return b"".join(_frame(name, n, response=begun) for n, name in enumerate(names))
+        return b"".join(
+            event_frame(name, sequence_number=number, response=begun)
+            for number, name in enumerate(names)
+        )
 
     def item(self, item: StreamEvent) -> bytes:
-        """The frames of an event, the start and the end of output items among them."""
+        """Return the frames of an event, with the start and the end of output items."""
         self.count += 1
         call = item.tool_call
         match item.type:
@@ -100,19 +107,19 @@ class ResponseFrames:
         return b""
 
     def done(self) -> bytes:
-        """Nothing more: the complete response was the end."""
+        """Return nothing: the event of the complete response was the end."""
         return b""
 
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
-        """The end of an answer that failed: the response as failed, then the error by itself.
+        """Return the failed response and an error event.
 
-        The error is told flat, as it is documented, and as an object: openai-python raises that.
+        The error event has its fields twice: flat, as OpenAI documents it, and as the object that
+        openai-python raises.
         """
-        message = problem.get("detail") or problem.get("title") or "error"
         limited = problem["status"] == 429
         error = {
             "code": "rate_limit_exceeded" if limited else "server_error",
-            "message": message,
+            "message": message_of(problem),
             "param": None,
         }
         failed = response_object(self._identity, self._echo, output=self._items)
@@ -124,7 +131,7 @@ class ResponseFrames:
 
     def _complete(self, event: StreamEvent) -> bytes:
         frames = b""
-        if self._kind is None:  # not a word: an empty message
+        if self._kind is None:  # no content: an empty message
             frames = self._begin("message")
         incomplete = event.finish_reason in _INCOMPLETE
         frames += self._end("incomplete" if incomplete else "completed")
@@ -132,11 +139,11 @@ class ResponseFrames:
         return frames + self._frame(f"response.{whole['status']}", response=whole)
 
     def _grow(self, kind: Kind, text: str) -> bytes:
-        """A piece of an item, which it begins, after the end of the one before, if it is new."""
+        """Return the delta of an item; a new item ends the open one and starts."""
         if not text:
             return b""
         begun = b"" if kind == self._kind else self._end() + self._begin(kind)
-        self._said.append(text)
+        self._text.append(text)
         delta = b'%b,"sequence_number":%d,"delta":%b}\n\n' % (
             self._before_delta,
             self._number,
@@ -146,14 +153,14 @@ class ResponseFrames:
         return begun + delta
 
     def _begin(self, kind: Kind, call: ToolCall | None = None) -> bytes:
-        self._kind, self._call, self._said = kind, call, []
+        self._kind, self._call, self._text = kind, call, []
         index = len(self._items)
         item = _item(self._identity, index, kind, None, "in_progress", call=call)
         frames = self._frame("response.output_item.added", output_index=index, item=item)
         if kind != "function_call":
             part = self._frame("response.content_part.added", **self._where(), part=_part(kind, ""))
             frames += part
-        # What does not change from delta to delta is encoded once.
+        # The part that all deltas share is encoded once.
         logprobs: dict[str, Any] = {"logprobs": []} if kind == "message" else {}
         name = f"{_GROWS[kind]}.delta"
         fixed = dumps({"type": name, **self._where(), **logprobs})[:-1]
@@ -161,8 +168,8 @@ class ResponseFrames:
         return frames
 
     def _end(self, status: str = "completed") -> bytes:
-        """The end of the item that grows, if one does, with all that was said in it."""
-        kind, where, text = self._kind, self._where(), "".join(self._said)
+        """Return the end of the open item with its whole content, if one is open."""
+        kind, where, text = self._kind, self._where(), "".join(self._text)
         if kind is None:
             return b""
         if kind == "function_call":
@@ -189,7 +196,7 @@ class ResponseFrames:
         return frames
 
     def _where(self) -> dict[str, Any]:
-        """Which item, and which part of it, an event is about."""
+        """Return the fields that name the open item and its part."""
         if self._kind is None:
             return {}
         index = len(self._items)
@@ -198,16 +205,11 @@ class ResponseFrames:
 
     def _frame(self, name: str, **data: Any) -> bytes:
         self._number += 1
-        return _frame(name, self._number - 1, **data)
-
-
-def _frame(name: str, number: int, **data: Any) -> bytes:
-    body = dumps({"type": name, "sequence_number": number, **data})
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), body)
+        return event_frame(name, sequence_number=self._number - 1, **data)
 
 
 def _items(identity: str, whole: StreamEvent, status: str) -> list[dict[str, Any]]:
-    """The items of a whole message; only the last can be incomplete."""
+    """Return the items of a message; only the last can be incomplete."""
     message = whole.message
     assert message is not None
     parts: list[tuple[Kind, str, ToolCall | None]] = []
@@ -241,7 +243,7 @@ def _item(
     call: ToolCall | None = None,
     signature: str | None = None,
 ) -> dict[str, Any]:
-    """An output item; one that has only begun has no text yet."""
+    """Return an output item; without text it has only begun."""
     item = {"type": kind, "id": _item_id(identity, index, kind), "status": status}
     if call is not None:
         return {**item, "call_id": call.id, "name": call.name, "arguments": text or ""}

@@ -10,8 +10,7 @@ from pydantic import StrictBool
 from dual_mode_streaming import dual_mode
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent, fold
-from dual_mode_streaming.llm.wire._answer import told
-from dual_mode_streaming.llm.wire._format import STATUS
+from dual_mode_streaming.llm._problems import STATUS, answer_events
 
 __all__ = ["ChatBody", "chat_routes"]
 
@@ -43,7 +42,7 @@ def chat_routes(client: LLMClient, admission: Admission) -> APIRouter:
         """The answer is recorded: its `Location` can be read again, joined or cancelled."""
         chat_request = ChatRequest.model_validate(body.model_dump(exclude={"stream"}))
         with await admission.hold(request):  # while the model works, with or without a reader
-            async with contextlib.aclosing(told(client, chat_request)) as events:
+            async with contextlib.aclosing(answer_events(client, chat_request)) as events:
                 async for event in events:
                     yield event
 

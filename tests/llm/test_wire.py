@@ -301,11 +301,11 @@ def test_how_to_answer_is_heard_by_messages_as_well(choice):
         "messages": [{"role": "user", "content": "x"}],
         "tools": [{"name": "f", "input_schema": {"type": "object"}}],
     }
-    plain = AnthropicMessages().asked(body).request
+    plain = AnthropicMessages().parse(body).chat
     assert (plain.parallel_tool_calls, plain.temperature, plain.top_p) == (True, None, None)
     one = {"type": choice, "disable_parallel_tool_use": True}
-    asked = AnthropicMessages().asked(body | {"tool_choice": one, "temperature": 0.5, "top_p": 0.9})
-    request = asked.request
+    options = {"tool_choice": one, "temperature": 0.5, "top_p": 0.9}
+    request = AnthropicMessages().parse(body | options).chat
     assert (request.parallel_tool_calls, request.temperature, request.top_p) == (False, 0.5, 0.9)
 
 
