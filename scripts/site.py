@@ -1,7 +1,7 @@
-"""Make the pages of the site in build/docs, of docs/, README.md, the examples and the docstrings.
+"""Write the pages of the site to build/docs, from docs/, the READMEs, examples and docstrings.
 
-The pages read as they are on the repository's page; for the site their links are turned, and what
-is in other files is put in. `--api` writes docs/api.md anew.
+The pages can also be read in the repository. For the site their links are changed, and the
+contents of other files are inserted. `--api` writes docs/api.md.
 """
 
 import ast
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "docs"
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
-# Which file of the repository is which page of the site.
+# The page of the site for each file of the repository.
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
@@ -33,25 +33,25 @@ PICTURES = {
 }
 
 MODULES = {
-    "dual_mode_streaming": "What an endpoint needs.",
-    "dual_mode_streaming.web._options": "Every setting of a response, with its default.",
-    "dual_mode_streaming.web.recorded._endpoint": "How an endpoint is recorded.",
-    "dual_mode_streaming.web._observing": "Told to observers: [metrics](operations.md#metrics).",
-    "dual_mode_streaming.web._tokens": "Tokens in URLs: [the page](operations.md#who-may-read).",
+    "dual_mode_streaming": "Endpoints: the decorator, the response, events and errors.",
+    "dual_mode_streaming.web._options": "All settings of a response, with their defaults.",
+    "dual_mode_streaming.web.recorded._endpoint": "Settings of a recorded endpoint.",
+    "dual_mode_streaming.web._observing": "For observers: [metrics](operations.md#metrics).",
+    "dual_mode_streaming.web._tokens": "Tokens in URLs: [operations](operations.md#who-may-read).",
     "dual_mode_streaming.observability.prometheus": "Metrics.",
     "dual_mode_streaming.observability.opentelemetry": "Traces.",
-    "dual_mode_streaming.web.wsgi": "Views of Flask and Django: [the page](elsewhere.md#flask).",
+    "dual_mode_streaming.web.wsgi": "Streams in Flask and Django: [the page](elsewhere.md#flask).",
     "dual_mode_streaming.streams": "Operators on async streams: [the page](streams.md).",
-    "dual_mode_streaming.bridges": "Code without an event loop: [the page](bridges.md).",
+    "dual_mode_streaming.bridges": "For code without an event loop: [the page](bridges.md).",
     "dual_mode_streaming.bridges.streamlit": "A chat in Streamlit: [the page](streamlit.md).",
     "dual_mode_streaming.ui.sources": "Answers for a chat in Streamlit: [the page](streamlit.md).",
-    "dual_mode_streaming.client": "Reads streams: [the page](client.md).",
+    "dual_mode_streaming.client": "Clients that read streams: [the page](client.md).",
     "dual_mode_streaming.llm": "Language models: [the page](llm.md).",
     "dual_mode_streaming.limits": "API keys, concurrency limits and rate limits.",
-    "dual_mode_streaming.stores": "Where recorded streams live: [the protocol](protocol.md).",
-    "dual_mode_streaming.testing": "For tests of yours: [the page](testing.md).",
+    "dual_mode_streaming.stores": "Stores of recorded streams: [the protocol](protocol.md).",
+    "dual_mode_streaming.testing": "Tools for your tests: [the page](testing.md).",
 }
-OF_INNER = {  # of modules that also have what is not for users
+OF_INNER = {  # the public names of private modules
     "dual_mode_streaming.web._observing": ["Answer", "Observer"],
     "dual_mode_streaming.web._options": ["Options"],
     "dual_mode_streaming.web.recorded._endpoint": ["Record"],
@@ -59,17 +59,17 @@ OF_INNER = {  # of modules that also have what is not for users
 
 
 def names_of(module: str) -> list[str]:
-    """The public names of a module; classes of errors and the like among them."""
+    """Return the public names of a module."""
     return OF_INNER.get(module) or sorted(importlib.import_module(module).__all__)
 
 
 def api_page() -> str:
-    """docs/api.md: the public names, each with the first sentence of its docstring."""
+    """Return docs/api.md: the public names, each with the first sentence of its docstring."""
     parts = [
         "# API reference",
         "",
-        "The public names; each is imported from the module above it. The site has their signatures"
-        "\nand whole docstrings. `scripts/site.py --api` writes this page.",
+        "All public names. Import each from the module in the heading above it. The site also has"
+        "\ntheir signatures and complete docstrings. `scripts/site.py --api` writes this page.",
         "",
     ]
     for module, purpose in MODULES.items():
@@ -77,8 +77,8 @@ def api_page() -> str:
         for name in names_of(module):
             value = getattr(importlib.import_module(module), name)
             own = inspect.isclass(value) or inspect.isfunction(value)
-            told = (inspect.getdoc(value) or "") if own else ""
-            first = " ".join(told.split("\n\n")[0].split())
+            docstring = (inspect.getdoc(value) or "") if own else ""
+            first = " ".join(docstring.split("\n\n")[0].split())
             sentence = re.split(r"(?<=\.)\s", first)[0]
             parts.append(f"| `{name}` | {sentence.replace('|', chr(92) + '|')} |")
         parts.append("")
@@ -86,7 +86,7 @@ def api_page() -> str:
 
 
 def with_docstrings(page: str) -> str:
-    """The page of the API with what each docstring says in the place of its tables."""
+    """Return the API page with the complete docstrings instead of its tables."""
 
     def whole(section: re.Match[str]) -> str:
         module = section[1]
@@ -97,7 +97,7 @@ def with_docstrings(page: str) -> str:
 
 
 def example_page(path: Path) -> str:
-    """An example: its question, its text, what it prints."""
+    """Return the page of an example: its question, its code, its output."""
     text = path.read_text("utf-8")
     docstring = ast.get_docstring(ast.parse(text)) or ""
     question, *rest = docstring.split("\n\n")
@@ -111,7 +111,7 @@ def example_page(path: Path) -> str:
 
 
 def examples_index(page: str) -> str:
-    """The README of the examples, and the questions, which a folder shows as files."""
+    """Return the README of the examples with a list of their questions."""
     lines = []
     for path in EXAMPLES:
         question = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").splitlines()[0]
@@ -119,25 +119,25 @@ def examples_index(page: str) -> str:
     return page.rstrip() + "\n\n" + "\n".join(lines) + "\n"
 
 
-def turned(text: str, source: str) -> str:
-    """The text with links that lead to the site's pages; those to other files become plain text."""
+def relinked(text: str, source: str) -> str:
+    """Return the text with links between the pages of the site; other links become plain text."""
     here = Path(PAGES[source]).parent
 
-    def turn(link: re.Match[str]) -> str:
-        mark, words, target, heading = link.groups()
+    def relink(link: re.Match[str]) -> str:
+        mark, label, target, heading = link.groups()
         if "://" in target:
             return link[0]
         file = os.path.normpath(Path(source).parent / target) if target else source
         page = (PAGES | PICTURES).get(file)
         if page is None:
-            return words
-        return f"{mark}[{words}]({os.path.relpath(page, here)}{heading or ''})"
+            return label
+        return f"{mark}[{label}]({os.path.relpath(page, here)}{heading or ''})"
 
-    return re.sub(r"(!?)\[([^\]]+)\]\(([^)#\s]*)(#[^)\s]+)?\)", turn, text)
+    return re.sub(r"(!?)\[([^\]]+)\]\(([^)#\s]*)(#[^)\s]+)?\)", relink, text)
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write all pages."""
     sys.path.insert(0, str(ROOT / "src"))
     if sys.argv[1:] == ["--api"]:
         (ROOT / "docs" / "api.md").write_text(api_page(), "utf-8")
@@ -151,7 +151,7 @@ def main() -> None:
         elif source == "examples/README.md":
             text = examples_index(text)
         (OUT / page).parent.mkdir(parents=True, exist_ok=True)
-        (OUT / page).write_text(turned(text, source), "utf-8")
+        (OUT / page).write_text(relinked(text, source), "utf-8")
     for source, picture in PICTURES.items():
         shutil.copy(ROOT / source, OUT / picture)
 
