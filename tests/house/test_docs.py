@@ -63,6 +63,14 @@ def test_each_snippet_is_counted(page):
 
 
 @pytest.mark.parametrize("page", ALL)
+def test_it_imports_public_modules_only(page):
+    modules = re.findall(
+        r"^(?:from|import) (dual_mode_streaming[\w.]*)", text_of(page), re.MULTILINE
+    )
+    assert [module for module in modules if "._" in module] == []
+
+
+@pytest.mark.parametrize("page", ALL)
 def test_its_links_are_valid(page):
     """Links within the repository, with their headings; `make docs` checks those of the site."""
     for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
