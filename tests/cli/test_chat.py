@@ -106,7 +106,7 @@ def test_a_second_ctrl_c_leaves_at_once(scripted):
         process.send_signal(signal.SIGINT)
         assert recording.asked.wait(10)
         process.send_signal(signal.SIGINT)
-        assert process.wait(3) == 130
+        assert process.wait(20) == 130
         recording.cancelled.set()
         assert process.stderr.read() == ""
 

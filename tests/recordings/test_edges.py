@@ -311,7 +311,7 @@ async def test_draining_ends_readers_who_then_come_again(http, stage):
         rest = [chunk async for chunk in chunks]  # a clean end
         assert f"id: {url.removeprefix('/streams/')}.1.1".encode() in first
         assert b"".join(rest) == b"retry: 1000\n"
-        assert (await asyncio.wait_for(waiting, 5)).status_code == 202
+        assert (await asyncio.wait_for(waiting, 20)).status_code == 202
     await draining
     for path, headers in (("/count", {}), ("/count", EVENTS), (url, EVENTS)):
         refused = await http.get(path, headers=headers)

@@ -165,7 +165,7 @@ async def test_a_deleted_stream_is_not_there(http, stage):
         (gone,) = [event async for event in events]
     assert (gone.event, json.loads(gone.data)["status"]) == ("error", 410)
     assert gone.id == first.id, "it has none of its own"
-    await asyncio.wait_for(stage.closed.wait(), 5)
+    await asyncio.wait_for(stage.closed.wait(), 20)
     for response in (await http.get(url), await http.delete(url), await http.post(f"{url}/cancel")):
         assert response.status_code == 404
 
@@ -207,7 +207,7 @@ async def test_some_producers_do_not_go_on_for_nobody(http, stage):
         events = read_events(response)
         await anext(events)
         await events.aclose()
-    await asyncio.wait_for(stage.closed.wait(), 5)
+    await asyncio.wait_for(stage.closed.wait(), 20)
     assert (await events_of(http, url))[-1].event == "cancelled"
 
 
