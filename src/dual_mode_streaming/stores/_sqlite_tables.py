@@ -41,8 +41,8 @@ class Tables:
     """
 
     def __init__(self, connection: sqlite3.Connection, limits: Limits) -> None:
-        self.has_garbage = True
-        """Whether the next transaction should be asked to clean up."""
+        self.has_garbage = False
+        """Whether another transaction should follow soon, to clean up more."""
         self._connection = connection
         self._run = connection.execute
         self._limits = limits
@@ -86,7 +86,9 @@ class Tables:
     def rollback(self) -> None:
         """Undo the transaction, if there is one."""
         self._clear()
-        self.has_garbage = True
+        self.has_garbage = (
+            False  # what cannot be written now is cleaned up at the next regular time
+        )
         if self._connection.in_transaction:
             self._run("rollback")
 

@@ -85,7 +85,7 @@ class WriterThread(threading.Thread):
         self._connection: sqlite3.Connection | None = None
         self._tables: Tables | None = None
         self._pause = min(max(limits.retention / 10, 0.05), 10.0)  # between two cleanings
-        self._clean_at = 0.0
+        self._clean_at = time.monotonic() + self._pause
         self._log_tried = 0.0
 
     def put(self, request: WriteRequest) -> None:
