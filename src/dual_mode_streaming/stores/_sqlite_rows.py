@@ -16,6 +16,10 @@ EntryRow = tuple[int, int, int, bytes]
 """A row of `entries`: the number of the stream, sequence, generation, payload."""
 
 _AT_ONCE: Final = (256, 16, 1)  # entries of one statement: few lengths, so that it stays prepared
+_INSERTS: Final = [
+    (count, f"insert into entries values {', '.join(['(?, ?, ?, ?)'] * count)}")  # noqa: S608
+    for count in _AT_ONCE
+]
 
 
 @dataclass(slots=True)
@@ -39,9 +43,12 @@ class StreamRow:
 
 _COLUMNS: Final = [field.name for field in fields(StreamRow)]
 _SELECT: Final = f"select {', '.join(_COLUMNS)} from streams"  # noqa: S608
-_SET: Final = ", ".join(f"{name} = ?" for name in _COLUMNS[2:])
+_RUNNING: Final = [
+    name for name in _COLUMNS if name not in ("number", "stream", "ended", "emptied")
+]
+_SET: Final = ", ".join(f"{name} = ?" for name in _RUNNING)
 _UPDATE: Final = f"update streams set {_SET} where number = ?"  # noqa: S608
-_VALUES: Final = attrgetter(*_COLUMNS[2:], "number")
+_VALUES: Final = attrgetter(*_RUNNING, "number")
 
 
 def select(
@@ -52,15 +59,14 @@ def select(
 
 
 def update(connection: sqlite3.Connection, rows: Sequence[StreamRow]) -> None:
-    """Write rows of `streams` that are there already."""
+    """Write rows of `streams`, without `ended` and `emptied`: their index makes that expensive."""
     connection.executemany(_UPDATE, map(_VALUES, rows))
 
 
 def insert_entries(connection: sqlite3.Connection, entries: Sequence[EntryRow]) -> None:
     """Insert entries, many with one statement: each statement costs as much as some entries."""
     start = 0
-    for count in _AT_ONCE:
-        statement = f"insert into entries values {', '.join(['(?, ?, ?, ?)'] * count)}"  # noqa: S608
+    for count, statement in _INSERTS:
         while len(entries) - start >= count:
             values = chain.from_iterable(entries[start : start + count])
             connection.execute(statement, tuple(values))

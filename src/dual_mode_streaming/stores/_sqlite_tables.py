@@ -53,8 +53,9 @@ class Tables:
         self._dirty: dict[int, StreamRow] = {}
         self._entries: list[EntryRow] = []
         self._written = 0
-        self._changed = False
-        self._seen: int | None = None  # the tick of the last `changes`
+        self._changed: set[str] = set()  # streams that this transaction has changed
+        self._seen: int | None = None  # the tick up to which changes are known
+        self._own: set[str] = set()  # known changes that `changes` has not returned yet
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -82,6 +83,9 @@ class Tables:
     def commit(self) -> None:
         """Commit the transaction."""
         self._run("commit")
+        if self._changed and self._seen == self._tick - 1:  # no other process is in between
+            self._seen = self._tick
+            self._own |= self._changed
 
     def rollback(self) -> None:
         """Undo the transaction, if there is one."""
@@ -95,8 +99,11 @@ class Tables:
     def changes(self) -> set[str] | None:
         """Return the streams that any process has changed since the last call.
 
-        None stands for all: at the first call, or if a stream was deleted.
+        None stands for all: at the first call, or if another process has deleted a stream.
         """
+        if self._own:
+            own, self._own = self._own, set()
+            return own
         tick, deleted = self._run("select tick, deleted from totals").fetchone()
         seen, self._seen = self._seen, tick
         if seen is None or deleted > seen:
@@ -107,6 +114,7 @@ class Tables:
     def ignore_changes(self) -> None:
         """Let the next `changes` return None, instead of all changes since the last call."""
         self._seen = None
+        self._own.clear()
 
     # The requests
 
@@ -163,6 +171,7 @@ class Tables:
         row.lease = self._now + self._limits.lease
         if end is not None:
             row.state, row.ended = end, self._now
+            self._run("update streams set ended = ? where number = ?", (self._now, row.number))
         self._touch(row, is_change=bool(payloads or end))
         return AppendResult.CANCEL if row.cancelling and end is None else AppendResult.OK
 
@@ -190,7 +199,7 @@ class Tables:
         if row is not None:
             self._forget(row)
             self._deleted = self._tick
-            self._changed = True
+            self._changed.add(stream)
 
     # Rows
 
@@ -204,8 +213,8 @@ class Tables:
     def _row(self, stream: str) -> StreamRow | None:
         """Return the row of a stream; None if there is none, or if it is too old."""
         if stream not in self._rows:
-            self._rows[stream] = None
-            self._select("stream = ?", (stream,))
+            found = select(self._connection, "stream = ?", (stream,))
+            self._rows[stream] = found[0] if found else None
         row = self._rows[stream]
         return None if row is None or self._is_aged(row, 2) else row
 
@@ -218,10 +227,12 @@ class Tables:
         self._dirty[row.number] = row
         if is_change:
             row.changed = self._tick
-            self._changed = True
+            self._changed.add(row.stream)
 
     def _flush(self) -> None:
         """Write the entries and rows that are not written yet."""
+        if not self._dirty:
+            return
         insert_entries(self._connection, self._entries)
         self._written += len(self._entries)
         self._entries.clear()
@@ -232,8 +243,7 @@ class Tables:
 
     def _clear(self) -> None:
         self._written = 0
-        self._changed = False
-        for kept in (self._rows, self._dirty, self._entries):
+        for kept in (self._rows, self._dirty, self._entries, self._changed):
             kept.clear()
 
     # Limits and age
@@ -276,6 +286,7 @@ class Tables:
         self._bytes -= row.size
         row.emptied, row.size, row.earliest = 1, 0, row.head + 1
         self._dirty[row.number] = row
+        self._run("update streams set emptied = 1 where number = ?", (row.number,))
         self._run("insert or ignore into garbage values (?)", (row.number,))
         self.has_garbage = True
 
