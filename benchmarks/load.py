@@ -9,14 +9,14 @@ import socket
 import struct
 import time
 
-from dual_mode_streaming.commands import _load_connection
+from dual_mode_streaming.commands._load_connection import LoadConnection
 
 __all__ = ["Reader", "connect"]
 
 DUE = b'"due":'
 
 
-class Reader(_load_connection.LoadConnection):
+class Reader(LoadConnection):
     """One connection, and one request on it at a time.
 
     Attributes:
@@ -75,4 +75,6 @@ class Reader(_load_connection.LoadConnection):
 
 async def connect(port: int) -> Reader:
     """Return a connection to a port of this machine."""
-    return await _load_connection.connect(Reader, "127.0.0.1", port)
+    loop = asyncio.get_running_loop()
+    _, reader = await loop.create_connection(Reader, "127.0.0.1", port)
+    return reader

@@ -3,9 +3,10 @@
 import asyncio
 import ssl
 import time
+from collections.abc import Callable
 from typing import Final
 
-from dual_mode_streaming.commands._load_connection import LoadConnection, connect
+from dual_mode_streaming.commands._load_connection import LoadConnection
 from dual_mode_streaming.commands._request_options import HTTPRequest
 from dual_mode_streaming.commands._statistics import LoadStatistics
 from dual_mode_streaming.errors import EventTooLarge
@@ -61,7 +62,7 @@ async def run_load(
                     if connection is None or connection.is_closed:
                         connection = None
                         async with asyncio.timeout(min(10, timeout)):
-                            connection = await connect(make, target.host, target.port, target.tls)
+                            connection = await target.connect(make)
                     await connection.answer(start)
                     failures = 0
                 except asyncio.CancelledError:
@@ -124,6 +125,12 @@ class _Target:
         self.host = url.host
         self.port = url.port or (443 if url.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if url.scheme == "https" else None
+
+    async def connect(self, make: "Callable[[], _MeasuredConnection]") -> "_MeasuredConnection":
+        """Return a new connection; raise OSError if there is none."""
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(make, self.host, self.port, ssl=self.tls)
+        return connection
 
 
 class _MeasuredConnection(LoadConnection):

@@ -1,13 +1,9 @@
 """An HTTP/1.1 connection that costs little CPU, for `dual-mode bench` and `benchmarks/`."""
 
 import asyncio
-import ssl
-from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import cast
 
-__all__ = ["LoadConnection", "connect"]
-
-C = TypeVar("C", bound="LoadConnection")
+__all__ = ["LoadConnection"]
 
 
 class LoadConnection(asyncio.Protocol):
@@ -143,12 +139,3 @@ class LoadConnection(asyncio.Protocol):
     def _end(self) -> None:
         if not self._done.done():
             self._done.set_result(None)
-
-
-async def connect(
-    make: Callable[[], C], host: str, port: int, tls: ssl.SSLContext | None = None
-) -> C:
-    """Return a new connection; raise OSError if there is none."""
-    loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(make, host, port, ssl=tls)
-    return connection
