@@ -144,7 +144,7 @@ async def shared(stores: dict[str, Callable[[], Store]], readers: int) -> None:
 
 async def _begun(app: Bench) -> tuple[asyncio.Task[tuple[int, str]], str]:
     """A recorded stream that has just begun, and where it is."""
-    hub = app.app.state.dual_mode_recordings.hub()
+    hub = app.app.state.dual_mode_recordings.recordings_in()
     made: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     start = hub.start
 

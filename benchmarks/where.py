@@ -12,7 +12,7 @@ from typing import Any
 from contenders.items import READY, Item
 
 from dual_mode_streaming import DualModeResponse, ResponseMode
-from dual_mode_streaming.rendering import EventFrames, ItemCodec
+from dual_mode_streaming.rendering import EventFrames, ItemCodec, Representation
 
 __all__ = ["add_the_rest", "where"]
 
@@ -49,7 +49,9 @@ async def answer(source: AsyncIterator[Item]) -> None:
         pass
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
-    await DualModeResponse(source, mode=ResponseMode.STREAM, codec=CODEC)(scope, receive, send)
+    await DualModeResponse(source, mode=ResponseMode.STREAM, representation=Representation(CODEC))(
+        scope, receive, send
+    )
 
 
 async def cpu(run: Run) -> float:

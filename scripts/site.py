@@ -34,10 +34,6 @@ PICTURES = {
 
 MODULES = {
     "dual_mode_streaming": "Endpoints: the decorator, the response, events and errors.",
-    "dual_mode_streaming.web._options": "All settings of a response, with their defaults.",
-    "dual_mode_streaming.web.recorded._endpoint": "Settings of a recorded endpoint.",
-    "dual_mode_streaming.web._observing": "For observers: [metrics](operations.md#metrics).",
-    "dual_mode_streaming.web._tokens": "Tokens in URLs: [operations](operations.md#who-may-read).",
     "dual_mode_streaming.observability.prometheus": "Metrics.",
     "dual_mode_streaming.observability.opentelemetry": "Traces.",
     "dual_mode_streaming.web.wsgi": "Streams in Flask and Django: [the page](elsewhere.md#flask).",
@@ -51,16 +47,11 @@ MODULES = {
     "dual_mode_streaming.stores": "Stores of recorded streams: [the protocol](protocol.md).",
     "dual_mode_streaming.testing": "Tools for your tests: [the page](testing.md).",
 }
-OF_INNER = {  # the public names of private modules
-    "dual_mode_streaming.web._observing": ["Answer", "Observer"],
-    "dual_mode_streaming.web._options": ["Options"],
-    "dual_mode_streaming.web.recorded._endpoint": ["Record"],
-}
 
 
 def names_of(module: str) -> list[str]:
     """Return the public names of a module."""
-    return OF_INNER.get(module) or sorted(importlib.import_module(module).__all__)
+    return sorted(importlib.import_module(module).__all__)
 
 
 def api_page() -> str:

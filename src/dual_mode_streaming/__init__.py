@@ -27,17 +27,20 @@ if TYPE_CHECKING:
     from dual_mode_streaming.limits import Admission
     from dual_mode_streaming.negotiation import ResponseMode, detect_mode
     from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
+    from dual_mode_streaming.web._app_state import drain
     from dual_mode_streaming.web._batch_sink import first
     from dual_mode_streaming.web._endpoint import dual_mode
-    from dual_mode_streaming.web._observing import Observer
-    from dual_mode_streaming.web._openapi import install
-    from dual_mode_streaming.web._request_state import drain, end_at
+    from dual_mode_streaming.web._install import install
+    from dual_mode_streaming.web._observing import Answer, Observer
+    from dual_mode_streaming.web._options import Options
+    from dual_mode_streaming.web._request_state import end_at
     from dual_mode_streaming.web._response import DualModeResponse
+    from dual_mode_streaming.web._spec import Record
     from dual_mode_streaming.web._tokens import TokenSigner
-    from dual_mode_streaming.web.recorded._endpoint import Record
 
 __all__ = [
     "Admission",
+    "Answer",
     "BatchLimitExceeded",
     "BrokenTransfer",
     "DualModeError",
@@ -47,6 +50,7 @@ __all__ = [
     "ItemTooLarge",
     "NotAcceptable",
     "Observer",
+    "Options",
     "Problem",
     "Record",
     "ResponseMode",
@@ -62,6 +66,7 @@ __all__ = [
 
 _MODULES = {
     "Admission": "limits",
+    "Answer": "web._observing",
     "BatchLimitExceeded": "errors",
     "BrokenTransfer": "errors",
     "DualModeError": "errors",
@@ -71,17 +76,18 @@ _MODULES = {
     "ItemTooLarge": "errors",
     "NotAcceptable": "errors",
     "Observer": "web._observing",
+    "Options": "web._options",
     "Problem": "errors",
-    "Record": "web.recorded._endpoint",
+    "Record": "web._spec",
     "ResponseMode": "negotiation",
     "ServerSentEvent": "sse",
     "TokenSigner": "web._tokens",
     "detect_mode": "negotiation",
-    "drain": "web._request_state",
+    "drain": "web._app_state",
     "dual_mode": "web._endpoint",
     "end_at": "web._request_state",
     "first": "web._batch_sink",
-    "install": "web._openapi",
+    "install": "web._install",
 }
 
 

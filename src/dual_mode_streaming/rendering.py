@@ -1,167 +1,102 @@
-"""An item becomes JSON, and JSON becomes the frame of a mode: the only way from value to wire.
+"""From item to wire: an item becomes JSON, and JSON becomes a frame of a wire format.
 
-`ItemCodec` knows the declared item type; `EventFrames` and `LineFrames` know the wire format of one
-streamed answer. A batch is the same JSON in one list, so that the law holds by construction: what a
-client folds from the frames is what the batch body says.
+`ItemCodec` knows the declared item type. `Frames` is the protocol of a wire format; `EventFrames`
+and `LineFrames` are ours. A batch is the same JSON in one list, so that the law holds by
+construction: what a client folds from the frames is the batch body.
 """
 
-import functools
-import typing
-from collections.abc import Callable, Mapping
-from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
 
-from pydantic import BaseModel, TypeAdapter
-from pydantic_core import from_json
+from pydantic import TypeAdapter
 
-from dual_mode_streaming._aliases import may_have_aliases
-from dual_mode_streaming._encoded_once import EncodedOnce
-from dual_mode_streaming._tags import Tags
-from dual_mode_streaming.sse import RESERVED_EVENTS, ServerSentEvent, dumps, escape_line_separators
+from dual_mode_streaming._codec import ItemCodec, SerializationOptions
+from dual_mode_streaming.sse import (
+    HEARTBEAT,
+    RESERVED_EVENTS,
+    ServerSentEvent,
+    dumps,
+    escape_line_separators,
+)
 
 __all__ = [
     "EventFrames",
+    "Fold",
+    "Frames",
     "ItemCodec",
     "LineFrames",
+    "Representation",
     "SerializationOptions",
 ]
 
-
-class SerializationOptions(typing.TypedDict, total=False):
-    """How items are serialised: FastAPI's `response_model_*` options without the prefix."""
-
-    by_alias: bool
-    include: Any
-    exclude: Any
-    exclude_unset: bool
-    exclude_defaults: bool
-    exclude_none: bool
+Fold = Callable[[AsyncIterator[Any]], Awaitable[Any]]
+"""Makes the batch body from the items. It may return before they end."""
 
 
-class ItemCodec:
-    """Validate and serialise the items of one endpoint as FastAPI's `response_model` would.
+class Frames(Protocol):
+    """The wire format of one streamed answer: how its items, its end and its failure look.
 
-    `item_type` is the annotation of the items: a pydantic model, dataclass, TypedDict, a union of
-    them (with a discriminator the tag names the events), or `Any` for whatever comes.
-    `event_types` tells how to read other libraries' event classes as ours.
-
-    Raises ValueError if a tag of the union is a reserved event name.
+    Attributes:
+        heartbeat: what is sent when the source is silent; empty if the format has nothing for it.
+        count: the number of items that were framed.
     """
 
-    def __init__(
-        self,
-        item_type: Any = Any,
-        *,
-        event_types: Mapping[type, Callable[[Any], ServerSentEvent]] | None = None,
-        options: SerializationOptions | None = None,
-    ) -> None:
-        self.event_types = {ServerSentEvent: lambda event: event, **(event_types or {})}
-        self.item_type = _without(item_type, self.event_types)
-        self.tags = Tags.of(self.item_type)
-        self.options: SerializationOptions = {"by_alias": True, **(options or {})}
-        self._adapter = None if self.item_type is Any else TypeAdapter[Any](self.item_type)
-        # Straight into pydantic-core, for items that are valid; options that say nothing cost most.
-        self.to_json: Callable[[Any], bytes] = dumps
-        self._said: Any = self.options
-        if self._adapter is not None:
-            if self.options == {"by_alias": True} and not may_have_aliases(
-                self._adapter.core_schema
-            ):
-                self._said = {}
-            to_json = self._adapter.serializer.to_json
-            self.to_json = functools.partial(to_json, **self._said) if self._said else to_json
-        self._list_adapter: TypeAdapter[Any] | None = None
-        # An instance of exactly the declared model needs no validation: pydantic would return it
-        # as it is. (With `revalidate_instances` it would not, so then there is no such class.)
-        self.exact: type | None = None
-        if _is_model(self.item_type) and (
-            self.item_type.model_config.get("revalidate_instances", "never") == "never"
-        ):
-            self.exact = self.item_type
-        # What many readers get, and never changes, becomes JSON only once.
-        frozen = self.exact is not None and self.item_type.model_config.get("frozen")
-        self.json_of_feed = EncodedOnce(self.json) if frozen else self.to_json
+    @property
+    def heartbeat(self) -> bytes: ...
+    @property
+    def count(self) -> int: ...
 
-    def json(self, item: Any) -> bytes:
-        """The item as compact JSON on one line.
+    def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
+        """Return what stands before the first item.
 
-        Raises pydantic's ValidationError if the item is not of the declared type, and
-        PydanticSerializationError if there is no JSON for it.
+        Args:
+            retry: the reconnection time, in milliseconds (WHATWG, 9.2.6).
+            reset: the data of a `reset` event, if the client's cursor cannot be served.
         """
-        adapter = self._adapter
-        if adapter is None:
-            return dumps(item)
-        if type(item) is not self.exact:
-            item = adapter.validator.validate_python(item, from_attributes=True)
-        raw = self.to_json(item)
-        return raw if raw.isascii() else escape_line_separators(raw)
+        ...
 
-    def named(self, item: Any) -> tuple[bytes, str | None]:
-        """The same, with the name of the item's event if the declared type gives it one.
+    def item(self, item: Any) -> bytes:
+        """Return the frame of one item; an error that it raises fails the stream."""
+        ...
 
-        Raises ValueError too, for a tag that is reserved.
+    def done(self) -> bytes:
+        """Return the end of a whole answer."""
+        ...
+
+    def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes | None:
+        """Return the end of a failed answer; None if only a broken transfer can say it.
+
+        Args:
+            problem: an RFC 9457 problem.
+            final: False if the client is to reconnect, so that the end must not stop it.
         """
-        adapter, tags = self._adapter, self.tags
-        if adapter is None or tags is None:
-            return self.json(item), None
-        item = adapter.validator.validate_python(item, from_attributes=True)
-        raw = self.to_json(item)
-        return escape_line_separators(raw), tags.tag(item)
+        ...
 
-    def validated(self, item: Any) -> Any:
-        """The item as the declared type, for a fold; events pass as they are.
 
-        Raises pydantic's ValidationError.
-        """
-        if self._adapter is None or type(item) is self.exact or self._converter(item) is not None:
-            return item
-        return self._adapter.validate_python(item, from_attributes=True)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Representation:
+    """How the items of an answer become JSON, events and the batch body.
 
-    def parsed(self, raw: bytes) -> Any:
-        """The item that JSON was made of. Raises pydantic's ValidationError."""
-        return from_json(raw) if self._adapter is None else self._adapter.validate_json(raw)
+    Attributes:
+        codec: validates and serialises the items.
+        fold: makes the batch body; `{"data": [...]}` of all items by default.
+        fold_result: validates and serialises what the fold returns; the value's own type decides
+            if None.
+        frames: makes the frames of one event stream, in a wire format other than ours.
+    """
 
-    def json_list(self, items: list[Any]) -> bytes:
-        """The items as JSON, comma-separated, without the brackets: a part of a batch."""
-        exact: Any = self.exact
-        by_item = "include" in self.options or "exclude" in self.options  # they name its fields
-        if exact is None or by_item or list(map(type, items)).count(exact) < len(items):
-            parts = (self.data(item) for item in items)
-            return b",".join(part for part in parts if part is not None)
-        if self._list_adapter is None:
-            # Fields of type Any are serialised by the settings of what is outermost.
-            config: Any = {k: v for k, v in exact.model_config.items() if k.startswith("ser_json_")}
-            self._list_adapter = TypeAdapter(list[exact], config=config)
-        raw = self._list_adapter.serializer.to_json(items, **self._said)[1:-1]
-        return raw if raw.isascii() else escape_line_separators(raw)
-
-    def event(self, item: Any) -> ServerSentEvent | None:
-        """The item as an event if it is of an event class, ours or another's; else None."""
-        convert = self._converter(item)
-        return None if convert is None else convert(item)
-
-    def _converter(self, item: Any) -> Callable[[Any], ServerSentEvent] | None:
-        for base in type(item).__mro__:  # a user's subclass of an event is one
-            if (convert := self.event_types.get(base)) is not None:
-                return convert
-        return None
-
-    def data(self, item: Any) -> bytes | None:
-        """What a batch or a line says of the item; None if it is an event that carries no data."""
-        if type(item) is self.exact:
-            return self.json(item)
-        event = self.event(item)
-        if event is None:
-            return self.json(item)
-        return None if event.data is None else dumps(event.data)
+    codec: ItemCodec
+    fold: Fold | None = None
+    fold_result: TypeAdapter[Any] | None = None
+    frames: Callable[[], Frames] | None = None
 
 
 class EventFrames:
     """The frames of one answer as Server-Sent Events: items with ids, then `done` or `error`.
 
     Ids are `<run>.<n>`, n counting the items from 1; an event's own id replaces ours. `count` says
-    how many items there were; an event without data (a comment, a retry) is not an item. With
-    `feed` the JSON of frozen items is shared with all who read by this codec.
+    how many items there were; an event without data (a comment, a retry) is not an item.
     """
 
     __slots__ = (
@@ -175,11 +110,9 @@ class EventFrames:
         "count",
     )
 
-    heartbeat: Final = b": ping\n"  # one LF: a blank line makes strict clients see an empty event
+    heartbeat: Final = HEARTBEAT
 
-    def __init__(
-        self, codec: ItemCodec, run: str, *, error_event: str = "error", feed: bool = False
-    ) -> None:
+    def __init__(self, codec: ItemCodec, run: str, *, error_event: str = "error") -> None:
         self._codec = codec
         self._run = run
         self._error_event = error_event
@@ -187,7 +120,7 @@ class EventFrames:
         self._reserved = RESERVED_EVENTS | own if own else RESERVED_EVENTS
         self._template = b"id: " + run.encode() + b".%d\ndata: %b\n\n"
         self._exact = codec.exact
-        self._json = codec.json_of_feed if feed else codec.to_json
+        self._json = codec.to_json
         self.count = 0
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
@@ -279,22 +212,3 @@ class LineFrames:
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> None:
         """None: only a broken transfer can say it."""
         return
-
-
-def _is_model(item_type: Any) -> bool:
-    return isinstance(item_type, type) and issubclass(item_type, BaseModel)
-
-
-def _without(item_type: Any, event_types: Mapping[type, Any]) -> Any:
-    """The declared type less the event classes, which are framed as they are, not validated."""
-    classes = tuple(event_types)
-
-    def is_event(member: Any) -> bool:
-        return isinstance(member, type) and issubclass(member, classes)
-
-    if is_event(item_type):
-        return Any
-    if get_origin(item_type) not in (Union, UnionType):
-        return item_type
-    members = tuple(member for member in get_args(item_type) if not is_event(member))
-    return Union[members] if members else Any  # noqa: UP007  (built at run time)

@@ -14,6 +14,7 @@ from dual_mode_streaming.errors import EventTooLarge
 
 __all__ = [
     "END_STATES",
+    "HEARTBEAT",
     "RESERVED_EVENTS",
     "EndState",
     "EventDecoder",
@@ -33,7 +34,11 @@ END_STATES: Final = frozenset[str](get_args(EndState))
 """The names of the events that end a stream."""
 
 RESERVED_EVENTS: Final = END_STATES | {"reset"}
-"""Event names with a meaning of their own in our streams; an item may not take one."""
+"""Event names with a meaning of their own in our streams; an item must not use one."""
+
+HEARTBEAT: Final = b": ping\n"
+"""The comment that is sent while a source is silent. It ends in one LF: a blank line would make
+strict clients see an empty event."""
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")  # str.splitlines would also split at U+2028
 _ID_TABOO: Final = re.compile(r"[\r\n\0]")

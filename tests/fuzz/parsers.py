@@ -19,7 +19,7 @@ from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate,
 from dual_mode_streaming.recordings import Cursor
 from dual_mode_streaming.recordings._entries import Record
 from dual_mode_streaming.sse import dumps
-from dual_mode_streaming.web._response import END_ID
+from dual_mode_streaming.web._request_state import END_ID
 
 from . import seeds
 from .making import any_json, any_text, bent, bent_json, cut

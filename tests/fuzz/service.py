@@ -19,7 +19,7 @@ from dual_mode_streaming.server._protocol import StreamingProtocol
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import serving
-from dual_mode_streaming.web._request_state import lifecycle_of
+from dual_mode_streaming.web._app_state import app_state
 
 from . import seeds
 from .making import as_body, bent, bent_json, cut
@@ -70,7 +70,7 @@ def logged():
 async def all_closed(app: Any) -> None:
     """Nothing is left open."""
     async with asyncio.timeout(10):
-        while lifecycle_of(app).open_answers:
+        while app_state(app).open_answers:
             await asyncio.sleep(0.01)  # nobody tells
 
 

@@ -11,10 +11,9 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
-from dual_mode_streaming import ServerSentEvent, dual_mode, install
+from dual_mode_streaming import Record, ServerSentEvent, dual_mode, install
 from dual_mode_streaming.stores import Limits, MemoryStore, RedisStore, SQLiteStore
 from dual_mode_streaming.testing import StreamingTransport, collect_events
-from dual_mode_streaming.web.recorded._endpoint import Record
 
 EVENTS = {"accept": "text/event-stream"}
 

@@ -13,11 +13,10 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-from dual_mode_streaming import ServerSentEvent, drain, dual_mode, install
+from dual_mode_streaming import Record, ServerSentEvent, drain, dual_mode, install
 from dual_mode_streaming.stores import MemoryStore, StoreError, StoreFull
 from dual_mode_streaming.testing import StreamingTransport, read_events
 from dual_mode_streaming.web._fingerprint import fingerprint
-from dual_mode_streaming.web.recorded._endpoint import Record
 
 from .stage import EVENTS, Item, Stage, events_of, on_every_store, running, told
 
@@ -323,7 +322,7 @@ async def test_draining_ends_readers_who_then_come_again(http, stage):
 
 async def until_read(stage, url, *, readers):
     """Until so many read a stream."""
-    hub = stage.app.state.dual_mode_recordings.hub()
+    hub = stage.app.state.dual_mode_recordings.recordings_in()
     async with asyncio.timeout(5):
         while hub._tails[url.removeprefix("/streams/")].readers < readers:
             await asyncio.sleep(0.001)
@@ -335,10 +334,10 @@ async def test_who_waits_for_a_document_and_leaves_waits_no_more(http, stage):
     url = accepted.headers["location"]
     waiting = asyncio.create_task(http.get(f"{url}?wait=60"))
     async with asyncio.timeout(5):
-        while not stage.app.state.dual_mode_recordings.hub()._tails:
+        while not stage.app.state.dual_mode_recordings.recordings_in()._tails:
             await asyncio.sleep(0.001)
         waiting.cancel()
-        while stage.app.state.dual_mode_recordings.hub()._tails:
+        while stage.app.state.dual_mode_recordings.recordings_in()._tails:
             await asyncio.sleep(0.001)
 
 
@@ -437,7 +436,7 @@ async def test_what_a_store_says_of_itself_is_for_the_log(caplog):
             await http.delete(url),
         ):
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-            assert answer.json()["detail"] == "the store does not answer; come again"
+            assert answer.json()["detail"] == "the store does not answer; try again"
         assert caplog.text.count("10.1.2.3") == 5
         streamed = await http.get("/asks", params={"stream": True})
         assert "secret" not in streamed.text

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from dual_mode_streaming import dual_mode
 from dual_mode_streaming.testing import StreamingTransport, read_events
-from dual_mode_streaming.web.recorded._endpoint import home_of
+from dual_mode_streaming.web.recorded._registry import registry_of
 
 from .stage import EVENTS, Stage, events_of, on_every_store, running, told
 
@@ -289,7 +289,7 @@ async def test_at_the_apps_end_streams_end_as_interrupted_and_nothing_is_left(st
 
 def test_without_install_a_recorded_endpoint_says_what_is_missing():
     with pytest.raises(RuntimeError, match=r"needs install\(app\)"):
-        home_of(FastAPI())
+        registry_of(FastAPI())
 
 
 def test_what_can_be_resumed_takes_data_only():

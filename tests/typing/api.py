@@ -60,7 +60,7 @@ assert_type(from_sync([1, 2]), from_sync[int])
 
 
 async def uses(items: AsyncIterator[int], response: httpx.Response) -> None:
-    DualModeResponse(items, stream=True, send_timeout=3)
+    DualModeResponse(items, mode=ResponseMode.STREAM, send_timeout=3)
     DualModeResponse([1, 2])  # type: ignore[arg-type]
     assert_type(await first(items), Any)
     assert_type(await drain(app), None)

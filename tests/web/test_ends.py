@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from dual_mode_streaming import BrokenTransfer, drain, dual_mode, install
 from dual_mode_streaming.running.owner import End
-from dual_mode_streaming.web._request_state import lifecycle_of
+from dual_mode_streaming.web._app_state import app_state
 
 from .asgi import Client
 
@@ -38,7 +38,7 @@ async def test_a_drain_lets_the_end_of_an_answer_go_out():
     app = app_of()
     client = await blocked_at_the_end(app)
     draining = asyncio.create_task(drain(app))
-    while not any(owner.end for owner in lifecycle_of(app).open_answers):
+    while not any(owner.end for owner in app_state(app).open_answers):
         await asyncio.sleep(0)
     for _ in range(5):
         await asyncio.sleep(0)
@@ -73,7 +73,7 @@ async def test_what_has_just_been_sent_is_not_sent_again(turns):
         await asyncio.Event().wait()
 
     client = await blocked_at_the_end(app)
-    (owner,) = lifecycle_of(app).open_answers
+    (owner,) = app_state(app).open_answers
     client.room.set()
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -10,8 +10,8 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 
 from dual_mode_streaming import drain, dual_mode, end_at, install
-from dual_mode_streaming.limits import Admission
-from dual_mode_streaming.web._options import Options
+from dual_mode_streaming.limits._admission import Admission
+from dual_mode_streaming.web._options import duration_of, resolved_options
 
 from .asgi import Client, get, on_virtual_clock
 
@@ -51,13 +51,10 @@ async def test_items_keep_a_stream_alive():
 
 
 async def test_the_longest_duration_is_shorter_by_chance_and_never_longer():
-    options = Options.of({"max_duration": 10.0, "max_duration_jitter": 0.2})
-    drawn = [options.duration() for _ in range(200)]
-    assert 8 <= min(drawn) < 8.5
-    assert 9.5 < max(drawn) <= 10
-    assert Options.of({"max_duration": 10.0, "max_duration_jitter": 0}).duration() == 10
-    with pytest.raises(ValueError, match="at most 1, not 2"):
-        Options.of({"max_duration_jitter": 2})
+    options = resolved_options({"max_duration": 10.0})
+    drawn = [duration_of(options) for _ in range(200)]
+    assert 9 <= min(drawn) < 9.25
+    assert 9.75 < max(drawn) <= 10
 
 
 @pytest.mark.parametrize("accept", [STREAM, LINES])

@@ -471,5 +471,5 @@ def test_only_generator_functions_are_taken():
         dual_mode(coroutine)
     with pytest.raises(TypeError, match="no such option: heartbeats"):
         dual_mode(heartbeats=3)
-    with pytest.raises(ValueError, match="heartbeat must be a number above 0"):
+    with pytest.raises(ValueError, match="heartbeat should be greater than 0"):
         dual_mode(heartbeat=0)

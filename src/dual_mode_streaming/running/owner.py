@@ -10,15 +10,14 @@ import asyncio
 import enum
 import inspect
 import logging
-import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
 
 from dual_mode_streaming.errors import BrokenTransfer
 
-__all__ = ["End", "Owner", "close_source", "drive", "throw_into"]
+__all__ = ["End", "Owner"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
@@ -37,7 +36,7 @@ class End(enum.Enum):
     SUPERSEDED = "another writer has taken it over"
 
     @property
-    def reader_is_there(self) -> bool:
+    def client_is_there(self) -> bool:
         """The connection still works, so the answer can say how it ended."""
         return self in _TOLD
 
@@ -114,11 +113,11 @@ class Owner:
                 self._watch.cancel()
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait({self._watch}, timeout=1)
-            raises = not cancelled and (self.end is None or self.end.reader_is_there)
+            raises = not cancelled and (self.end is None or self.end.client_is_there)
             self._report(task, raises)
             self._task = None  # its exception holds frames, and those hold us
             self._over = True
-        if self.end is None or self.end.reader_is_there:
+        if self.end is None or self.end.client_is_there:
             if not task.done():
                 raise BrokenTransfer("the generator did not end, and its answer neither")
             if self.end is not None and task.cancelled():
@@ -185,51 +184,3 @@ class Owner:
         elif not task.cancelled() and (error := task.exception()) and not raises:
             why = (self.end or End.CANCELLED).value
             logger.error("a generator failed when it was ended: %s", why, exc_info=error)
-
-
-@types.coroutine
-def drive(
-    awaitable: Awaitable[None], on_wait: Callable[[], Awaitable[None] | None]
-) -> Generator[Any, Any, None]:
-    """Await `awaitable` in this task, and call `on_wait` each time it is about to wait.
-
-    A coroutine that waits hands up the future it waits for, through every `await` between, to the
-    task. Standing in that way costs nothing, and shows the very moment at which all that was ready
-    has been done: what is buffered can leave now, in one send, with no queue, timer or second task.
-    """
-    work = awaitable.__await__()
-    try:
-        waiting = work.send(None)
-        while True:
-            if (first := on_wait()) is not None:
-                try:
-                    yield from first.__await__()
-                except BaseException as error:
-                    # The work is what is cancelled, and so what it waits for, as Task.cancel does.
-                    cancelled = isinstance(error, asyncio.CancelledError)
-                    if not cancelled or waiting is None or not waiting.cancel():
-                        waiting = work.throw(error)
-                        continue
-                first = None  # the wait may be long: keep nothing of what is done
-            try:
-                value = yield waiting
-            except BaseException as error:  # everything belongs to the work
-                waiting = work.throw(error)
-            else:
-                waiting = work.send(value)
-    except StopIteration:
-        return
-
-
-async def close_source(source: AsyncIterator[Any]) -> None:
-    """Close the source if it can be closed; it is done already if it ran to its end."""
-    if (close := getattr(source, "aclose", None)) is not None:
-        await close()
-
-
-async def throw_into(source: AsyncIterator[Any], error: BaseException) -> Any:
-    """Raise `error` where the source is suspended; gives its next item, if it makes one."""
-    athrow = getattr(source, "athrow", None)
-    if athrow is None:
-        raise error
-    return await athrow(error)

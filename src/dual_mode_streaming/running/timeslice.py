@@ -1,59 +1,68 @@
-"""How long a busy source may hold the event loop before others run."""
+"""How long a busy source may hold the event loop before other tasks run."""
 
 import asyncio
 from time import perf_counter
 from typing import Final
 
-__all__ = ["Turns"]
+__all__ = ["Timeslice"]
 
-TURN_SECONDS: Final = 0.00025
-"""So long a busy source may hold the event loop, and an item may wait for the ones after it."""
+STREAM_SECONDS: Final = 0.00025
+"""The longest timeslice of a stream, in seconds; an item waits no longer for those after it."""
 
-BATCH_TURN_SECONDS: Final = 0.001
-"""The same for a batch, whose items nobody waits for one by one: fewer turns are cheaper."""
+BATCH_SECONDS: Final = 0.001
+"""The longest timeslice of a batch, in seconds. Nobody waits for its single items."""
 
 ROUND_SECONDS: Final = 0.01
-"""What a round of the event loop should last at the most: with many busy sources in it, each takes
-shorter turns, so that the loop still notices in time who has left or is new."""
+"""The wanted length of one round of the event loop, in seconds. With many busy sources each gets
+shorter timeslices, so that disconnects and new requests are still noticed in time."""
 
-SHORTEST_TURN: Final = 0.00002
-"""No turn is shorter, or the turns themselves would be most of the work."""
+SHORTEST_SECONDS: Final = 0.00002
+"""The shortest timeslice, in seconds. Below it most of the work would be switching."""
 
 QUICK_SECONDS: Final = 0.000006
-QUICK_ITEMS: Final = 8
-BATCH_QUICK_ITEMS: Final = 32
-"""A source whose items take less than that is looked at after so many more: to read the clock for
-each would cost a tenth of all. One that turns slow is noticed so many items later, once."""
+"""The time, in seconds, below which an item counts as quick."""
+
+STREAM_STEP: Final = 8
+BATCH_STEP: Final = 32
+"""The number of quick items between two looks at the clock. A look at every item would cost a tenth
+of the whole; a source that becomes slow is noticed at most this many items later."""
 
 
-class Turns:
-    """The turns of one source; `ends` is when this one is over, on the clock of `perf_counter`."""
+class Timeslice:
+    """The current timeslice of one source.
 
-    __slots__ = ("_length", "_longest", "_looked", "_quick_items", "_step", "ends")
+    Args:
+        of_batch: use the longer bounds of a batch.
+
+    Attributes:
+        ends: when the timeslice is over, on the clock of `time.perf_counter`.
+    """
+
+    __slots__ = ("_checked", "_length", "_longest", "_quick_step", "_step", "ends")
 
     def __init__(self, *, of_batch: bool = False) -> None:
-        self._length = self._longest = BATCH_TURN_SECONDS if of_batch else TURN_SECONDS
+        self._length = self._longest = BATCH_SECONDS if of_batch else STREAM_SECONDS
         self._step = 1
-        self._quick_items = BATCH_QUICK_ITEMS if of_batch else QUICK_ITEMS
-        self._looked = now = perf_counter()
+        self._quick_step = BATCH_STEP if of_batch else STREAM_STEP
+        self._checked = now = perf_counter()
         self.begin(now)
 
-    def items_until_look(self, now: float) -> int:
-        """How many items may come until the clock is read again; `now` it has been."""
-        quick = now - self._looked < QUICK_SECONDS * self._step
-        self._looked = now
-        self._step = self._quick_items if quick else 1
+    def items_until_check(self, now: float) -> int:
+        """Return the number of items to take before the clock is read again; `now` is its value."""
+        quick = now - self._checked < QUICK_SECONDS * self._step
+        self._checked = now
+        self._step = self._quick_step if quick else 1
         return self._step
 
     def begin(self, now: float) -> None:
-        """A new turn begins, because others have run."""
+        """Begin a new timeslice at `now`, because other tasks have run."""
         self.ends = now + self._length
 
-    async def give_way(self) -> None:
-        """Let others run once, and learn from it how many there are."""
+    async def yield_to_others(self) -> None:
+        """Let other tasks run once, and adapt the length of a timeslice to how long they took."""
         left = perf_counter()
         await asyncio.sleep(0)
         back = perf_counter()
         length = self._length * ROUND_SECONDS / (back - left)
-        self._length = min(max(length, SHORTEST_TURN), self._longest)
+        self._length = min(max(length, SHORTEST_SECONDS), self._longest)
         self.begin(back)

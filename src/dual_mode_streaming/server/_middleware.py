@@ -10,7 +10,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dual_mode_streaming.web._request_state import exchange_of
+from dual_mode_streaming.web._request_state import request_state
 
 __all__ = ["BodyLimit", "HeadAsGet", "validation_error"]
 
@@ -28,7 +28,7 @@ class HeadAsGet:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            exchange_of(scope).head = True  # so that no generator is started
+            request_state(scope).head = True  # so that no generator is started
             scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dual_mode_streaming.server._config import HttpLimits
-from dual_mode_streaming.web._request_state import exchange_of
+from dual_mode_streaming.web._request_state import request_state
 
 if sys.platform == "linux":
     import fcntl
@@ -68,7 +68,7 @@ class StreamingProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         if self.cycle is not None:
-            exchange_of(dict(self.cycle.scope)).drain()
+            request_state(dict(self.cycle.scope)).drain()
         super().shutdown()
 
     # --- receiving -------------------------------------------------------------------------------

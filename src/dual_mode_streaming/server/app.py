@@ -22,7 +22,7 @@ from dual_mode_streaming.server.routes._page import page_routes
 from dual_mode_streaming.server.routes._slow import slow_routes
 from dual_mode_streaming.server.routes._tokens import token_routes
 from dual_mode_streaming.server.settings import Settings, load
-from dual_mode_streaming.web._request_state import lifecycle_of
+from dual_mode_streaming.web._app_state import app_state
 
 __all__ = ["Health", "Item", "create_app"]
 
@@ -133,7 +133,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/readyz", summary="Whether new requests are accepted")
     async def readyz(response: Response) -> Health:
-        if lifecycle_of(app).draining:
+        if app_state(app).draining:
             response.status_code = 503
             return Health(status="draining")
         return Health(status="ok")

@@ -20,7 +20,7 @@ from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server._config import HttpLimits, Seconds
 from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.stores._factory import check_address
-from dual_mode_streaming.web._options import OptionOverrides
+from dual_mode_streaming.web._options import Options
 
 __all__ = ["Settings", "SettingsError", "load"]
 
@@ -132,11 +132,11 @@ class Settings(HttpLimits, BaseSettings):
         """Read the arguments, then the environment; no files."""
         return init_settings, _Environment(settings_cls)
 
-    def response_options(self) -> OptionOverrides:
+    def response_options(self) -> Options:
         """Return the options of every response."""
-        names = OptionOverrides.__annotations__.keys() & type(self).model_fields.keys()
+        names = Options.__annotations__.keys() & type(self).model_fields.keys()
         options = {name: getattr(self, name) for name in names}
-        return cast(OptionOverrides, options | {"max_duration": self.stream_limit})
+        return cast(Options, options | {"max_duration": self.stream_limit})
 
     def store_limits(self) -> Limits:
         """Return the limits of the store of recordings."""

@@ -1,181 +1,191 @@
-"""A batch answer: the fold of all items, bounded in items, bytes and seconds."""
+"""The batch sink: all items become one JSON body, bounded in items, bytes and seconds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter
 from typing import Any, Final
 
-from pydantic import TypeAdapter
-
 from dual_mode_streaming.errors import BatchLimitExceeded, SourceCancelled
-from dual_mode_streaming.rendering import ItemCodec
-from dual_mode_streaming.running.owner import End, Owner, close_source, drive
-from dual_mode_streaming.running.timeslice import Turns
+from dual_mode_streaming.rendering import ItemCodec, Representation
+from dual_mode_streaming.running.owner import End, Owner
+from dual_mode_streaming.running.pull import close_source, drive, pull, throw_into
+from dual_mode_streaming.running.timeslice import Timeslice
 from dual_mode_streaming.sse import dumps, escape_line_separators
-from dual_mode_streaming.web._options import Options
-from dual_mode_streaming.web._problems import refusal_of
+from dual_mode_streaming.web._options import Options, duration_of
+from dual_mode_streaming.web._problems import problem_of_end
 
-__all__ = ["Batch", "Fold", "first"]
-
-Fold = Callable[[AsyncIterator[Any]], Awaitable[Any]]
-"""What makes the batch body of the items. It may return before they end."""
+__all__ = ["BatchSink", "first"]
 
 _FIRST_CHUNK: Final = 128
-_CHUNK_BYTES: Final = 128 * 1024
-"""So many items are encoded in one call at first, and then as many as make so many bytes: the more
-the cheaper, but the loop stands still meanwhile, for about half a millisecond."""
+"""The number of items in the first call of the encoder."""
 
-_UNWATCHED: Final = 20
-"""So many turns a busy source may take before somebody watches for its reader's disconnect: most
-batches are made by then, and the watch is a task of its own."""
+_CHUNK_BYTES: Final = 128 * 1024
+"""The size that later calls of the encoder aim at. Larger is cheaper, but the event loop stands
+still meanwhile: for about half a millisecond at this size."""
+
+_UNWATCHED_SLICES: Final = 20
+"""The timeslices before the disconnect is watched for. Most batches are made by then, and the watch
+costs a task."""
 
 
 async def first(items: AsyncIterator[Any]) -> Any:
-    """A fold for feeds: the first item is the whole batch body; null if there is none."""
+    """Fold a feed to its first item, or to None if it has none."""
     async for item in items:
         return item
     return None
 
 
-class Batch:
-    """Makes the batch body of one source: `{"data": [item, …]}`, or what `fold` returns.
+class BatchSink:
+    """Makes the batch body of one source: `{"data": [item, …]}`, or what the fold returns.
 
-    `result` serialises what the fold returns; without it the value's own type decides.
+    Attributes:
+        body: the JSON, when `run` has returned.
     """
 
     __slots__ = (
+        "_allowed",
+        "_chunk",
+        "_chunk_items",
         "_codec",
-        "_fold",
-        "_makes_way",
         "_options",
         "_owner",
-        "_result",
+        "_parts",
+        "_representation",
         "_seconds",
-        "_source",
-        "_turns",
-        "_turns_taken",
+        "_size",
+        "_slices",
+        "_timeslice",
+        "_yields",
         "body",
+        "take",
+        "waited",
     )
 
-    def __init__(
-        self,
-        source: AsyncIterator[Any],
-        codec: ItemCodec,
-        *,
-        owner: Owner,
-        options: Options,
-        fold: Fold | None = None,
-        result: TypeAdapter[Any] | None = None,
-    ) -> None:
+    def __init__(self, representation: Representation, owner: Owner, options: Options) -> None:
         self.body: bytes | None = None
-        self._source = source
-        self._codec = codec
-        self._fold = fold
-        self._result = result
+        self.waited = False
+        self._representation = representation
+        self._codec: ItemCodec = representation.codec
         self._owner = owner
         self._options = options
-        self._turns = Turns(of_batch=True)
-        self._turns_taken = 0
-        self._makes_way = False
-        self._seconds = min(options.batch_seconds, options.duration() or options.batch_seconds)
+        self._timeslice = Timeslice(of_batch=True)
+        self._slices = 0
+        self._yields = False  # the next wait is our own
+        seconds = options["batch_seconds"]
+        self._seconds = min(seconds, duration_of(options) or seconds)
+        self._chunk: list[Any] = []  # the items that are not encoded yet
+        self.take = self._chunk.append
+        self._chunk_items = _FIRST_CHUNK
+        self._allowed = options["batch_items"]
+        self._parts = [b'{"data":[']  # joined once, since a large body is slow to copy
+        self._size = 0
 
-    async def run(self) -> None:
-        """Make `body`; to be run in the owner's task. The source is closed when it returns.
+    async def run(self, source: AsyncIterator[Any]) -> None:
+        """Make `body`. Run it in the owner's task; the source is closed when it returns.
 
-        Raises BatchLimitExceeded, and what the source or the fold raises.
+        Raises:
+            BatchLimitExceeded: the body has too many items or bytes, or takes too long.
+            Problem: the owner was stopped, and the client can be told.
+            Exception: whatever the source or the fold raises.
         """
         loop = asyncio.get_running_loop()
         limit = loop.call_later(self._seconds, self._owner.stop, End.TOO_LONG)
         try:
-            await drive(self._make(), self._on_wait)
-        except asyncio.CancelledError as cancelled:
-            if self._owner.end is None:
-                raise SourceCancelled() from cancelled
-            self._raise_the_end()
+            await drive(self._make(source), self._on_wait)
+        except asyncio.CancelledError:
+            self._raise_end()
             raise
         finally:
             limit.cancel()
-        self._raise_the_end()  # a source that was cancelled may have returned as if at its end
+        self._raise_end()  # a source that was cancelled may have returned as if at its end
+
+    def check(self) -> int:
+        """Encode a chunk if it is large enough. Raises BatchLimitExceeded."""
+        count = len(self._chunk)
+        if count > self._allowed:
+            raise BatchLimitExceeded("items", self._options["batch_items"])
+        if count >= self._chunk_items:
+            self._encode()
+            if self._size > self._options["batch_bytes"]:
+                raise BatchLimitExceeded("bytes", self._options["batch_bytes"])
+            self._allowed -= count
+            count = 0
+        return self._allowed + 1 - count
+
+    async def flush(self) -> None:
+        """Count the timeslice; nothing of a batch leaves before all of it is there."""
+        self._slices += 1
+        self._yields = True
 
     def _on_wait(self) -> None:
-        """Called before each wait: for the source, or for a turn."""
-        if not self._makes_way or self._turns_taken > _UNWATCHED:
-            self._owner.watch()
+        self.waited = True
+        if self._yields:
+            self._yields = False
+            if self._slices <= _UNWATCHED_SLICES:
+                return
+        self._owner.watch()
 
-    async def _give_way(self) -> None:
-        self._turns_taken += 1
-        self._makes_way = True
-        await self._turns.give_way()
-        self._makes_way = False
-
-    def _raise_the_end(self) -> None:
+    def _raise_end(self) -> None:
         end = self._owner.end
         if end is End.TOO_LONG:
             raise BatchLimitExceeded("seconds", self._seconds) from None
         if end in (End.DRAINING, End.EXPIRED):
-            raise refusal_of(end) from None
+            raise problem_of_end(end) from None
 
-    async def _make(self) -> None:
-        try:
-            body = await (self._collect() if self._fold is None else self._folded(self._fold))
-        finally:
-            await close_source(self._source)
-        if len(body) > self._options.batch_bytes:
-            raise BatchLimitExceeded("bytes", self._options.batch_bytes)
+    async def _make(self, source: AsyncIterator[Any]) -> None:
+        if self._representation.fold is not None:
+            body = await self._folded(source)
+        else:
+            await pull(source, self, self._owner, self._timeslice)
+            self.check()
+            self._encode()
+            body = b"".join([*self._parts, b"]}"])
+        if len(body) > self._options["batch_bytes"]:
+            raise BatchLimitExceeded("bytes", self._options["batch_bytes"])
         self.body = body
 
-    async def _collect(self) -> bytes:
-        parts = [b'{"data":[', b""]  # joined once, with the commas: a large body is dear to copy
-        chunk: list[Any] = []
-        size = 0
-        options, turns = self._options, self._turns
-        append, encode = chunk.append, self._codec.json_list
-        allowed, piece = options.batch_items, _FIRST_CHUNK
-        unlooked = 1  # how many items until we look at the clock and the bounds
-        async for item in self._source:
-            append(item)
-            unlooked -= 1
-            if unlooked:
-                continue
-            if len(chunk) > allowed:
-                raise BatchLimitExceeded("items", options.batch_items)
-            if len(chunk) >= piece:
-                if part := encode(chunk):
-                    parts += (part, b",")
-                    size += len(part)
-                    piece = max(1, _CHUNK_BYTES * len(chunk) // len(part))
-                if size > options.batch_bytes:
-                    raise BatchLimitExceeded("bytes", options.batch_bytes)
-                allowed -= len(chunk)
-                chunk.clear()
-            now = perf_counter()
-            if now > turns.ends:
-                await self._give_way()
-            unlooked = min(turns.items_until_look(now), allowed + 1 - len(chunk))
-        if part := encode(chunk):
-            parts += (part, b"")
-        parts[-1] = b"]}"
-        return b"".join(parts)
+    def _encode(self) -> None:
+        chunk = self._chunk
+        if part := self._codec.json_list(chunk):
+            if self._size:
+                self._parts.append(b",")
+            self._parts.append(part)
+            self._size += len(part)
+            self._chunk_items = max(1, _CHUNK_BYTES * len(chunk) // len(part))
+        chunk.clear()
 
-    async def _folded(self, fold: Fold) -> bytes:
-        items = self._checked()
+    async def _folded(self, source: AsyncIterator[Any]) -> bytes:
+        fold = self._representation.fold
+        assert fold is not None
+        items = self._items(source)
         try:
             value = await fold(items)
+        except asyncio.CancelledError as cancelled:
+            if self._owner.end is not None:
+                raise
+            # As in a stream, the cancellation is of the source, perhaps by a timeout of its own.
+            with contextlib.suppress(StopAsyncIteration, asyncio.CancelledError):
+                await throw_into(source, cancelled)
+            raise SourceCancelled() from cancelled
         finally:
             await items.aclose()
-        if self._result is None:
+            await close_source(source)
+        result = self._representation.fold_result
+        if result is None:
             return dumps(value)
-        value = self._result.validate_python(value, from_attributes=True)
+        value = result.validate_python(value, from_attributes=True)
         options: Any = {**self._codec.options, "include": None, "exclude": None}  # an item's
-        return escape_line_separators(self._result.dump_json(value, **options))
+        return escape_line_separators(result.dump_json(value, **options))
 
-    async def _checked(self) -> Any:
+    async def _items(self, source: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
         """The items as a fold sees them: of the declared type, and counted."""
         count = 0
-        async for item in self._source:
+        async for item in source:
             count += 1
-            if count > self._options.batch_items:
-                raise BatchLimitExceeded("items", self._options.batch_items)
-            if perf_counter() > self._turns.ends:
-                await self._give_way()
+            if count > self._options["batch_items"]:
+                raise BatchLimitExceeded("items", self._options["batch_items"])
+            if perf_counter() > self._timeslice.ends:
+                await self.flush()
+                await self._timeslice.yield_to_others()
             yield self._codec.validated(item)

@@ -1,5 +1,4 @@
-"""What we know of others: FastAPI's event class, the dependencies that it keeps open, and how our
-server aborts a connection."""
+"""FastAPI and server compatibility: event class, dependency stack, abort of a connection."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,11 +13,11 @@ from dual_mode_streaming.errors import BrokenTransfer
 from dual_mode_streaming.running.owner import End, logger
 from dual_mode_streaming.sse import ServerSentEvent
 
-__all__ = ["EVENT_TYPES", "abort", "tell_dependencies"]
+__all__ = ["EVENT_TYPES", "abort", "fail_dependencies"]
 
 
 def _from_fastapi(event: FastAPIServerSentEvent) -> ServerSentEvent:
-    """FastAPI's event as ours: its `data` is always JSON, its `raw_data` goes out as it is."""
+    """Return FastAPI's event as ours. `data` is always JSON, `raw_data` is sent as it is."""
     data = event.data if event.raw_data is None else event.raw_data
     if isinstance(event.data, str):
         data = RootModel[str](event.data)  # not a str to us, so it goes out as JSON, in quotes
@@ -32,11 +31,11 @@ EVENT_TYPES: Final[Mapping[type, Callable[[Any], ServerSentEvent]]] = {
 }
 
 
-async def tell_dependencies(scope: Scope, failure: BaseException) -> None:
-    """Let FastAPI's yield-dependencies exit with the failure, so that a transaction rolls back.
+async def fail_dependencies(scope: Scope, failure: BaseException) -> None:
+    """Exit FastAPI's dependencies with `yield` by the failure, so that a transaction rolls back.
 
-    The failure was told to the reader in the stream. Raised out of the response it would also
-    become a second, useless error in the server's log, so it ends here.
+    The stream has told the client of the failure. Raised out of the response it would only become a
+    second error in the server's log, so it ends here.
     """
     stack = scope.get("fastapi_inner_astack")
     if isinstance(stack, AsyncExitStack):
@@ -48,10 +47,13 @@ async def tell_dependencies(scope: Scope, failure: BaseException) -> None:
 
 
 async def abort(scope: Scope) -> None:
-    """Close the connection of a reader that takes nothing, or break the response trying."""
+    """Abort the connection of a client that reads nothing. Raises BrokenTransfer if that cannot be.
+
+    `dual-mode serve` offers the abort in the scope's extensions; ASGI has none.
+    """
     aborts = scope.get("extensions", {}).get("dual_mode.abort")
     if aborts is None:
         raise BrokenTransfer(End.STALLED.value)
     logger.info("%s: %s; the connection is aborted", scope["path"], End.STALLED.value)
     aborts()
-    await asyncio.sleep(0)  # the server hears of it before it hears that we have returned
+    await asyncio.sleep(0)  # the server sees it before the response returns

@@ -1,18 +1,18 @@
-"""The times after which an answer is ended by us, whatever its source and its reader do."""
+"""The deadlines of one answer: its whole duration, the silence of its source, a stalled client."""
 
 import asyncio
 
 from dual_mode_streaming.running.owner import End, Owner
-from dual_mode_streaming.web._options import Options
+from dual_mode_streaming.web._options import Options, duration_of
 
 __all__ = ["Deadlines"]
 
 
 class Deadlines:
-    """The longest an answer may last, may go without an item, and may wait for its reader.
+    """The timers that end an answer, whatever its source and its client do.
 
-    They run from `start` to `stop`; `item` says that one has just left, `full` that the connection
-    takes nothing now, and `room` that it does again, or that nothing is to be sent any more.
+    They run from `start` to `stop`. Call `item` when an item was sent, `send_blocked` when a send
+    waits for the connection, and `send_done` when it has returned.
     """
 
     __slots__ = (
@@ -35,25 +35,25 @@ class Deadlines:
         self._whole_timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to count."""
-        if (duration := self._options.duration()) is not None:
+        """Start the timers."""
+        if (duration := duration_of(self._options)) is not None:
             self._whole_timer = self._loop.call_later(duration, self._owner.stop, End.TOO_LONG)
-        if self._options.idle_timeout is not None:
+        if self._options["idle_timeout"] is not None:
             self._last_item = self._loop.time()
-            self._look(self._options.idle_timeout)
+            self._look(self._options["idle_timeout"])
 
     def item(self, now: float) -> None:
-        """An item has left at that time of the loop."""
+        """Note that an item was sent at `now`, a time of the event loop."""
         self._last_item = now
 
-    def full(self) -> None:
-        """A send waits for the connection, whose buffers are full."""
+    def send_blocked(self) -> None:
+        """Note that a send waits, because the buffers of the connection are full."""
         if self._stall_timer is None:
-            timeout = self._options.send_timeout
+            timeout = self._options["send_timeout"]
             self._stall_timer = self._loop.call_later(timeout, self._owner.stop, End.STALLED)
 
-    def room(self) -> bool:
-        """A send is over. Out: whether it had to wait."""
+    def send_done(self) -> bool:
+        """Note that a send has returned. Returns whether it had to wait."""
         if self._stall_timer is None:
             return False
         self._stall_timer.cancel()
@@ -61,7 +61,7 @@ class Deadlines:
         return True
 
     def stop(self) -> None:
-        """Count no more."""
+        """Stop the timers."""
         for timer in (self._whole_timer, self._idle_timer, self._stall_timer):
             if timer is not None:
                 timer.cancel()

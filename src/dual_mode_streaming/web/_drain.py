@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-from dual_mode_streaming.web._request_state import Lifecycle
+from dual_mode_streaming.web._app_state import AppState
 
 __all__ = ["draining_on_signals"]
 
@@ -25,7 +25,7 @@ _NOBODYS: Final = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_hand
 
 
 @contextmanager
-def draining_on_signals(lifecycle: Lifecycle, delay: float) -> Iterator[None]:
+def draining_on_signals(state: AppState, delay: float) -> Iterator[None]:
     """For as long as this lasts, the first SIGTERM or SIGINT drains.
 
     New answers are refused at once, and readiness should turn; after `delay` seconds the open ones
@@ -41,13 +41,13 @@ def draining_on_signals(lifecycle: Lifecycle, delay: float) -> Iterator[None]:
 
     def end() -> None:
         tell()
-        task = loop.create_task(lifecycle.drain())
+        task = loop.create_task(state.drain())
         drains.add(task)
         task.add_done_callback(drains.discard)
 
     def begin() -> None:
-        if lifecycle.open_answers:
-            logger.info("draining: %d answers are open", len(lifecycle.open_answers))
+        if state.open_answers:
+            logger.info("draining: %d answers are open", len(state.open_answers))
         loop.call_later(delay, end)
 
     def tell() -> None:
@@ -56,10 +56,10 @@ def draining_on_signals(lifecycle: Lifecycle, delay: float) -> Iterator[None]:
 
     def handle(before: Callable[..., Any], number: int, frame: FrameType | None) -> None:
         held.append(functools.partial(before, number, None))
-        if lifecycle.draining:
+        if state.draining:
             tell()
         else:
-            lifecycle.draining = True
+            state.draining = True
             loop.call_soon_threadsafe(begin)
 
     kept: dict[int, Any] = {}

@@ -1,14 +1,13 @@
-"""`dual_mode`: an async generator function becomes a FastAPI path operation with both modes.
+"""`dual_mode`: an async generator function becomes a FastAPI path operation with all modes.
 
-FastAPI sees a plain coroutine function whose signature has the generator's parameters, and hidden
-ones for what we need ourselves: the request and the injected response. The stream flag is no such
-parameter: FastAPI would take as long over it as we over the rest of a short answer's negotiation.
-It must not see the generator: it unwraps `__wrapped__` and then answers an empty JSONL (0.165).
+FastAPI sees a coroutine function with the generator's parameters, and two hidden ones: the request
+and the injected response. The stream flag is no such parameter, since FastAPI would need as long to
+read it as we need for the rest of the negotiation. FastAPI must not see the generator: it unwraps
+`__wrapped__` and then answers an empty JSONL (0.165).
 """
 
 import inspect
 import sys
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar, Unpack, get_args, get_origin, overload
 
@@ -18,15 +17,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming.bridges import from_sync
-from dual_mode_streaming.rendering import ItemCodec, SerializationOptions
-from dual_mode_streaming.web._batch_sink import Fold
+from dual_mode_streaming.negotiation import ResponseMode
+from dual_mode_streaming.rendering import Fold, ItemCodec, Representation
 from dual_mode_streaming.web._compat import EVENT_TYPES
-from dual_mode_streaming.web._options import OptionOverrides, Options
+from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._signatures import parameter_of, resolved, undecorated
-from dual_mode_streaming.web._spec import DualModeEndpoint, mark
-from dual_mode_streaming.web.recorded._endpoint import Record, RecordedEndpoint
+from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec
+from dual_mode_streaming.web.recorded._endpoint import RecordedEndpoint
 
 __all__ = ["BatchOf", "dual_mode"]
 
@@ -57,7 +55,7 @@ def dual_mode(
     stream_flag: str | None = "stream",
     handles_last_event_id: bool | None = None,
     record: bool | Record = False,
-    **options: Unpack[OptionOverrides],
+    **options: Unpack[Options],
 ) -> Callable[[Generator], Endpoint]: ...
 def dual_mode(
     function: Generator | None = None,
@@ -67,7 +65,7 @@ def dual_mode(
     stream_flag: str | None = "stream",
     handles_last_event_id: bool | None = None,
     record: bool | Record = False,
-    **options: Unpack[OptionOverrides],
+    **options: Unpack[Options],
 ) -> Any:
     """Answer an async generator function as batch JSON, Server-Sent Events or JSON Lines.
 
@@ -97,7 +95,7 @@ def dual_mode(
 
     # Annotations may name what is local to the function that decorates: a test, a factory.
     caller = sys._getframe(1).f_locals
-    Options.of(options)
+    resolved_options(options)  # a wrong option is an error here
     return decorate if function is None else decorate(function)
 
 
@@ -107,7 +105,7 @@ def _endpoint(
     stream_flag: str | None,
     handles_last_event_id: bool | None,
     record: bool | Record,
-    options: OptionOverrides,
+    options: Options,
     caller: Mapping[str, Any],
 ) -> Endpoint:
     is_sync = inspect.isgeneratorfunction(function)
@@ -116,98 +114,81 @@ def _endpoint(
             f"dual_mode needs an async generator function (one that uses `yield`), not {function!r}"
         )
     signature, returns = resolved(function, caller)
-    item_type = _item_type(returns)
-    batch_type = _batch_type(item_type, fold, caller)
+    codec = ItemCodec(_item_type(returns), event_types=EVENT_TYPES)
+    batch_type = _batch_type(codec, fold, caller)
     fold_result = None if fold is None or batch_type is Any else TypeAdapter(batch_type)
-    recorded = None
-    if record:
-        recorded = RecordedEndpoint(
-            Record() if record is True else record,
-            (lambda **values: from_sync(function(**values))) if is_sync else function,
-            signature,
-            fold=fold,
-            fold_result=fold_result,
-            stream_flag=stream_flag,
-            options=options,
-        )
-    own_flag = stream_flag in signature.parameters
-    known = DualModeEndpoint(
+    if handles_last_event_id is None:
+        handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
+    spec = EndpointSpec(
         function=function,
-        codec=ItemCodec(item_type, event_types=EVENT_TYPES),
+        is_sync=is_sync,
+        signature=signature,
+        representation=Representation(codec, fold, fold_result),
         batch_type=batch_type,
-        query_flag=None if own_flag else stream_flag,
+        stream_flag=stream_flag,
+        handles_last_event_id=handles_last_event_id,
+        record=Record() if record is True else record or None,
         options=options,
-        recorded=recorded,
     )
-    codecs: dict[int, tuple[Any, ItemCodec]] = {}
+    recorded = None if spec.record is None else RecordedEndpoint(spec)
 
     parameters = dict(signature.parameters)
     if recorded is not None:
         parameters.pop("resume_from", None)
     request_name = parameter_of(parameters, Request) or _hide(parameters, "request", Request)
     response_name = parameter_of(parameters, Response) or _hide(parameters, "response", Response)
-    if handles_last_event_id is None:
-        handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
-
-    def codec_for(route: Any) -> ItemCodec:
-        """The codec under the route's own `response_model_*` options."""
-        kept, codec = codecs.get(id(route), (None, known.codec))
-        if kept is not route:
-            if wanted := _serialization(route):
-                codec = ItemCodec(item_type, event_types=EVENT_TYPES, options=wanted)
-            codecs[id(route)] = (route, codec)
-        return codec
+    hidden = parameters.keys() - signature.parameters.keys()
 
     async def endpoint(**values: Any) -> Response:
-        request, response = values[request_name], values[response_name]
+        request, injected = values[request_name], values[response_name]
         for name in hidden:
             del values[name]
-        stream = None if stream_flag is None else _flag(stream_flag, own_flag, request, values)
-        route = request.scope.get("route")
+        mode = _mode(spec, request, values)
         if recorded is not None:
-            return await recorded.answer(request, values, stream=stream, sets=response)
-        source = function(**values)
+            return await recorded.answer(request, values, mode=mode, injected=injected)
+        route = request.scope.get("route")
         return DualModeResponse(
-            from_sync(source) if is_sync else source,
-            stream=stream,
+            spec.source(values),
+            mode=mode,
             stream_flag=None,
-            codec=codec_for(route),
-            fold=fold,
-            fold_result=fold_result,
+            representation=spec.representation_of(route),
             status_code=getattr(route, "status_code", None) or 200,
-            sets=response,
+            injected=injected,
             request=request,
-            handles_last_event_id=handles_last_event_id,
+            handles_last_event_id=spec.handles_last_event_id,
             **options,
         )
 
-    if recorded is not None:
-        recorded.codec_of = codec_for
-    hidden = parameters.keys() - signature.parameters.keys()
     for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
         setattr(endpoint, attribute, getattr(undecorated(function), attribute))
     ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
     endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=ordered, return_annotation=known.batch_type
+        parameters=ordered, return_annotation=batch_type
     )
     endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
-    mark(endpoint, known)
+    attach_spec(endpoint, spec)
     return endpoint
 
 
-def _flag(name: str, own: bool, request: Request, values: Mapping[str, Any]) -> bool | None:
-    """The flag: the function's own parameter, or what the query says, or a field of a body's model.
+def _mode(spec: EndpointSpec, request: Request, values: Mapping[str, Any]) -> ResponseMode | None:
+    """Return the mode that the stream flag asks for; None if there is none.
 
-    Raises RequestValidationError as FastAPI does for a bool, of it alone, once all else was right.
+    The flag is the function's own parameter, the query's, or a field of a body's model. Raises
+    RequestValidationError as FastAPI does for a bool, of it alone, once all else was right.
     """
-    flag = values[name] if own else _flag_in_query(name, request)
-    if isinstance(flag, bool):
-        return flag
-    for value in values.values():
-        if isinstance(value, BaseModel) and name in type(value).model_fields:
-            flag = getattr(value, name)
-            return flag if isinstance(flag, bool) else None
-    return None
+    name = spec.stream_flag
+    if name is None:
+        return None
+    flag = values[name] if name in values else _flag_in_query(name, request)
+    if not isinstance(flag, bool):
+        flag = None
+        for value in values.values():
+            if isinstance(value, BaseModel) and name in type(value).model_fields:
+                flag = getattr(value, name)
+                break
+    if not isinstance(flag, bool):
+        return None
+    return ResponseMode.STREAM if flag else ResponseMode.BATCH
 
 
 def _flag_in_query(name: str, request: Request) -> bool | None:
@@ -229,13 +210,12 @@ def _item_type(returns: Any) -> Any:
     return Any
 
 
-def _batch_type(item_type: Any, fold: Fold | None, caller: Mapping[str, Any]) -> Any:
-    """The schema of the batch body: what the fold returns, or a list of items under `data`."""
+def _batch_type(codec: ItemCodec, fold: Fold | None, caller: Mapping[str, Any]) -> Any:
+    """Return the type of the batch body: what the fold returns, or a list of items in `data`."""
     if fold is not None:
         returns = resolved(fold, caller)[1]
         return Any if returns is None else returns
-    data_type = ItemCodec(item_type, event_types=EVENT_TYPES).item_type
-    return BatchOf[data_type]  # type: ignore[valid-type]
+    return BatchOf[codec.item_type]  # type: ignore[name-defined]
 
 
 def _hide(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) -> str:
@@ -253,14 +233,3 @@ def _is_last_event_id(parameter: inspect.Parameter) -> bool:
         if isinstance(note, Header):
             return (note.alias or parameter.name).replace("_", "-").lower() == "last-event-id"
     return False
-
-
-def _serialization(route: Any) -> SerializationOptions:
-    """The route's `response_model_*` options that differ from FastAPI's defaults."""
-    options: dict[str, Any] = {}
-    for name in ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none"):
-        if value := getattr(route, f"response_model_{name}", None):
-            options[name] = value
-    if not getattr(route, "response_model_by_alias", True):
-        options["by_alias"] = False
-    return typing.cast(SerializationOptions, options)

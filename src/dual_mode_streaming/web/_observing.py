@@ -97,7 +97,7 @@ class Answer:
 
     def close(self, owner: Owner, status: int, error: BaseException | None) -> None:
         """It has ended, by itself, by an error, or as its owner says."""
-        self.status = status or (0 if error is None else problem_of(error)["status"])
+        self.status = status or (0 if error is None else problem_of(error).status_code)
         self.seconds = time.perf_counter() - self._opened
         if owner.end is not None:
             self.end = owner.end.name.lower()

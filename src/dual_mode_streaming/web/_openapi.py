@@ -4,9 +4,9 @@ FastAPI documents the batch from the endpoint's return annotation. A decorator r
 route's `responses` nor the document's version, so the streams are added when the document is made.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final, Unpack
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import (
@@ -16,15 +16,10 @@ from fastapi.openapi.utils import (
 from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter
 
-from dual_mode_streaming.limits import Admission, key_digest
 from dual_mode_streaming.sse import RESERVED_EVENTS
-from dual_mode_streaming.stores import Limits, Store
-from dual_mode_streaming.web._lifespan import live_with
-from dual_mode_streaming.web._observing import Observer
-from dual_mode_streaming.web._options import OptionOverrides, Options
+from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
-from dual_mode_streaming.web._request_state import wrap
-from dual_mode_streaming.web._spec import DualModeEndpoint, endpoint_of
+from dual_mode_streaming.web._spec import EndpointSpec, spec_of
 from dual_mode_streaming.web.recorded._openapi import (
     ENDS,
     ERRORS,
@@ -33,10 +28,8 @@ from dual_mode_streaming.web.recorded._openapi import (
     STATE,
     parameters,
 )
-from dual_mode_streaming.web.recorded._registry import AppRecordings, Owner
-from dual_mode_streaming.web.recorded._routes import PATHS, stream_routes
 
-__all__ = ["add_streams", "install"]
+__all__ = ["add_streams"]
 
 _REF: Final = "#/components/schemas/"
 
@@ -70,86 +63,38 @@ _ERRORS: Final = {
 }
 
 
-def install(
-    app: FastAPI,
-    *,
-    store: Store | str = "memory",
-    limits: Limits | None = None,
-    owner: Owner = key_digest,
-    observers: Iterable[Observer] = (),
-    admission: Admission | None = None,
-    signals: bool = True,
-    drain_delay: float = 0.0,
-    **defaults: Unpack[OptionOverrides],
-) -> None:
-    """Give an app what its dual-mode endpoints cannot reach by themselves; once, when it is made.
-
-    That is the OpenAPI 3.2 document of both modes; `defaults` for the options of every endpoint
-    (see `Options`); `drain(app)`, and `Vary: Accept` on errors made by exception handlers. And for
-    the endpoints that are recorded: the `store` (or its address: `memory`, `sqlite:PATH`,
-    `redis://…`) under `limits`, closed at the app's end; the routes under /streams; and whose a
-    stream is, told by `owner` from a request.
-
-    `observers` are told what becomes of every answer (see `Observer`); `admission` bounds how many
-    are open. With `signals`, SIGTERM and SIGINT drain the app, under any server that handles them:
-    new answers are refused at once, open ones ended `drain_delay` seconds later.
-
-    Raises RuntimeError if the app serves already, ValueError or TypeError for a bad default.
-    """
-    lifecycle = wrap(app, observers, admission, **defaults)
-    recordings = AppRecordings(app, store, limits, owner)
-    live_with(app, lifecycle, recordings, drain_delay if signals else None)
-    app.include_router(stream_routes(recordings))
-    app.openapi_version = "3.2.0"
-    make = app.openapi
-    enriched: dict[str, Any] | None = None
-
-    def openapi() -> dict[str, Any]:
-        nonlocal enriched
-        document = make()
-        if document is not enriched:  # FastAPI made it anew: a route was added
-            add_streams(document, app, defaults)
-            if not recordings.are_made:
-                for path in PATHS:
-                    document["paths"].pop(path, None)
-            enriched = document
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def add_streams(document: dict[str, Any], app: FastAPI, defaults: OptionOverrides) -> None:
+def add_streams(document: dict[str, Any], app: FastAPI, defaults: Options) -> None:
     """Add to the document of `app`, in place, what its dual-mode endpoints stream."""
     for context in iter_route_contexts(app.routes):
-        known = endpoint_of(getattr(context, "endpoint", None))
+        spec = spec_of(getattr(context, "endpoint", None))
         path = document["paths"].get(getattr(context, "path_format", None))
-        if known is None or path is None:
+        if spec is None or path is None:
             continue
         status = str(getattr(context, "status_code", None) or 200)
         for method in context.methods or ():
             if (operation := path.get(method.lower())) is not None:
-                _describe(operation, status, method, known, defaults, document)
+                _describe(operation, status, method, spec, defaults, document)
 
 
 def _describe(
     operation: dict[str, Any],
     status: str,
     method: str,
-    known: DualModeEndpoint,
-    defaults: OptionOverrides,
+    spec: EndpointSpec,
+    defaults: Options,
     document: dict[str, Any],
 ) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.setdefault("Problem", PROBLEM_SCHEMA)
-    error_event = Options.of(defaults, known.options).error_event
-    item, events = _item_schemas(known, schemas)
+    error_event = resolved_options(defaults, spec.options)["error_event"]
+    item, events = _item_schemas(spec, schemas)
     frames = [_event(schema, name) for name, schema in events]
     frames.append(_event(DONE_SCHEMA, "done"))
     frames.append(_event({"$ref": f"{_REF}Problem"}, error_event))
     responses = operation["responses"]
-    if known.query_flag is not None:
-        _describe_flag(operation, known.query_flag, schemas)
-    if known.recorded is not None:
+    if spec.query_flag is not None:
+        _describe_flag(operation, spec.query_flag, schemas)
+    if spec.record is not None:
         frames += [_event(schema, name) for name, schema in ENDS.items()]
         frames.append(_event(RESET, "reset"))
         _describe_recorded(operation, status, method)
@@ -215,10 +160,10 @@ def _problem_response(code: int, description: str) -> dict[str, Any]:
 
 
 def _item_schemas(
-    known: DualModeEndpoint, schemas: dict[str, Any]
+    spec: EndpointSpec, schemas: dict[str, Any]
 ) -> tuple[dict[str, Any], list[tuple[str | None, dict[str, Any] | None]]]:
     """The schema of an item, and of each event name that items come under."""
-    codec = known.codec
+    codec = spec.representation.codec
     if codec.item_type is Any:
         return {}, [(None, None)]
     item = _registered(codec.item_type, schemas)

@@ -1,136 +1,138 @@
-"""How an endpoint answers: every setting of a response, its default and its unit, in one place."""
+"""The options of a response: each with its type, range, default and unit, listed once."""
 
-import dataclasses
 import functools
-import math
 import random
 from collections.abc import Mapping
-from typing import Any, Final, TypedDict, get_type_hints
+from typing import Annotated, Any, Final, TypedDict, cast, get_type_hints
+
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 from dual_mode_streaming.sse import ServerSentEvent
 
-__all__ = ["OptionOverrides", "Options"]
+__all__ = ["DEFAULTS", "Default", "Options", "duration_of", "resolved_options"]
 
 
-class OptionOverrides(TypedDict, total=False):
-    """The settings that one endpoint, or one app, answers otherwise than by the defaults."""
+class Default:
+    """The default of an option, as a note beside its type."""
 
-    heartbeat: float | None
-    retry: int | None
-    grace: float
-    send_timeout: float
-    cleanup_timeout: float
-    max_duration: float | None
-    max_duration_jitter: float
-    idle_timeout: float | None
-    event_bytes: int
-    feed: bool
-    error_event: str
-    batch_items: int
-    batch_bytes: int
-    batch_seconds: float
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The settings of one response. Times are seconds, except `retry` (milliseconds, WHATWG)."""
+def _event_name(name: str) -> str:
+    if not name:
+        raise ValueError("must be a name")
+    ServerSentEvent(event=name)  # raises ValueError for what cannot be one
+    return name
 
-    heartbeat: float | None = 15.0
-    """Idle time after which a comment goes out; traffic resets it; None for never."""
 
-    retry: int | None = None
-    """The reconnection time an EventSource is told, in milliseconds; None leaves its own (3 s)."""
+_Seconds = Annotated[float, Strict(), Field(gt=0)]
+_Count = Annotated[int, Strict(), Field(ge=1)]
+_Flag = Annotated[bool, Strict()]
+_EventName = Annotated[str, Strict(), AfterValidator(_event_name)]
+_Milliseconds = Annotated[int, Strict(), Field(ge=0)]
 
-    grace: float = 1.0
-    """How long the headers wait for the first item, so that a failure before it has its true
-    status; 0 sends them at once."""
 
-    send_timeout: float = 30.0
-    """How long a reader may take nothing before its generator is freed and the connection cut."""
+class Options(TypedDict, total=False):
+    """The options of a response: of one endpoint (`dual_mode(...)`) or of an app (`install(...)`).
 
-    cleanup_timeout: float = 5.0
-    """How long a cancelled generator may take over its `finally`; then it is cancelled a second
-    time, given as long again, and at last abandoned and logged."""
+    Times are seconds, except `retry`. An endpoint's options win over those of its app.
+    """
 
-    max_duration: float | None = None
-    """The longest an answer may last, streamed or not; None for as long as it takes."""
+    heartbeat: Annotated[_Seconds | None, Default(15.0)]
+    """The idle time after which a comment is sent; any traffic restarts it. None sends none."""
 
-    max_duration_jitter: float = 0.1
-    """By up to this share of itself `max_duration` is shorter, at random for each answer, so that
-    readers that came together do not come again together."""
+    retry: Annotated[_Milliseconds | None, Default(None)]
+    """The reconnection time for an EventSource, in milliseconds (WHATWG, 9.2.6). None keeps the
+    browser's own, about 3 s."""
 
-    idle_timeout: float | None = None
-    """The longest that a streamed answer may go without an item; None for ever."""
+    grace: Annotated[float, Strict(), Field(ge=0), Default(1.0)]
+    """The longest time that the headers wait for the first item, so that an earlier failure still
+    gets its own status. 0 sends them at once."""
 
-    event_bytes: int = 16 * 1024 * 1024
-    """The most bytes that one item of a stream may have."""
+    send_timeout: Annotated[_Seconds, Default(30.0)]
+    """The longest time that a client may read nothing. Then its generator is closed and the
+    connection is aborted."""
 
-    feed: bool = False
-    """The source is an endless feed, the same for all its readers: when we cut it, it ends without
-    an error, and they are told to come again, at times of their own. An item of a frozen model is
-    encoded once, for all who are given that very object."""
+    cleanup_timeout: Annotated[_Seconds, Default(5.0)]
+    """The time that a cancelled generator has for its `finally`. Then it is cancelled again; after
+    the same time once more it is abandoned and logged."""
 
-    error_event: str = "error"
+    max_duration: Annotated[_Seconds | None, Default(None)]
+    """The longest time that an answer may last, streamed or not. For each answer it is shortened at
+    random by up to a tenth, so that clients that came together do not reconnect together."""
+
+    idle_timeout: Annotated[_Seconds | None, Default(None)]
+    """The longest time that a stream may go without an item; None for no limit."""
+
+    event_bytes: Annotated[_Count, Default(16 * 1024 * 1024)]
+    """The largest item of a stream, in bytes."""
+
+    feed: Annotated[_Flag, Default(False)]
+    """The source is an endless feed. When the server cuts it, it ends without an error, and its
+    clients are asked to reconnect, each after another time."""
+
+    error_event: Annotated[_EventName, Default("error")]
     """The name of the event of a failure. `error` also fires a browser's `onerror`, with `data`."""
 
-    batch_items: int = 100_000
-    """The most items a batch answer may have."""
+    batch_items: Annotated[_Count, Default(100_000)]
+    """The most items of a batch answer."""
 
-    batch_bytes: int = 64 * 1024 * 1024
-    """The most bytes a batch answer may have."""
+    batch_bytes: Annotated[_Count, Default(64 * 1024 * 1024)]
+    """The largest batch answer, in bytes."""
 
-    batch_seconds: float = 300.0
-    """The longest a batch answer may take to make."""
-
-    def __post_init__(self) -> None:
-        for name in ("send_timeout", "cleanup_timeout", "batch_seconds"):
-            _check(name, getattr(self, name), minimum=0, exclusive=True)
-        for name in ("heartbeat", "max_duration", "idle_timeout"):
-            if getattr(self, name) is not None:
-                _check(name, getattr(self, name), minimum=0, exclusive=True)
-        _check("grace", self.grace, minimum=0)
-        _check("max_duration_jitter", self.max_duration_jitter, minimum=0)
-        if self.max_duration_jitter > 1:
-            raise ValueError(
-                f"max_duration_jitter is a share, at most 1, not {self.max_duration_jitter}"
-            )
-        for name in ("batch_items", "batch_bytes", "event_bytes"):
-            _check(name, getattr(self, name), minimum=1)
-        if not self.error_event:
-            raise ValueError("error_event must be a name")
-        ServerSentEvent(event=self.error_event, retry=self.retry)  # its ValueErrors are clear
-
-    def duration(self) -> float | None:
-        """How long one answer may last: `max_duration`, less its jitter."""
-        if self.max_duration is None:
-            return None
-        return self.max_duration * (1 - self.max_duration_jitter * random.random())  # noqa: S311
-
-    @classmethod
-    def of(cls, *overrides: Mapping[str, Any]) -> "Options":
-        """The defaults under the given overrides, the later ones winning.
-
-        Raises TypeError for a name that is no option and ValueError for a value out of range.
-        """
-        if not any(overrides):
-            return _DEFAULTS
-        return _options(tuple(item for override in overrides for item in override.items()))
+    batch_seconds: Annotated[_Seconds, Default(300.0)]
+    """The longest time that a batch answer may take."""
 
 
-@functools.lru_cache(maxsize=1024)
-def _options(items: tuple[tuple[str, Any], ...]) -> Options:
-    """The options of the given names and values; there are as many as there are endpoints."""
-    if unknown := {name for name, _ in items} - get_type_hints(OptionOverrides).keys():
-        known = ", ".join(OptionOverrides.__annotations__)
-        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are: {known}")
-    return Options(**dict(items))
+_HINTS: Final = get_type_hints(Options, include_extras=True)
+
+DEFAULTS: Final = cast(
+    Options,
+    {
+        name: next(note.value for note in hint.__metadata__ if isinstance(note, Default))
+        for name, hint in _HINTS.items()
+    },
+)
+"""The default of every option."""
+
+_JITTER: Final = 0.1
+
+_ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {}
 
 
-def _check(name: str, value: Any, *, minimum: float, exclusive: bool = False) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or math.isnan(value) or value < minimum or (exclusive and value == minimum):
-        bound = f"above {minimum}" if exclusive else f"at least {minimum}"
-        raise ValueError(f"{name} must be a number {bound}, not {value!r}")
+def resolved_options(*overrides: Options) -> Options:
+    """Return every option: the defaults under the given overrides, the later ones winning.
+
+    Raises:
+        TypeError: there is no option of that name.
+        ValueError: a value is of another type or out of range.
+    """
+    if not any(overrides):
+        return DEFAULTS
+    return _resolved(tuple(item for override in overrides for item in override.items()))
 
 
-_DEFAULTS: Final = Options()
+@functools.lru_cache(maxsize=1024)  # as many as there are endpoints
+def _resolved(items: tuple[tuple[str, Any], ...]) -> Options:
+    options: dict[str, Any] = dict(cast(Mapping[str, Any], DEFAULTS))
+    for name, value in items:
+        if name not in _HINTS:
+            raise TypeError(f"no such option: {name}; there are: {', '.join(_HINTS)}")
+        adapter = _ADAPTERS.get(name)
+        if adapter is None:
+            adapter = _ADAPTERS[name] = TypeAdapter(_HINTS[name])
+        try:
+            options[name] = adapter.validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Input ").removeprefix("Value error, ")
+            raise ValueError(f"{name} {reason}, not {value!r}") from None
+    return cast(Options, options)
+
+
+def duration_of(options: Options) -> float | None:
+    """Return how long one answer may last, in seconds: `max_duration`, shortened at random."""
+    longest = options["max_duration"]
+    return None if longest is None else longest * (1 - _JITTER * random.random())  # noqa: S311

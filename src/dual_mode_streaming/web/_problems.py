@@ -1,8 +1,9 @@
-"""RFC 9457 problems: what a client is told of a failure, which is never its traceback."""
+"""RFC 9457 problems: what a client is told about a failure. It is never a traceback."""
 
-from http import HTTPStatus
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
+from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -11,105 +12,92 @@ from dual_mode_streaming.errors import (
     BatchLimitExceeded,
     ItemTooLarge,
     NotAcceptable,
+    Problem,
     StreamOverflow,
 )
 from dual_mode_streaming.running.owner import End, logger
 from dual_mode_streaming.sse import dumps
-from dual_mode_streaming.stores._base import StoreError, StoreFull
+from dual_mode_streaming.stores import StoreError, StoreFull
 
 __all__ = [
-    "ECHOED",
+    "CLIENT_GONE",
+    "MAX_ECHO",
     "MEDIA_TYPE",
-    "NOBODY",
-    "problem",
     "problem_of",
-    "problem_response",
-    "refusal_of",
-    "refuse",
-    "store_failed",
+    "problem_of_end",
+    "render_problem",
+    "rendered_problem",
     "vary_by_accept",
 ]
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-ECHOED: Final = 200
-"""So many characters of what a client sent are told back to it."""
+MAX_ECHO: Final = 200
+"""Maximum characters of client input that are repeated in an error."""
+
+CLIENT_GONE: Final = Response(status_code=499)
+"""The response to a client that has left. No server delivers it, but middlewares expect a response.
+nginx logs such requests with this status."""
 
 
-NOBODY: Final = Response(status_code=499)
-"""The answer to a client that has left before it got one: no server delivers it, and middlewares
-that expect some answer have theirs. nginx logs such requests with that status."""
+def problem_of(error: BaseException) -> Problem:
+    """Return what a client may know of an error.
 
-
-def problem(status: int, detail: str | None = None, **members: Any) -> dict[str, Any]:
-    """A problem of the default type, its title the status' phrase; `members` are extensions."""
-    try:
-        title = HTTPStatus(status).phrase
-    except ValueError:
-        title = "Error"
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
-    if detail is not None:
-        body["detail"] = detail
-    return body | members
-
-
-def problem_of(error: BaseException) -> dict[str, Any]:
-    """What a client may know of `error`.
-
-    An HTTPException says its status and detail, our own errors say what they are; anything else is
-    a bare 500, since its text may hold what is nobody's business.
+    A Problem is itself; an HTTPException keeps its status, detail and headers; our own errors say
+    what they are. Anything else is a bare 500, since its text may hold secrets.
     """
+    if isinstance(error, Problem):
+        return error
     if isinstance(error, HTTPException):
-        detail: object = error.detail  # FastAPI's may be anything
+        detail: object = error.detail  # FastAPI allows any JSON
+        headers: Mapping[str, str] | None = error.headers
         if isinstance(detail, str):
-            return problem(error.status_code, detail)
-        return problem(error.status_code, None, errors=detail)
+            return Problem(error.status_code, detail, headers=headers)
+        return Problem(error.status_code, headers=headers, errors=detail)
     if isinstance(error, NotAcceptable):
-        return problem(error.status_code, str(error), available=error.available)
+        return Problem(error.status_code, str(error), available=error.available)
     if isinstance(error, BatchLimitExceeded):
-        return problem(504 if error.bound == "seconds" else 413, str(error), bound=error.bound)
+        status = 504 if error.bound == "seconds" else 413
+        return Problem(status, str(error), bound=error.bound)
     if isinstance(error, ItemTooLarge):
-        return problem(500, str(error), bound="event_bytes")
+        return Problem(500, str(error), bound="event_bytes")
     if isinstance(error, (StoreFull, StreamOverflow)):
-        return problem(503, str(error))
+        return Problem(503, str(error))
     if isinstance(error, StoreError):  # its text may name addresses
-        return problem(503, "the store does not answer; come again")
-    return problem(500, "The answer could not be completed.")
+        return Problem(503, "the store does not answer; try again", retry_after=1)
+    return Problem(500, "The answer could not be completed.")
 
 
-def refusal_of(end: End) -> HTTPException:
-    """What an answer is that has been ended before it began."""
+def problem_of_end(end: End) -> Problem:
+    """Return the problem of an answer that was ended before it began."""
     if end is End.EXPIRED:
-        told = {"WWW-Authenticate": 'Bearer error="invalid_token"'}  # RFC 6750, 3.1
-        return HTTPException(401, f"{end.value}; come again with new ones", told)
-    return HTTPException(503, f"{end.value}; come again", {"Retry-After": "1"})
+        headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}  # RFC 6750, section 3.1
+        return Problem(401, f"{end.value}; try again with new ones", headers=headers)
+    return Problem(503, f"{end.value}; try again", retry_after=1)
 
 
-def problem_response(body: dict[str, Any]) -> Response:
-    """The problem as a response of its own, with its status and `Vary: Accept`."""
-    response = Response(dumps(body), status_code=body["status"], media_type=MEDIA_TYPE)
+def render_problem(problem: Problem) -> Response:
+    """Return the problem as a response, with its status, its headers and `Vary: Accept`."""
+    response = Response(
+        dumps(problem.body),
+        status_code=problem.status_code,
+        headers=problem.headers,
+        media_type=MEDIA_TYPE,
+    )
     vary_by_accept(response.headers)
     return response
 
 
-def refuse(status: int, detail: str, *, retry_after: int | None = None) -> Response:
-    """A problem as a response, with a pause in seconds before the client comes again, if any."""
-    response = problem_response(problem(status, detail[:ECHOED]))
-    if retry_after is not None:
-        response.headers["retry-after"] = str(retry_after)
-    return response
-
-
-def store_failed(error: StoreError) -> Response:
-    """A failure of the store as a response; what the store says goes to the log."""
-    logger.error("the store failed: %s", error)
-    told = problem_of(error)
-    return refuse(told["status"], told["detail"], retry_after=1)
+async def rendered_problem(_: Request, error: Exception) -> Response:
+    """Handle a Problem, or an error of a store, that was raised in an app: for `install`."""
+    if isinstance(error, StoreError):
+        logger.error("the store failed: %s", error)
+    return render_problem(problem_of(error))
 
 
 def vary_by_accept(headers: MutableHeaders) -> None:
-    """Let the headers say that another Accept may have had another answer (RFC 9110, 12.5.5)."""
-    if (b"vary", b"Accept") in headers.raw:  # most often, and sooner found
+    """Add `Vary: Accept`, unless it is there (RFC 9110, section 12.5.5)."""
+    if (b"vary", b"Accept") in headers.raw:  # the usual case, and the fastest check
         return
     named = {name.strip().lower() for name in headers.get("vary", "").split(",")}
     if not named & {"accept", "*"}:

@@ -1,91 +1,70 @@
-"""What an app knows of its open answers: `install` it once, `drain` it at the end."""
+"""The state of one request: the front door of every answer, and what the app knows of it."""
 
 import asyncio
+import re
 import time
-from collections.abc import Iterable
-from typing import Final, Unpack
+from dataclasses import dataclass
+from typing import Final
 
-from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dual_mode_streaming.limits import Admission, TooMany
-from dual_mode_streaming.negotiation import ResponseMode
+from dual_mode_streaming.errors import NotAcceptable, Problem
+from dual_mode_streaming.limits import TooMany
+from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.running.owner import End, Owner
-from dual_mode_streaming.web._observing import Answer, Observer, Observers, StreamLog
-from dual_mode_streaming.web._options import OptionOverrides, Options
-from dual_mode_streaming.web._problems import problem, problem_response, vary_by_accept
+from dual_mode_streaming.web._app_state import AppState
+from dual_mode_streaming.web._observing import Answer
+from dual_mode_streaming.web._options import Options
+from dual_mode_streaming.web._problems import problem_of, render_problem, vary_by_accept
 
-__all__ = [
-    "Exchange",
-    "Lifecycle",
-    "LifecycleMiddleware",
-    "drain",
-    "end_at",
-    "exchange_of",
-    "lifecycle_of",
-    "wrap",
-]
+__all__ = ["END_ID", "Begun", "RequestState", "RequestStateMiddleware", "end_at", "request_state"]
 
 _KEY: Final = "dual_mode"
 
 _VARY: Final = (b"vary", b"Accept")
 
-_STAGGER: Final = 0.002
-"""The time between two ends in a drain, in seconds, unless there are too many for it."""
+END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
+"""The id of the last event of an unrecorded stream, whatever its run."""
+
+_MAX_CURSOR_BYTES: Final = 1024
+"""The longest Last-Event-ID. Ours have at most 60 bytes; an app's own are seldom longer than a key
+of its database."""
 
 
-_CURSOR_BYTES: Final = 1024
-"""The longest Last-Event-ID. Ours have 60 bytes at most, and an app's own ids are seldom longer
-than a key of its database; what is longer nobody here has told the client."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the front door decided about a request.
+
+    Attributes:
+        form: the mode and the media type of the answer.
+        resumes: a GET for an event stream, so that a Last-Event-ID has a meaning.
+        last_event_id: the Last-Event-ID header; empty if there is none.
+        head: only the headers are wanted; no generator is needed.
+        ended: the client shows the id of the end; 204 stops its EventSource (WHATWG, 9.2.3).
+    """
+
+    form: Negotiated
+    resumes: bool
+    last_event_id: str
+    head: bool = False
+    ended: bool = False
 
 
-class Lifecycle:
-    """The open answers of one app, the defaults of its endpoints, and who is told of them."""
+class RequestState:
+    """One request and its answer, as far as the app knows them.
 
-    def __init__(
-        self,
-        defaults: OptionOverrides,
-        observers: Iterable[Observer] = (),
-        admission: Admission | None = None,
-    ) -> None:
-        Options.of(defaults)  # a bad one is told where it is given
-        self.defaults = defaults
-        self.admission = admission or Admission()
-        self.observers = Observers((StreamLog(), *observers))
-        self.draining = False
-        self.open_answers: set[Owner] = set()
-
-    async def drain(self, over: float = 1.0) -> None:
-        """End every open answer and wait until they are gone; new ones are refused with 503.
-
-        Many are not ended at once, or all their readers would come again at once: their ends are
-        spread over `over` seconds, or less if there are few. Streams end with an error that has no
-        end id, so that readers come again; a feed ends without one; a batch is a 503. A generator
-        that does not end is abandoned (`Owner`).
-        """
-        self.draining = True
-        loop, answers = asyncio.get_running_loop(), tuple(self.open_answers)
-        began, spread = loop.time(), min(over, len(answers) * _STAGGER)
-        for number, owner in enumerate(answers):
-            ahead = began + spread * number / len(answers) - loop.time()
-            if ahead > 0:
-                await asyncio.sleep(ahead)
-            owner.stop(End.DRAINING)
-        while self.open_answers:
-            for owner in self.open_answers:  # also one that was let in just before
-                owner.stop(End.DRAINING)
-            await asyncio.sleep(0.01)
-
-
-class Exchange:
-    """One request and its answer, as far as the app around it wants to know."""
+    Attributes:
+        negotiated: whether Accept had a say, so that the answer varies by it.
+        head: whether the request is a HEAD that is routed as a GET.
+        status: the status that was sent; 0 before.
+    """
 
     __slots__ = (
+        "_app",
         "_drained",
         "_expiry",
-        "_lifecycle",
         "_observed",
         "_owner",
         "_ticket",
@@ -95,8 +74,8 @@ class Exchange:
         "status",
     )
 
-    def __init__(self, lifecycle: Lifecycle | None) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, app: AppState | None) -> None:
+        self._app = app
         self._owner: Owner | None = None
         self._observed: Answer | None = None
         self._drained = False
@@ -104,112 +83,148 @@ class Exchange:
         self._ticket: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.negotiated = False
-        self.head = False  # asked by HEAD, and routed as GET
+        self.head = False
         self.status = 0
 
     @property
-    def defaults(self) -> OptionOverrides:
-        """The app's own settings for its endpoints."""
-        return {} if self._lifecycle is None else self._lifecycle.defaults
+    def defaults(self) -> Options:
+        """The app's own options for its endpoints."""
+        return {} if self._app is None else self._app.defaults
 
     @property
     def draining(self) -> bool:
-        """The app, or this connection, takes no new answer."""
-        return self._drained or (self._lifecycle is not None and self._lifecycle.draining)
+        """Whether the app, or this connection, takes no new answer."""
+        return self._drained or (self._app is not None and self._app.draining)
 
-    def end_at(self, when: float) -> None:
-        """The answer ends at that time (Unix time, seconds), if it is still open then."""
-        self._expiry = when if self._expiry is None else min(when, self._expiry)
+    async def begin(
+        self, scope: Scope, mode: Negotiated | None = None, stream_flag: str | None = None
+    ) -> Begun:
+        """Negotiate, and let the request in unless it needs no generator.
 
-    async def admit(self, scope: Scope) -> TooMany | None:
-        """Let the request in, or say why not; asked again, it is the same answer.
+        The front door of every answer, recorded or not. It may be called twice for one request: the
+        second call finds the place that the first has reserved. `close` or `leave` gives it back.
 
-        What is let in has to be left again: by `leave`, which `close` does as well.
+        Args:
+            scope: the ASGI scope of the request.
+            mode: the form of the answer if it is settled already; negotiated by default.
+            stream_flag: the query parameter that wins over Accept; None for no flag.
+
+        Raises:
+            Problem: 406 if nothing acceptable is available, 422 for a wrong stream flag, 429 or 503
+                if a limit is reached or the server is shutting down.
         """
-        lifecycle = self._lifecycle
-        refusal = TooMany(503, End.DRAINING.value, "draining") if self.draining else None
-        if refusal is None and lifecycle is not None and self._ticket is None:
-            try:
-                self._ticket = await lifecycle.admission.enter(scope)
-            except TooMany as full:
-                refusal = full
-        if refusal is not None and lifecycle is not None:
-            lifecycle.observers.refuse(scope, refusal.reason)
-        return refusal
+        self.negotiated = True
+        accept, last_event_id = _headers_of(scope)
+        form = mode or _negotiated(scope, accept, stream_flag)
+        resumes = form.mode is ResponseMode.STREAM and scope["method"] == "GET"
+        if resumes and END_ID.fullmatch(last_event_id):
+            return Begun(form, resumes, last_event_id, ended=True)
+        if scope["method"] == "HEAD" or self.head:
+            return Begun(form, resumes, last_event_id, head=True)
+        await self._admit(scope)
+        return Begun(form, resumes, last_event_id)
+
+    def negotiate(self, scope: Scope) -> Negotiated:
+        """Return the form of the answer by Accept alone. Raises Problem, as `begin`."""
+        self.negotiated = True
+        return _negotiated(scope, _headers_of(scope)[0], None)
+
+    async def _admit(self, scope: Scope) -> None:
+        """Reserve a slot. Raises TooMany."""
+        app = self._app
+        try:
+            if self.draining:
+                raise TooMany(503, End.DRAINING.value, "draining")
+            if app is not None and self._ticket is None:
+                self._ticket = await app.admission.enter(scope)
+        except TooMany as full:
+            if app is not None:
+                app.observers.refuse(scope, full.reason)
+            raise
 
     def leave(self) -> None:
-        """Make room for another."""
-        if self._ticket is not None and self._lifecycle is not None:
-            self._lifecycle.admission.leave(self._ticket)
+        """Give the reserved slot back; nothing happens the second time."""
+        if self._ticket is not None and self._app is not None:
+            self._app.admission.leave(self._ticket)
             self._ticket = None
 
-    def observe(self, mode: ResponseMode, scope: Scope) -> Answer | None:
-        """What the observers are told of the answer that begins; None if there is no app."""
-        if self._lifecycle is not None:
-            self._observed = Answer(mode, scope, self._lifecycle.observers)
+    @property
+    def observed(self) -> Answer | None:
+        """What the observers see of the open answer; None without an app."""
         return self._observed
 
+    def observe(self, mode: ResponseMode, scope: Scope) -> None:
+        """Tell the observers that an answer begins."""
+        if self._app is not None:
+            self._observed = Answer(mode, scope, self._app.observers)
+
     def open(self, owner: Owner) -> None:
-        """The answer is open from now on, and may be ended by the app."""
+        """Count the answer as open: from now on the app may end it."""
         self._owner = owner
-        if self._lifecycle is not None:
-            self._lifecycle.open_answers.add(owner)
+        if self._app is not None:
+            self._app.open_answers.add(owner)
         if self._expiry is not None:
             loop = asyncio.get_running_loop()
             left = self._expiry - time.time()
             self._timer = loop.call_later(left, owner.stop, End.EXPIRED)
 
     def close(self, owner: Owner, failure: BaseException | None = None) -> None:
-        """The answer is over, by itself, as its owner says, or by a failure."""
+        """Close the answer that ended by itself, as its owner says, or by `failure`."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._lifecycle is not None:
-            self._lifecycle.open_answers.discard(owner)
+        if self._app is not None:
+            self._app.open_answers.discard(owner)
         self._owner = None
         self.leave()
         observed, self._observed = self._observed, None  # it holds the scope, which holds us
         if observed is not None:
             observed.close(owner, self.status, failure)
 
+    def end_at(self, when: float) -> None:
+        """End the answer at a Unix time, in seconds, if it is still open then."""
+        self._expiry = when if self._expiry is None else min(when, self._expiry)
+
     def drain(self) -> None:
         """End the answer, or refuse it if it has not begun: the server is shutting down.
 
-        In an app that drains already it ends in its turn.
+        In an app that is draining it ends in its turn.
         """
         self._drained = True
-        draining = self._lifecycle is not None and self._lifecycle.draining
+        draining = self._app is not None and self._app.draining
         if self._owner is not None and not draining:
             self._owner.stop(End.DRAINING)
 
 
-def exchange_of(scope: Scope) -> Exchange:
-    """The exchange that the app's `install` has put into the scope, or one without an app."""
-    exchange = scope.get(_KEY)
-    return exchange if isinstance(exchange, Exchange) else Exchange(None)
+def request_state(scope: Scope) -> RequestState:
+    """Return the state that `install` has put into the scope, or one without an app."""
+    state = scope.get(_KEY)
+    return state if isinstance(state, RequestState) else RequestState(None)
 
 
-class LifecycleMiddleware:
-    """The outermost layer of an app that is installed: it marks each request as the app's, refuses
-    what can be no cursor, and adds `Vary: Accept` to errors that were made after the negotiation by
-    handlers that know nothing of it."""
+class RequestStateMiddleware:
+    """The outermost layer of an installed app.
 
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+    It gives each request its state, refuses what cannot be a cursor, and adds `Vary: Accept` to
+    error responses that handlers made after the negotiation.
+    """
+
+    def __init__(self, app: ASGIApp, state: AppState) -> None:
         self._app = app
-        self._lifecycle = lifecycle
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _KEY in scope:
             return await self._app(scope, receive, send)
-        scope[_KEY] = exchange = Exchange(self._lifecycle)
+        scope[_KEY] = state = RequestState(self._state)
         for name, value in scope["headers"]:
-            if name == b"last-event-id" and len(value) > _CURSOR_BYTES:
-                detail = f"Last-Event-ID has more than {_CURSOR_BYTES} bytes"
-                return await problem_response(problem(400, detail))(scope, receive, send)
+            if name == b"last-event-id" and len(value) > _MAX_CURSOR_BYTES:
+                problem = Problem(400, f"Last-Event-ID has more than {_MAX_CURSOR_BYTES} bytes")
+                return await render_problem(problem)(scope, receive, send)
 
         async def send_with_vary(message: Message) -> None:
             if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                if exchange.negotiated and _VARY not in message.get("headers", ()):
+                state.status = message["status"]
+                if state.negotiated and _VARY not in message.get("headers", ()):
                     message.setdefault("headers", [])
                     vary_by_accept(MutableHeaders(scope=message))
             await send(message)
@@ -217,54 +232,40 @@ class LifecycleMiddleware:
         try:
             await self._app(scope, receive, send_with_vary)
         finally:
-            exchange.leave()
-
-
-def wrap(
-    app: Starlette,
-    observers: Iterable[Observer] = (),
-    admission: Admission | None = None,
-    **defaults: Unpack[OptionOverrides],
-) -> Lifecycle:
-    """Put the lifecycle around everything of the app, its error handlers too; once.
-
-    Raises RuntimeError if it is there already, or the app has begun to serve.
-    """
-    if hasattr(app.state, "dual_mode"):
-        raise RuntimeError("install(app) was called on this app before; once is enough")
-    if app.middleware_stack is not None:
-        raise RuntimeError("install(app) must come before the app serves its first request")
-    lifecycle = Lifecycle(defaults, observers, admission)
-    build = app.build_middleware_stack
-
-    def build_with_lifecycle() -> ASGIApp:
-        return LifecycleMiddleware(build(), lifecycle)
-
-    app.build_middleware_stack = build_with_lifecycle  # type: ignore[method-assign]
-    app.state.dual_mode = lifecycle
-    return lifecycle
-
-
-def lifecycle_of(app: Starlette) -> Lifecycle:
-    """The lifecycle of an app on which `install` was called. Raises RuntimeError for others."""
-    if not hasattr(app.state, "dual_mode"):
-        raise RuntimeError("this app has no lifecycle: call install(app) first")
-    lifecycle: Lifecycle = app.state.dual_mode
-    return lifecycle
-
-
-async def drain(app: Starlette, over: float = 1.0) -> None:
-    """End every open answer of the app, spread over so many seconds; see `Lifecycle.drain`."""
-    await lifecycle_of(app).drain(over)
+            state.leave()
 
 
 def end_at(request: HTTPConnection, when: float) -> None:
-    """Let the answer to a request end at a time (Unix time, seconds): that of its credentials.
+    """End the answer to a request at a Unix time, in seconds: when its credentials expire.
 
-    To be called by a dependency that checks them; the earliest of several counts. A stream that is
-    open then ends with an error of status 401, and without an end id, so that its reader comes
-    again. Raises RuntimeError in an app without `install`, where nothing would end it.
+    Call it in the dependency that checks them; the earliest of several times counts. A stream that
+    is open then ends with an error of status 401 and without an end id, so that its client
+    reconnects. Raises RuntimeError in an app without `install`, where nothing would end it.
     """
     if _KEY not in request.scope:
         raise RuntimeError("this app cannot end an answer: call install(app) first")
-    exchange_of(request.scope).end_at(when)
+    request_state(request.scope).end_at(when)
+
+
+def _negotiated(scope: Scope, accept: str, stream_flag: str | None) -> Negotiated:
+    try:
+        stream = None
+        if stream_flag is not None and scope["query_string"]:
+            flag = QueryParams(scope["query_string"]).get(stream_flag)
+            stream = None if flag is None else parse_flag(flag)
+        return negotiate(accept, stream)
+    except NotAcceptable as error:
+        raise problem_of(error) from None
+    except ValueError as error:
+        raise Problem(422, str(error)) from None
+
+
+def _headers_of(scope: Scope) -> tuple[str, str]:
+    """Return the Accept headers, as one, and the first Last-Event-ID that is not empty."""
+    accept, last_event_id = b"", b""
+    for name, value in scope["headers"]:
+        if name == b"accept":
+            accept = b"%b,%b" % (accept, value) if accept else value
+        elif name == b"last-event-id":
+            last_event_id = last_event_id or value
+    return accept.decode("latin-1"), last_event_id.decode("latin-1")

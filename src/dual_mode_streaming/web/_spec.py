@@ -1,36 +1,102 @@
-"""What is known of a decorated endpoint: for its OpenAPI document, its recordings, and tests."""
+"""The specification of an endpoint: everything that its decorator said, frozen."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import dataclasses
+import typing
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from inspect import Signature
 from typing import Any
 
-from dual_mode_streaming.rendering import ItemCodec
-from dual_mode_streaming.web._options import OptionOverrides
-from dual_mode_streaming.web.recorded._endpoint import RecordedEndpoint
+from dual_mode_streaming.bridges import from_sync
+from dual_mode_streaming.rendering import ItemCodec, Representation, SerializationOptions
+from dual_mode_streaming.stores import Store
+from dual_mode_streaming.web._options import Options
 
-__all__ = ["DualModeEndpoint", "endpoint_of", "mark"]
+__all__ = ["EndpointSpec", "Record", "attach_spec", "spec_of"]
 
 _ATTRIBUTE = "__dual_mode__"
 
 
-@dataclass(frozen=True, slots=True)
-class DualModeEndpoint:
-    """What is known of one; `query_flag` is the stream flag that FastAPI does not know of."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """How an endpoint is recorded: `dual_mode(record=Record(...))`; `record=True` is the default.
+
+    Attributes:
+        store: where to record; the app's store if None.
+        unread: what happens to the generator when its last reader in its own worker has left: it
+            goes on to its end (None), or is cancelled after this time in seconds.
+    """
+
+    store: Store | None = None
+    unread: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSpec:
+    """Everything that `dual_mode(...)` was told about one endpoint.
+
+    Attributes:
+        function: the generator function as it was written.
+        is_sync: whether it is a plain generator function, which runs in a thread.
+        signature: its signature, with every annotation resolved.
+        representation: how its items become JSON, events and the batch body.
+        batch_type: the type of the batch body, for its schema.
+        stream_flag: the parameter that decides the mode before Accept does; None for no flag.
+        handles_last_event_id: whether the function itself continues after a Last-Event-ID.
+        record: how it is recorded; None if it is not.
+        options: the options that it was given; those of the app and the defaults come after them.
+    """
 
     function: Callable[..., Any]
-    codec: ItemCodec
+    is_sync: bool
+    signature: Signature
+    representation: Representation
     batch_type: Any
-    query_flag: str | None
-    options: OptionOverrides
-    recorded: RecordedEndpoint | None = None
+    stream_flag: str | None
+    handles_last_event_id: bool
+    record: Record | None
+    options: Options
+    _of_routes: dict[int, tuple[Any, Representation]] = field(default_factory=dict, repr=False)
+
+    @property
+    def query_flag(self) -> str | None:
+        """The stream flag that FastAPI does not know, since the function has no such parameter."""
+        return None if self.stream_flag in self.signature.parameters else self.stream_flag
+
+    def source(self, values: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Return the source for the arguments of one request. The caller closes it."""
+        source = self.function(**values)
+        return from_sync(source) if self.is_sync else source
+
+    def representation_of(self, route: Any) -> Representation:
+        """Return the representation under a route's own `response_model_*` options."""
+        kept, representation = self._of_routes.get(id(route), (None, self.representation))
+        if kept is not route:
+            if options := _serialization(route):
+                codec = self.representation.codec
+                codec = ItemCodec(codec.item_type, event_types=codec.event_types, options=options)
+                representation = dataclasses.replace(self.representation, codec=codec)
+            self._of_routes[id(route)] = (route, representation)
+        return representation
 
 
-def endpoint_of(endpoint: Any) -> DualModeEndpoint | None:
-    """What is known of a path operation function if `dual_mode` made it; else None."""
-    known = getattr(endpoint, _ATTRIBUTE, None)
-    return known if isinstance(known, DualModeEndpoint) else None
+def spec_of(endpoint: Any) -> EndpointSpec | None:
+    """Return the specification of a path operation that `dual_mode` made; else None."""
+    spec = getattr(endpoint, _ATTRIBUTE, None)
+    return spec if isinstance(spec, EndpointSpec) else None
 
 
-def mark(endpoint: Any, known: DualModeEndpoint) -> None:
-    """Let it be known of an endpoint."""
-    setattr(endpoint, _ATTRIBUTE, known)
+def attach_spec(endpoint: Any, spec: EndpointSpec) -> None:
+    """Attach the specification to the endpoint function."""
+    setattr(endpoint, _ATTRIBUTE, spec)
+
+
+def _serialization(route: Any) -> SerializationOptions:
+    """Return the route's `response_model_*` options that differ from FastAPI's defaults."""
+    options: dict[str, Any] = {}
+    for name in ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none"):
+        if value := getattr(route, f"response_model_{name}", None):
+            options[name] = value
+    if not getattr(route, "response_model_by_alias", True):
+        options["by_alias"] = False
+    return typing.cast(SerializationOptions, options)

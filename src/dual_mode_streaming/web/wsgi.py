@@ -65,5 +65,5 @@ async def _framed(
         raise
     except Exception as error:
         logger.exception("a stream failed after %d items", frames.count)
-        ending = frames.failed(problem_of(error))
+        ending = frames.failed(problem_of(error).body)
     yield ending

@@ -1,5 +1,6 @@
 """One request in a wire format, from admission to the last frame, and all of its refusals."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -18,7 +19,7 @@ from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest, new_re
 from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.sse import dumps
-from dual_mode_streaming.web._response import DualModeResponse
+from dual_mode_streaming.web._response import ANY_ITEMS, DualModeResponse
 
 __all__ = ["WireResponse", "completion", "json_response"]
 
@@ -76,8 +77,9 @@ def completion(
         request_id,
         answer_events(client, request.chat, stream=request.stream),
         mode=ResponseMode.STREAM if request.stream else ResponseMode.BATCH,
-        frames=lambda: wire.frames(request, request_id, input_tokens),
-        fold=fold,
+        representation=dataclasses.replace(
+            ANY_ITEMS, fold=fold, frames=lambda: wire.frames(request, request_id, input_tokens)
+        ),
         headers={wire.id_header: request_id},
     )
 
@@ -98,10 +100,9 @@ class _Completion(DualModeResponse):
         self._wire = wire
         self._request_id = request_id
 
-    def refuse(self, problem: dict[str, Any]) -> Response:
+    def render_problem(self, problem: Problem) -> Response:
         """Return a refusal in the wire format."""
-        detail = problem.get("detail", problem["title"])
-        return _render(self._wire, Problem(problem["status"], detail), self._request_id)
+        return _render(self._wire, problem, self._request_id)
 
 
 def _problem_of(error: Exception, path: str) -> Problem:

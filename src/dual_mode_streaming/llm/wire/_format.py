@@ -9,7 +9,7 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.sse import dumps
-from dual_mode_streaming.web._stream_sink import Frames
+from dual_mode_streaming.rendering import Frames
 
 __all__ = ["WireFormat", "WireRequest", "event_frame", "message_of", "new_request_id"]
 

@@ -21,7 +21,7 @@ from dual_mode_streaming.llm.wire._parsing import (
     stream_and_model,
     text_of,
 )
-from dual_mode_streaming.sse import dumps
+from dual_mode_streaming.sse import HEARTBEAT, dumps
 
 __all__ = ["ChatCompletionFrames", "OpenAIChat"]
 
@@ -114,7 +114,7 @@ class OpenAIChat(OpenAIFormat):
 class ChatCompletionFrames:
     """Frames without event name or id, because openai-python fails on those."""
 
-    heartbeat = b": ping\n"
+    heartbeat = HEARTBEAT
 
     def __init__(
         self, identity: str, model: str, *, usage_chunk: bool = False, created: int | None = None

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent, ToolCall, Usage
 from dual_mode_streaming.llm.wire._format import event_frame, message_of
-from dual_mode_streaming.sse import dumps
+from dual_mode_streaming.sse import HEARTBEAT, dumps
 
 __all__ = ["ResponseFrames", "response_object"]
 
@@ -63,7 +63,7 @@ def response_object(
 class ResponseFrames:
     """Numbered events; an item is sent complete when it ends."""
 
-    heartbeat = b": ping\n"
+    heartbeat = HEARTBEAT
 
     def __init__(self, identity: str, echo: Mapping[str, Any]) -> None:
         self.count = 0

@@ -1,98 +1,26 @@
-"""A recorded stream as a response: its records as events, lines or one batch, from any place on."""
+"""A recorded stream as a response: events, lines or one batch, after any cursor."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Final
 
 import pydantic_core
-from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming.errors import ItemTooLarge
+from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.negotiation import Negotiated
-from dual_mode_streaming.recordings import (
-    Cursor,
-    Gone,
-    Lost,
-    Operation,
-    Record,
-    Recorded,
-    Recordings,
-)
-from dual_mode_streaming.rendering import ItemCodec
-from dual_mode_streaming.sse import RESERVED_EVENTS, ServerSentEvent, dumps
-from dual_mode_streaming.stores._base import StoreError, StreamInfo
-from dual_mode_streaming.web._batch_sink import Fold
-from dual_mode_streaming.web._options import OptionOverrides
-from dual_mode_streaming.web._problems import problem_of
+from dual_mode_streaming.recordings import Cursor, Gone, Lost, Record, Recorded, Recordings
+from dual_mode_streaming.rendering import ItemCodec, Representation
+from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
+from dual_mode_streaming.stores import StoreError, StreamInfo
 from dual_mode_streaming.web._response import DualModeResponse
+from dual_mode_streaming.web.recorded._operation import RecordedOperation
 
-__all__ = [
-    "RecordedOperation",
-    "failure_of",
-    "location",
-    "record_of",
-    "recorded_problem",
-    "replay",
-    "state_of",
-]
-
-T = TypeVar("T")
+__all__ = ["failure_of", "location", "replay", "state_of"]
 
 _RECONNECT: Final = ServerSentEvent(retry=1000).encode()
 """What the readers of a recording are told when this server ends: come again, soon."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedOperation:
-    """What is known of a recorded endpoint by those who answer for its streams."""
-
-    operation: Operation
-    codec: ItemCodec
-    fold: Fold | None
-    fold_result: TypeAdapter[Any] | None
-    options: OptionOverrides
-
-
-def record_of(
-    codec: ItemCodec, error_event: str, event_bytes: int
-) -> Callable[[Any], Record | None]:
-    """What makes records of the items that a codec is for.
-
-    An event's own id is left out: in a recording all ids are ours.
-    """
-    reserved = RESERVED_EVENTS | {error_event}
-
-    def record(item: Any) -> Record | None:
-        event = codec.event(item)
-        if event is None:
-            data, name = codec.named(item)
-            made = Record("json", name or "", data)
-        elif event.data is None:
-            return None
-        elif isinstance(event.data, str):
-            made = Record("text", event.event or "", event.data.encode())
-        else:
-            made = Record("event", event.event or "", dumps(event.data))
-        if len(made.data) > event_bytes:
-            raise ItemTooLarge(len(made.data), event_bytes)
-        if made.name in reserved:
-            raise ValueError(f"the event name {made.name!r} is reserved; name the event otherwise")
-        return made
-
-    return record
-
-
-def recorded_problem(error: BaseException) -> dict[str, Any]:
-    """What is recorded of a failure: the problem, and the pause that it asks for."""
-    told = problem_of(error)
-    headers: Mapping[str, str] = getattr(error, "headers", None) or {}
-    for name, value in headers.items():
-        if name.lower() == "retry-after":
-            told["retry_after"] = value
-    return told
 
 
 def location(request: Request, stream: str) -> str:
@@ -109,45 +37,48 @@ def state_of(info: StreamInfo) -> dict[str, Any]:
 def replay(
     recordings: Recordings,
     info: StreamInfo,
-    known: RecordedOperation,
+    operation: RecordedOperation,
     form: Negotiated,
     *,
     after: Cursor,
     headers: Mapping[str, str],
-    fails: bool = False,
-    lost: str = "",
+    raise_first: bool = False,
+    unknown: str = "",
     status_code: int = 200,
-    sets: Response | None = None,
+    injected: Response | None = None,
 ) -> DualModeResponse:
-    """The records of a stream after a place, in a negotiated form.
+    """Return the records of a stream after a cursor as a response.
 
-    With `fails`, a stream that failed before its first record is answered by that failure's status;
-    `lost` is the cursor, if any, of what is not there, with which the reader came; the others are
-    as for a DualModeResponse.
+    Args:
+        raise_first: answer a stream that failed before its first record by that failure's status.
+        unknown: the unknown cursor that the client sent, echoed in `reset`; empty if none.
+        headers, status_code, injected: as for a DualModeResponse.
     """
-    options = known.options
-    error_event = options.get("error_event", "error")
-    fold = known.fold
+    representation = operation.representation
+    error_event = operation.options.get("error_event", "error")
+    fold = representation.fold
     return DualModeResponse(
-        _records(recordings, info, after, fails=fails),
+        _records(recordings, info, after, raise_first=raise_first),
         mode=form,
-        codec=_RecordCodec(known.codec),
-        frames=lambda: _RecordFrames(error_event, lost),
-        fold=None if fold is None else lambda records: fold(_items(records, known.codec)),
-        fold_result=known.fold_result,
+        representation=Representation(
+            _RecordCodec(representation.codec),
+            None if fold is None else lambda records: fold(_items(records, representation.codec)),
+            representation.fold_result,
+            lambda: _RecordFrames(error_event, unknown),
+        ),
         headers=headers,
         handles_last_event_id=True,
         status_code=status_code,
-        sets=sets,
-        **options,
+        injected=injected,
+        **operation.options,
     )
 
 
 async def _records(
-    recordings: Recordings, info: StreamInfo, after: Cursor, *, fails: bool
+    recordings: Recordings, info: StreamInfo, after: Cursor, *, raise_first: bool
 ) -> AsyncGenerator[Recorded | Lost, None]:
     records = recordings.read(info, after)
-    first = fails
+    first = raise_first
     try:
         async for record in records:
             if first and isinstance(record, Recorded) and record.record.is_error:
@@ -155,25 +86,23 @@ async def _records(
             first = False
             yield record
     except Gone as gone:
-        raise HTTPException(410, str(gone)) from gone
+        raise Problem(410, str(gone)) from gone
     except StoreError as error:
-        raise HTTPException(503, "the stream cannot be read now", {"Retry-After": "1"}) from error
+        raise Problem(503, "the stream cannot be read now", retry_after=1) from error
     finally:
         await records.aclose()
 
 
 def failure_of(end: Record) -> HTTPException:
-    """The exception that an end other than `done` is, where it cannot be told as an event."""
-    told = pydantic_core.from_json(end.data)
+    """Return an end other than `done` as an error, for an answer that has no event for it."""
+    body = pydantic_core.from_json(end.data)
     if end.name == "error":
-        wait = told.get("retry_after")
-        detail = told.get("detail") or told.get("errors") or told.get("title")
-        return HTTPException(
-            told.get("status", 500), detail, None if wait is None else {"Retry-After": wait}
-        )
-    return HTTPException(
-        409, f"the stream was {end.name} after {told.get('items', 0)} items; read it as a stream"
-    )
+        wait = body.get("retry_after")
+        detail = body.get("detail") or body.get("errors") or body.get("title")
+        headers = None if wait is None else {"Retry-After": wait}
+        return HTTPException(body.get("status", 500), detail, headers)
+    items = body.get("items", 0)
+    return Problem(409, f"the stream was {end.name} after {items} items; read it as a stream")
 
 
 async def _items(records: AsyncIterator[Any], codec: ItemCodec) -> AsyncGenerator[Any, None]:
@@ -195,8 +124,8 @@ def _item(record: Record, codec: ItemCodec) -> Any:
     return codec.parsed(record.data)
 
 
-def _incomplete(lost: Lost) -> HTTPException:
-    return HTTPException(410, f"the stream's entries before {lost.earliest} are gone")
+def _incomplete(lost: Lost) -> Problem:
+    return Problem(410, f"the stream's entries before {lost.earliest} are gone")
 
 
 class _RecordCodec(ItemCodec):
@@ -220,18 +149,18 @@ class _RecordCodec(ItemCodec):
 class _RecordFrames:
     """Records as Server-Sent Events; the end is a record like others, with an id of its own."""
 
-    heartbeat = b": ping\n"
+    heartbeat = HEARTBEAT
 
-    def __init__(self, error_event: str, lost: str) -> None:
+    def __init__(self, error_event: str, unknown: str) -> None:
         self.count = 0
         self._error_event = error_event
-        self._lost = lost
+        self._unknown = unknown
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """The reconnection time, and that history is lost, if that is to be told."""
         frames = b"" if retry is None else ServerSentEvent(retry=retry).encode()
-        if self._lost:
-            reset = {"reason": "not_recorded", "requested": self._lost}
+        if self._unknown:
+            reset = {"reason": "not_recorded", "requested": self._unknown}
             frames += ServerSentEvent(event="reset", data=reset).encode()
         return frames
 

@@ -14,23 +14,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from dual_mode_streaming.errors import NotAcceptable
-from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate
+from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.recordings import Cursor, Gone, Recordings
 from dual_mode_streaming.running.owner import Owner
-from dual_mode_streaming.stores._base import StoreError, StreamInfo
+from dual_mode_streaming.stores._base import StreamInfo
 from dual_mode_streaming.web._body import until_disconnect
-from dual_mode_streaming.web._problems import (
-    MEDIA_TYPE,
-    problem_of,
-    problem_response,
-    refuse,
-    store_failed,
-)
-from dual_mode_streaming.web._request_state import exchange_of
+from dual_mode_streaming.web._problems import MEDIA_TYPE
+from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web.recorded._endpoint import attach, last_event_id
 from dual_mode_streaming.web.recorded._openapi import STATE
-from dual_mode_streaming.web.recorded._registry import AppRecordings
+from dual_mode_streaming.web.recorded._operation import RecordedOperation
+from dual_mode_streaming.web.recorded._registry import RecordingRegistry
 from dual_mode_streaming.web.recorded._replay import state_of
 
 __all__ = ["PATHS", "stream_routes"]
@@ -71,23 +66,26 @@ class _Router(APIRouter):
         return super().matches(scope) if "/streams/" in scope["path"] else (Match.NONE, {})
 
 
-def stream_routes(recordings: AppRecordings) -> APIRouter:
+def stream_routes(registry: RecordingRegistry) -> APIRouter:
     """The routes of an app's recorded streams."""
     routes = _Router(tags=["Recorded streams"])
 
     async def found(
         request: Request, stream: str, *, or_expired: bool = False
-    ) -> tuple[Recordings, StreamInfo] | Response:
-        """The stream, if it is there for who asks; else the refusal."""
-        try:
-            here = await recordings.find(stream, recordings.owner_of(request))
-        except StoreError as error:
-            return store_failed(error)
+    ) -> tuple[Recordings, StreamInfo]:
+        """Return the stream, if it is there and belongs to the client. Raises Problem."""
+        here = await registry.find(stream, registry.owner_of(request))
         if here is None:
-            return refuse(404, "there is no such stream")
+            raise Problem(404, "there is no such stream")
         if here[1].expired and not or_expired:
-            return refuse(410, "the stream has expired")
+            raise Problem(410, "the stream has expired")
         return here
+
+    def operation_of(info: StreamInfo) -> RecordedOperation:
+        operation = registry.operation(info.new.operation)
+        if operation is None:
+            raise Problem(404, "this server has no endpoint that made the stream")
+        return operation
 
     @routes.get(
         PATHS[0],
@@ -113,54 +111,39 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         on_gap: Annotated[str | None, Query(pattern="^(reset|fail)$")] = None,
         wait: Annotated[float, Query(ge=0, le=60)] = 0,
     ) -> Response:
-        here = await found(request, stream)
-        if isinstance(here, Response):
-            return here
-        hub, info = here
-        exchange_of(request.scope).negotiated = True
-        try:
-            form = negotiate(request.headers.getlist("accept"))
-        except NotAcceptable as error:
-            return problem_response(problem_of(error))
+        recordings, info = await found(request, stream)
+        form = request_state(request.scope).negotiate(request.scope)
         if form.mode is ResponseMode.BATCH:
-            return await _document(request, hub, info, form, wait)
+            return await document(request, recordings, info, form, wait)
         after = Cursor(stream, 1, 0)
         if start == "now":
             after = Cursor.at(info, info.head)
         if shown := last_event_id(request):
             parsed = Cursor.parse(shown)
             if parsed is None or parsed.stream != stream:
-                return refuse(400, f"{shown[:80]!r} is no cursor of this stream")
+                raise Problem(400, f"{shown[:80]!r} is no cursor of this stream")
             after = parsed
         if on_gap == "fail" and (
             not info.has(after.generation, after.sequence) or after.sequence + 1 < info.earliest
         ):
-            return refuse(410, "the stream has lost what comes after the cursor")
-        known = recordings.known(info.new.operation)
-        if known is None:
-            return refuse(404, "this server does not know what made the stream")
-        return attach(request, hub, info, known, form, after)
+            raise Problem(410, "the stream has lost what comes after the cursor")
+        return attach(request, recordings, info, operation_of(info), form, after)
 
-    async def _document(
-        request: Request, hub: Recordings, info: StreamInfo, form: Negotiated, wait: float
+    async def document(
+        request: Request, recordings: Recordings, info: StreamInfo, form: Negotiated, wait: float
     ) -> Response:
-        """The stream as a document, when it has ended; else how it is with it."""
-        try:
-            info = await _until_ended(request, hub, info, wait)
-        except StoreError as error:
-            return store_failed(error)
+        """Return the stream as a document if it has ended, else its state."""
+        info = await _until_ended(request, recordings, info, wait)
         tag = f'"{info.new.stream}.{info.generation}.{info.head}"'
         if info.state == "running":
             headers = {"retry-after": "1", "cache-control": "no-cache"}
             return JSONResponse(state_of(info), 202, headers)
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"etag": tag})
-        known = recordings.known(info.new.operation)
-        if known is None:
-            return refuse(404, "this server does not know what made the stream")
-        answer = attach(request, hub, info, known, form, Cursor(info.new.stream, 1, 0))
-        answer.headers["etag"] = tag
-        return answer
+        after = Cursor(info.new.stream, 1, 0)
+        response = attach(request, recordings, info, operation_of(info), form, after)
+        response.headers["etag"] = tag
+        return response
 
     @routes.post(
         PATHS[1],
@@ -173,16 +156,10 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         },
     )
     async def cancel(request: Request, stream: Id) -> Response:
-        here = await found(request, stream)
-        if isinstance(here, Response):
-            return here
-        hub, info = here
-        try:
-            if info.state == "running":
-                await hub.cancel(stream)
-            info = await _until_ended(request, hub, info, _CANCEL_WAIT)
-        except StoreError as error:
-            return store_failed(error)
+        recordings, info = await found(request, stream)
+        if info.state == "running":
+            await recordings.cancel(stream)
+        info = await _until_ended(request, recordings, info, _CANCEL_WAIT)
         return JSONResponse(state_of(info), 202 if info.state == "running" else 200)
 
     @routes.delete(
@@ -193,24 +170,19 @@ def stream_routes(recordings: AppRecordings) -> APIRouter:
         responses=_refusals(404, 503),
     )
     async def delete(request: Request, stream: Id) -> Response:
-        here = await found(request, stream, or_expired=True)
-        if isinstance(here, Response):
-            return here
-        try:
-            await here[0].delete(stream)
-        except StoreError as error:
-            return store_failed(error)
+        recordings, _ = await found(request, stream, or_expired=True)
+        await recordings.delete(stream)
         return Response(status_code=204)
 
     return routes
 
 
 async def _until_ended(
-    request: Request, hub: Recordings, info: StreamInfo, seconds: float
+    request: Request, recordings: Recordings, info: StreamInfo, seconds: float
 ) -> StreamInfo:
-    """How it is with a stream when it has ended, or when the time is over, or this server ends."""
-    exchange = exchange_of(request.scope)
-    if info.state != "running" or seconds <= 0 or exchange.draining:
+    """Return the state of a stream when it has ended, the time is over, or the server ends."""
+    state = request_state(request.scope)
+    if info.state != "running" or seconds <= 0 or state.draining:
         return info
     waiting = Owner(seconds, functools.partial(until_disconnect, request.receive))
 
@@ -218,7 +190,7 @@ async def _until_ended(
         try:
             async with asyncio.timeout(seconds):
                 after = Cursor.at(info, info.head)
-                async with contextlib.aclosing(hub.read(info, after)) as records:
+                async with contextlib.aclosing(recordings.read(info, after)) as records:
                     async for _ in records:
                         pass
         except (TimeoutError, Gone):
@@ -227,10 +199,10 @@ async def _until_ended(
             if waiting.end is None:
                 raise
 
-    exchange.open(waiting)
+    state.open(waiting)
     try:
         waiting.watch()
         await waiting.run(follow())
     finally:
-        exchange.close(waiting)
-    return await hub.store.info(info.new.stream) or info
+        state.close(waiting)
+    return await recordings.store.info(info.new.stream) or info

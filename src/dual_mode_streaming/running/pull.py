@@ -1,0 +1,162 @@
+"""The pull loop: from a source into a sink, in one task, flushed whenever the source waits.
+
+Streams, batches and recordings use this loop, so they cannot differ in how they treat a source.
+"""
+
+import asyncio
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from time import perf_counter
+from typing import Any, Protocol
+
+from dual_mode_streaming.errors import SourceCancelled
+from dual_mode_streaming.running.owner import Owner
+from dual_mode_streaming.running.timeslice import Timeslice
+
+__all__ = ["Sink", "close_source", "drive", "pull", "throw_into"]
+
+
+class Sink(Protocol):
+    """Where the items of a source go.
+
+    Attributes:
+        take: called with each item. Returns a true value if the sink is full and must be flushed.
+            An error that it raises ends the source.
+        waited: set to True whenever the task waits (see `drive`); the loop sets it to False.
+    """
+
+    waited: bool
+
+    @property
+    def take(self) -> Callable[[Any], object]: ...
+
+    def check(self) -> int | None:
+        """Check the bounds, after the first item and then regularly.
+
+        Returns:
+            The most items to take before the next check; None if the clock alone decides.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Pass on what was taken."""
+        ...
+
+
+async def pull(source: AsyncIterator[Any], sink: Sink, owner: Owner, timeslice: Timeslice) -> None:
+    """Pull items at the speed of `async for` until the source ends, and close the source.
+
+    The loop leaves `async for` when the sink is full, when the timeslice is over, and when the
+    owner has been stopped. A cancellation that arrives while it flushes or lets other tasks run
+    belongs to the source, for example to an `asyncio.timeout` around its yields: it is raised where
+    the source is suspended.
+
+    Run it in the owner's task. The source is closed on every exit.
+
+    Raises:
+        SourceCancelled: the source let a CancelledError out that nobody had sent.
+        asyncio.CancelledError: the owner was stopped.
+    """
+    take = sink.take
+    outside, unchecked = False, 1  # outside of the source; items until the next check
+    try:
+        try:
+            while True:
+                try:
+                    async for item in source:
+                        full = take(item)
+                        unchecked -= 1
+                        if unchecked and not full and owner.end is None:
+                            continue
+                        item = None  # the next wait may be long
+                        limit = sink.check()
+                        now = perf_counter()
+                        unchecked = timeslice.items_until_check(now)
+                        if limit is not None and limit < unchecked:
+                            unchecked = limit
+                        if full or now > timeslice.ends:
+                            outside = True
+                            await _make_way(sink, timeslice, now, full=full)
+                            outside = False
+                        if owner.end is not None:
+                            await asyncio.sleep(0)  # where a cancellation under way arrives
+                            raise asyncio.CancelledError  # the source has swallowed it
+                    return
+                except asyncio.CancelledError as cancelled:
+                    if not outside or owner.end is not None:
+                        raise
+                    outside, unchecked = False, 1
+                    try:
+                        take(await throw_into(source, cancelled))
+                    except StopAsyncIteration:
+                        return
+        finally:
+            await close_source(source)
+    except asyncio.CancelledError as cancelled:
+        if owner.end is None:
+            raise SourceCancelled() from cancelled
+        raise
+
+
+async def _make_way(sink: Sink, timeslice: Timeslice, now: float, *, full: object) -> None:
+    """Flush, and let other tasks run if the timeslice is over."""
+    if sink.waited:  # other tasks have run since the last check: a new timeslice
+        sink.waited = False
+        timeslice.begin(now)
+        if not full:
+            return
+    await sink.flush()
+    if now > timeslice.ends:
+        await timeslice.yield_to_others()
+        sink.waited = False  # that was our own wait: the next item may leave at once
+
+
+@types.coroutine
+def drive(
+    awaitable: Awaitable[None], on_wait: Callable[[], Awaitable[None] | None]
+) -> Generator[Any, Any, None]:
+    """Await `awaitable` in this task, and call `on_wait` each time it is about to wait.
+
+    A coroutine that waits passes the future it waits for up to the task, through every `await` in
+    between. `drive` stands in that chain. So it sees the moment at which everything that was ready
+    is done, and what is buffered can leave in one send: no queue, no timer, no second task.
+
+    If `on_wait` returns an awaitable, it is awaited first. A cancellation that arrives meanwhile is
+    passed on to `awaitable`.
+    """
+    work = awaitable.__await__()
+    try:
+        waiting = work.send(None)
+        while True:
+            if (first := on_wait()) is not None:
+                try:
+                    yield from first.__await__()
+                except BaseException as error:
+                    # The work is what is cancelled, and so what it waits for, as Task.cancel does.
+                    cancelled = isinstance(error, asyncio.CancelledError)
+                    if not cancelled or waiting is None or not waiting.cancel():
+                        waiting = work.throw(error)
+                        continue
+                first = None  # the wait may be long: keep nothing of what is done
+            try:
+                value = yield waiting
+            except BaseException as error:  # everything belongs to the work
+                waiting = work.throw(error)
+            else:
+                waiting = work.send(value)
+    except StopIteration:
+        return
+
+
+async def close_source(source: AsyncIterator[Any]) -> None:
+    """Close the source if it can be closed; nothing happens if it has ended."""
+    if (close := getattr(source, "aclose", None)) is not None:
+        await close()
+
+
+async def throw_into(source: AsyncIterator[Any], error: BaseException) -> Any:
+    """Raise `error` where the source is suspended, and return the next item if there is one."""
+    athrow = getattr(source, "athrow", None)
+    if athrow is None:
+        raise error
+    return await athrow(error)

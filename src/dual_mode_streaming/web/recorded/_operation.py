@@ -1,0 +1,170 @@
+"""The operation of a recorded endpoint: what a worker needs to record and resume its streams."""
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic_core
+from pydantic import TypeAdapter
+
+from dual_mode_streaming.errors import ItemTooLarge
+from dual_mode_streaming.recordings import Operation, Record
+from dual_mode_streaming.rendering import ItemCodec, Representation
+from dual_mode_streaming.sse import RESERVED_EVENTS, dumps
+from dual_mode_streaming.web._options import Options, resolved_options
+from dual_mode_streaming.web._problems import problem_of
+from dual_mode_streaming.web._spec import EndpointSpec
+
+__all__ = ["RecordedOperation", "operation_name", "parameter_adapters"]
+
+_RESUME_FROM = "resume_from"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedOperation:
+    """A recorded endpoint under one route of an app.
+
+    Attributes:
+        operation: the same for the recordings, which know no web.
+        spec: what its decorator said.
+        representation: under the route's own `response_model_*` options.
+        options: the endpoint's, over those of the app.
+        adapters: of the parameters that a resumed generator is called with again.
+    """
+
+    operation: Operation
+    spec: EndpointSpec
+    representation: Representation
+    options: Options
+    adapters: Mapping[str, TypeAdapter[Any]] | None
+
+    @classmethod
+    def of(
+        cls, spec: EndpointSpec, name: str, route: Any, defaults: Options
+    ) -> "RecordedOperation":
+        """Return the operation of an endpoint under a route, in an app with these defaults."""
+        overrides: Options = {**defaults, **spec.options}
+        options = resolved_options(overrides)
+        representation = spec.representation_of(route)
+        adapters = parameter_adapters(spec)
+        assert spec.record is not None
+        operation = Operation(
+            name=name,
+            record_of=_record_of(
+                representation.codec, options["error_event"], options["event_bytes"]
+            ),
+            problem_of=_recorded_problem,
+            resume=None if adapters is None else functools.partial(_resumed, spec, adapters),
+            unread=spec.record.unread,
+            cleanup_timeout=options["cleanup_timeout"],
+            max_duration=options["max_duration"],
+        )
+        return cls(
+            operation=operation,
+            spec=spec,
+            representation=representation,
+            options=overrides,
+            adapters=adapters,
+        )
+
+    def source(self, values: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Return the source of a new recording. The caller closes it."""
+        begins = {} if self.adapters is None else {_RESUME_FROM: 0}
+        return self.spec.source({**values, **begins})
+
+    def packed(self, values: Mapping[str, Any]) -> bytes:
+        """Return the arguments as bytes for a worker that resumes; empty if none can."""
+        if self.adapters is None:
+            return b""
+        packed = {
+            name: adapter.dump_python(values[name], mode="json", by_alias=True)
+            for name, adapter in self.adapters.items()
+        }
+        return pydantic_core.to_json(packed)
+
+
+def operation_name(methods: Iterable[str] | None, path: str) -> str:
+    """Return the name of a route's operation, the same in every worker."""
+    return f"{','.join(sorted(methods or ()))} {path}"
+
+
+def parameter_adapters(spec: EndpointSpec) -> dict[str, TypeAdapter[Any]] | None:
+    """Return the adapters of the parameters of a function that can be resumed; else None.
+
+    A generator function with the parameter `resume_from` (a number, 0 at first) can go on where
+    another worker stopped. It is called again with the same arguments and the number of items that
+    are recorded, so its other parameters must be data.
+
+    Raises:
+        TypeError: one of them is no data.
+    """
+    parameters = spec.signature.parameters
+    if _RESUME_FROM not in parameters:
+        return None
+    return {
+        name: _adapter(spec.function, name, parameter)
+        for name, parameter in parameters.items()
+        if name != _RESUME_FROM
+    }
+
+
+def _adapter(
+    function: Callable[..., Any], name: str, parameter: inspect.Parameter
+) -> TypeAdapter[Any]:
+    try:
+        annotation = parameter.annotation
+        return TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation)
+    except Exception as error:
+        raise TypeError(
+            f"{function.__qualname__} cannot be resumed: its parameter {name!r} is no data"
+        ) from error
+
+
+def _resumed(
+    spec: EndpointSpec, adapters: Mapping[str, TypeAdapter[Any]], request: bytes, items: int
+) -> AsyncIterator[Any]:
+    """Return the source that continues a recording after `items` items."""
+    packed = pydantic_core.from_json(request)
+    values = {name: adapters[name].validate_python(packed[name]) for name in packed}
+    return spec.source({**values, _RESUME_FROM: items})
+
+
+def _record_of(
+    codec: ItemCodec, error_event: str, event_bytes: int
+) -> Callable[[Any], Record | None]:
+    """Return the function that makes the record of an item.
+
+    An event's own id is left out: in a recording all ids are ours.
+    """
+    reserved = RESERVED_EVENTS | {error_event}
+
+    def record(item: Any) -> Record | None:
+        event = codec.event(item)
+        if event is None:
+            data, name = codec.named(item)
+            made = Record("json", name or "", data)
+        elif event.data is None:
+            return None
+        elif isinstance(event.data, str):
+            made = Record("text", event.event or "", event.data.encode())
+        else:
+            made = Record("event", event.event or "", dumps(event.data))
+        if len(made.data) > event_bytes:
+            raise ItemTooLarge(len(made.data), event_bytes)
+        if made.name in reserved:
+            raise ValueError(f"the event name {made.name!r} is reserved; name the event otherwise")
+        return made
+
+    return record
+
+
+def _recorded_problem(error: BaseException) -> dict[str, Any]:
+    """Return what is recorded of a failure: the problem, and the pause that it asks for."""
+    problem = problem_of(error)
+    body = problem.body
+    for name, value in (problem.headers or {}).items():
+        if name.lower() == "retry-after":
+            body["retry_after"] = value
+    return body
