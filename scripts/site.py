@@ -34,6 +34,18 @@ PICTURES = {
 
 MODULES = {
     "dual_mode_streaming": "Endpoints: the decorator, the response, events and errors.",
+    "dual_mode_streaming.errors": "The exceptions, as a tree.",
+    "dual_mode_streaming.negotiation": "The mode of an answer, by Accept or a flag.",
+    "dual_mode_streaming.sse": "Server-Sent Events as bytes: encoding and decoding.",
+    "dual_mode_streaming.rendering": "Items as JSON and as frames; the protocol of a wire format.",
+    "dual_mode_streaming.running.owner": "The task that owns a generator.",
+    "dual_mode_streaming.running.pull": "The pull loop, for a sink of your own.",
+    "dual_mode_streaming.running.timeslice": "How long a source may hold the event loop.",
+    "dual_mode_streaming.recordings": "Recorded streams without the web: start, read, cancel.",
+    "dual_mode_streaming.server.app": "The service as an app.",
+    "dual_mode_streaming.server.settings": "The settings of the service.",
+    "dual_mode_streaming.server.run": "The service under uvicorn.",
+    "dual_mode_streaming.cli": "The command `dual-mode`.",
     "dual_mode_streaming.observability.prometheus": "Metrics.",
     "dual_mode_streaming.observability.opentelemetry": "Traces.",
     "dual_mode_streaming.web.wsgi": "Streams in Flask and Django: [the page](elsewhere.md#flask).",
