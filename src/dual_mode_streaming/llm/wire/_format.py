@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._requests import ChatRequest
-from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.rendering import Frames
+from dual_mode_streaming.sse import dumps
 
 __all__ = ["WireFormat", "WireRequest", "event_frame", "message_of", "new_request_id"]
 
