@@ -109,7 +109,7 @@ ENDS = {
     "plain": (["stream", "--server", "plain"], whole(b"data: 1\n\n"), 0, ""),
     "openai": (["stream", "--server", "openai"], whole(b"data: 1\n\ndata: [DONE]\n\n"), 0, ""),
     "cancelled": (["stream"], whole(frame(1), b"event: cancelled\ndata: {}\n\n"), 6, "cancelled"),
-    "silence": (["stream", "--timeout", "0.2", "--attempts", "0"], silent, 3, "broke off"),
+    "silence": (["stream", "--timeout", "3", "--attempts", "0"], silent, 3, "broke off"),
     "404": (["get"], status("404 Not Found"), 4, "404"),
     "raw 401": (["stream", "--raw"], status("401 Unauthorized"), 4, "401"),
     "500": (["stream"], status("500 Oh"), 5, "500"),

@@ -291,7 +291,7 @@ def paths() -> dict[str, set[str]]:
 
 
 def test_head_is_what_get_would_begin_with(service, paths):
-    with httpx.Client(base_url=service, timeout=10) as client:
+    with httpx.Client(base_url=service, timeout=30) as client:
         for path, methods in paths.items():
             path = path.replace("{stream}", "0" * 32).replace("/data", "/data?count=1")
             if "GET" not in methods:

@@ -137,7 +137,7 @@ def test_health_docs_and_page(service):
 async def test_a_shutdown_ends_open_streams(start_service, number, workers, tmp_path):
     store = f"sqlite:{tmp_path}/streams.db"
     running = start_service("--log-level", "warning", "--workers", workers, "--store", store)
-    async with httpx.AsyncClient(base_url=running.url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=running.url, timeout=30) as client:
         data = "/data?count=1000&interval=3600"
         async with (
             client.stream("GET", data, headers=STREAM) as finite,
