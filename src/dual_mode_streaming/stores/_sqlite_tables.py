@@ -88,11 +88,9 @@ class Tables:
             self._own |= self._changed
 
     def rollback(self) -> None:
-        """Undo the transaction, if there is one."""
+        """Undo the transaction, if there is one; a failing store is not asked to clean up soon."""
         self._clear()
-        self.has_garbage = (
-            False  # what cannot be written now is cleaned up at the next regular time
-        )
+        self.has_garbage = False
         if self._connection.in_transaction:
             self._run("rollback")
 
