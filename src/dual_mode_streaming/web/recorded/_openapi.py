@@ -1,6 +1,8 @@
 """What the OpenAPI document says of recorded endpoints besides what it says of all."""
 
-from typing import Any, Final
+from typing import Any, Final, get_args
+
+from dual_mode_streaming.sse import State
 
 __all__ = ["ENDS", "ERRORS", "LOCATION", "RESET", "STATE", "parameters"]
 
@@ -9,7 +11,7 @@ STATE: Final[dict[str, Any]] = {
     "required": ["stream", "state", "items"],
     "properties": {
         "stream": {"type": "string"},
-        "state": {"enum": ["running", "done", "error", "cancelled", "interrupted"]},
+        "state": {"enum": list(get_args(State))},
         "items": {"type": "integer", "minimum": 0},
     },
 }
