@@ -1,10 +1,11 @@
-"""Simulated chats at 20 tokens a second, on one worker: what a chunk costs, and how many at a time.
+"""The CPU time of one chunk of a chat, and the number of chats that one worker can serve.
 
     python benchmarks/chats.py [--chats 500] [--seconds 8] [--ramp] [--json FILE]
 
-The service runs in a process of its own, on one core if there are several, and the load comes from
-another. A chunk is late by the time it arrives after it was due, counted from the earliest chunk of
-its own answer. `--ramp` adds chats until the 99th percentile is above 50 ms.
+The simulator produces 20 tokens a second. The service runs in a process of its own, on one core,
+and the load comes from another core if there are several. The lateness of a chunk is the time from
+when it was due to its arrival; the times are counted from the earliest chunk of the same answer.
+`--ramp` adds chats until the 99th percentile of the lateness is above 50 ms.
 """
 
 import argparse
@@ -31,15 +32,15 @@ RATE = 20
 LATE = 0.05
 WORDS = 80
 CHUNKS = 20_000
-ASKED = json.dumps(
+BODY = json.dumps(
     {"model": "simulator", "stream": True, "messages": [{"role": "user", "content": "?"}]}
 ).encode()
 
 
 async def cost_of_a_chunk() -> tuple[float, float]:
-    """Our CPU for a chunk, from the model's event to its frame, and openai-python's to decode it.
+    """Measure the CPU seconds to make one chunk here, and to decode it with openai-python.
 
-    Both in this process, without a socket between; the simulated model's own work is in ours.
+    Both run in this process, without a socket. The first includes the work of the simulator.
     """
     text = " ".join(f"word{number % 10}" for number in range(CHUNKS))
     app = FastAPI()
@@ -48,7 +49,7 @@ async def cost_of_a_chunk() -> tuple[float, float]:
     sent: list[bytes] = []
 
     async def app_alone() -> float:
-        messages = [{"type": "http.request", "body": ASKED}]
+        messages = [{"type": "http.request", "body": BODY}]
         forever = asyncio.Event()
 
         async def receive() -> dict:
@@ -92,18 +93,18 @@ async def cost_of_a_chunk() -> tuple[float, float]:
 
 
 async def one_chat(port: int, since: float, until: float, late: list[float]) -> None:
-    """Ask again and again until the time is over; notes how late the chunks since `since` came."""
+    """Send requests until `until`; append the lateness of chunks after `since` to `late`."""
     loop = asyncio.get_running_loop()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(ASKED)}\r\n\r\n"
+        f"Content-Length: {len(BODY)}\r\n\r\n"
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    asked = False
-    while not asked or loop.time() < until:
-        asked = True
-        await asyncio.sleep(random.random() / RATE)  # or answers that were late fall into step
-        writer.write(head.encode() + ASKED)
+    sent = False
+    while not sent or loop.time() < until:
+        sent = True
+        await asyncio.sleep(random.random() / RATE)  # or late answers would synchronise
+        writer.write(head.encode() + BODY)
         arrivals: list[float] = []
         tail = b""
         while b"[DONE]" not in tail:
@@ -114,14 +115,16 @@ async def one_chat(port: int, since: float, until: float, late: list[float]) -> 
             arrivals += [now] * data.count(b'"content":" ')
             tail = tail[-16:] + data
         due = [arrival - number / RATE for number, arrival in enumerate(arrivals)]
-        told = zip(due, arrivals, strict=True)
-        late += [one - min(due) for one, arrival in told if since <= arrival < until]
+        pairs = zip(due, arrivals, strict=True)
+        late += [one - min(due) for one, arrival in pairs if since <= arrival < until]
     writer.close()
 
 
 async def load(port: int, chats: int, seconds: float) -> list[float]:
-    """How late the chunks are, once all chats are under way: they begin one after another, within
-    the time that one answer takes, and after one that the server warms up with."""
+    """Return the lateness of chunks in seconds, measured once all chats have started.
+
+    One chat warms the server up. The others start evenly within the time of one answer.
+    """
     late: list[float] = []
     now = asyncio.get_running_loop().time
     await one_chat(port, 0, now(), [])
@@ -139,7 +142,7 @@ def cpu_seconds(process: subprocess.Popen) -> float:
 
 
 def measured(chats: int, seconds: float, cores: list[int]) -> dict:
-    """One run with so many chats, on a server of its own."""
+    """Measure one run with a server of its own."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.toml"
         script.write_text(f'[[reply]]\ntext = "{"word" + " word" * (WORDS - 1)}"\n')
@@ -158,7 +161,7 @@ def measured(chats: int, seconds: float, cores: list[int]) -> dict:
             port = int(process.stdout.readline().rsplit(":", 1)[1])
             os.sched_setaffinity(process.pid, {cores[0]})
             os.sched_setaffinity(0, {cores[-1]})
-            own, theirs, start = time.process_time(), cpu_seconds(process), time.monotonic()
+            own, server, start = time.process_time(), cpu_seconds(process), time.monotonic()
             late = sorted(uvloop.run(load(port, chats, seconds)))
             took = time.monotonic() - start
             return {
@@ -166,7 +169,7 @@ def measured(chats: int, seconds: float, cores: list[int]) -> dict:
                 "chunks a second": round(len(late) / seconds),
                 "late p50 ms": round(statistics.median(late) * 1000, 1),
                 "late p99 ms": round(late[int(len(late) * 0.99)] * 1000, 1),
-                "server CPU %": round((cpu_seconds(process) - theirs) / took * 100),
+                "server CPU %": round((cpu_seconds(process) - server) / took * 100),
                 "client CPU %": round((time.process_time() - own) / took * 100),
             }
         finally:
@@ -179,7 +182,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chats", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--ramp", action="store_true", help="more and more, until it is too much")
+    parser.add_argument(
+        "--ramp", action="store_true", help="add chats until the lateness is above 50 ms"
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     ours, sdk = asyncio.run(cost_of_a_chunk())

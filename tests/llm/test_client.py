@@ -1,4 +1,4 @@
-"""The client: retries before the first event and never after, limits of time, what it closes."""
+"""The client: retries before the first event and never after, timeouts, and what it closes."""
 
 import asyncio
 import logging
@@ -103,14 +103,14 @@ def test_pauses_double_and_vary_where_nothing_is_asked_for():
 
 
 @pytest.mark.parametrize("error", [refused(400), refused(retry_after=31)])
-def test_what_is_hopeless_is_not_tried_again(error):
+def test_what_cannot_succeed_is_not_tried_again(error):
     provider = Scripted([error])
     (event,) = talk(provider)
     assert (event.type, event.error, event.status) == (EventType.ERROR, "not now", error.status)
     assert (event.attempt, event.partial, event.retry_after) == (1, "", error.retry_after)
 
 
-def test_attempts_are_bounded_and_the_last_error_is_told():
+def test_attempts_are_bounded_and_the_last_error_is_the_event():
     provider = Scripted(*[[refused(retry_after=1)]] * 3)
     (event,) = talk(provider, attempts=3)
     assert (event.error_type, event.attempt) == ("rate_limit", 3)
@@ -119,8 +119,8 @@ def test_attempts_are_bounded_and_the_last_error_is_told():
 
 def test_nothing_is_retried_after_content_went_out():
     provider = Scripted(["Hi", " you", refused(529)], ["never"])
-    *said, error = talk(provider)
-    assert said == [text("Hi"), text(" you")]
+    *received, error = talk(provider)
+    assert received == [text("Hi"), text(" you")]
     assert (error.type, error.error_type, error.partial) == (
         EventType.ERROR,
         "overloaded",
@@ -143,16 +143,16 @@ def test_the_first_event_has_a_limit_of_its_own_and_is_tried_again():
 
 def test_silence_between_events_ends_the_answer():
     provider = Scripted(["Hi", 8, " you", 11, "late"])
-    *said, error = talk(provider, idle_timeout=10)
-    assert [event.text_delta.content for event in said] == ["Hi", " you"]
+    *received, error = talk(provider, idle_timeout=10)
+    assert [event.text_delta.content for event in received] == ["Hi", " you"]
     assert (error.error_type, error.partial) == ("timeout", "Hi you")
     assert provider.closed == 1
 
 
 def test_a_limit_for_all_of_it():
     provider = Scripted([step for _ in range(100) for step in (1, "x")])
-    *said, error = talk(provider, total_timeout=10.5)
-    assert len(said) == 10
+    *received, error = talk(provider, total_timeout=10.5)
+    assert len(received) == 10
     assert error.error_type == "timeout"
 
 
@@ -197,7 +197,7 @@ def test_a_cancelled_caller_stays_cancelled():
 
 async def test_a_request_that_makes_no_sense_is_refused():
     client = LLMClient(Simulator())
-    for messages, options, told in (
+    for messages, options, message in (
         ([], {}, "at least one"),
         ("Hi", {"max_tokens": 0}, "max_tokens"),
         ("Hi", {"maximum": 3}, "Extra inputs"),
@@ -206,7 +206,7 @@ async def test_a_request_that_makes_no_sense_is_refused():
         ("Hi", {"tool_choice": "required"}, "no tools"),
         ("Hi", {"stop": ("",)}, "must not be empty"),
     ):
-        with pytest.raises(ValidationError, match=told):
+        with pytest.raises(ValidationError, match=message):
             await anext(client.chat_completion(messages, **options))
 
 

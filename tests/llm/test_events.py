@@ -1,4 +1,4 @@
-"""Events are what their type says, and many fold into the one that was not streamed."""
+"""Events have the fields of their type; a stream of them folds to the answer in one piece."""
 
 import pytest
 from hypothesis import given
@@ -33,7 +33,7 @@ def test_events_are_written_as_the_design_says():
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"type": "text_delta"}, "needs text_delta"),
         ({"type": "error"}, "needs error"),
@@ -47,8 +47,8 @@ def test_events_are_written_as_the_design_says():
         ({"type": "said"}, "text_delta"),
     ],
 )
-def test_a_field_that_is_missing_or_foreign_is_told(fields, told):
-    with pytest.raises(ValidationError, match=told):
+def test_a_field_that_is_missing_or_foreign_is_named(fields, message):
+    with pytest.raises(ValidationError, match=message):
         StreamEvent.model_validate(fields)
 
 

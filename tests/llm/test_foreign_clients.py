@@ -75,7 +75,7 @@ CLIENTS = {
     "pydantic-ai": ["openai", "anthropic"],
     "vercel": ["openai", "compatible", "anthropic"],
 }
-EACH = [(client, face) for client, faces in CLIENTS.items() for face in faces]
+EACH = [(client, wire) for client, formats in CLIENTS.items() for wire in formats]
 
 
 @pytest.fixture(scope="module")
@@ -109,38 +109,38 @@ def client(request):
 
 
 @pytest.fixture
-def told(client, run):
-    """What a client saw on a face."""
-    name, face = client
-    return run(name)[face]
+def received(client, run):
+    """What a client received in a wire format."""
+    name, wire = client
+    return run(name)[wire]
 
 
 @pytest.mark.parametrize("question", ANSWERED)
-def test_a_stream_folds_to_the_batch(told, question):
-    assert "error" not in told[question]["batch"]
-    assert told[question]["stream"] == told[question]["batch"]
-    assert min(told[question]["stream"]["usage"]) > 0
+def test_a_stream_folds_to_the_batch(received, question):
+    assert "error" not in received[question]["batch"]
+    assert received[question]["stream"] == received[question]["batch"]
+    assert min(received[question]["stream"]["usage"]) > 0
 
 
-def test_what_is_said_comes_through(told, client):
-    assert told["Hello"]["stream"]["text"].startswith("You said: Hello\n\n")
-    assert told["lines"]["stream"]["text"] == "a\u2028b\u2029c\u0085d\r\ne\nf\0g 🎈 100%"
+def test_what_is_said_comes_through(received, client):
+    assert received["Hello"]["stream"]["text"].startswith("You said: Hello\n\n")
+    assert received["lines"]["stream"]["text"] == "a\u2028b\u2029c\u0085d\r\ne\nf\0g 🎈 100%"
     # The clients made for OpenAI alone know no thinking in chat completions.
     deaf = [("langchain", "openai"), ("vercel", "openai")]
     thinking = "" if client in deaf else "First this, then that."
-    assert told["please think"]["stream"]["thinking"] == thinking
+    assert received["please think"]["stream"]["thinking"] == thinking
 
 
-def test_tool_calls_come_through(told):
-    assert told["two calls"]["stream"]["calls"] == [
+def test_tool_calls_come_through(received):
+    assert received["two calls"]["stream"]["calls"] == [
         ["weather", {"city": "Paris", "note": "naïve \u2028 “quotes”"}],
         ["time", {}],
     ]
-    assert "sunny at noon" in told["round"]
+    assert "sunny at noon" in received["round"]
 
 
-def test_how_it_ended_comes_through(told):
-    reasons = {question: told[question]["stream"]["reason"] for question in ANSWERED}
+def test_how_it_ended_comes_through(received):
+    reasons = {question: received[question]["stream"]["reason"] for question in ANSWERED}
     assert reasons["Hello"] in ("stop", "end_turn")
     assert reasons["two calls"] in ("tool_calls", "tool-calls", "tool_call", "tool_use")
     assert reasons["long"] in ("length", "max_tokens")
@@ -148,20 +148,20 @@ def test_how_it_ended_comes_through(told):
 
 
 @pytest.mark.parametrize("mode", ["batch", "stream"])
-def test_a_refusal_has_its_class_and_status(told, client, mode):
-    limited, overloaded = told["limited"][mode], told["overloaded"][mode]
+def test_a_refusal_has_its_class_and_status(received, client, mode):
+    limited, overloaded = received["limited"][mode], received["overloaded"][mode]
     assert limited["status"] == 429
     assert "RateLimit" in limited["error"] or client[0] == "vercel"  # it has one class for all
     assert overloaded["status"] in (529, 500)  # LiteLLM makes it a 500
 
 
 @pytest.mark.parametrize("question", BROKEN)
-def test_what_breaks_in_the_stream_is_an_exception(told, question):
-    assert told[question]["stream"]["error"]
-    told_why = "on purpose" in told[question]["stream"]["message"]
-    assert told_why or question == "torn"  # then the transfer itself breaks off
+def test_what_breaks_in_the_stream_is_an_exception(received, question):
+    assert received[question]["stream"]["error"]
+    with_reason = "on purpose" in received[question]["stream"]["message"]
+    assert with_reason or question == "torn"  # then the transfer itself breaks off
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_every_face_of_a_client_is_compared(run, name):
+def test_every_wire_format_of_a_client_is_compared(run, name):
     assert list(run(name)) == CLIENTS[name]

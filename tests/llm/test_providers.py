@@ -1,5 +1,5 @@
 """One suite for all providers. The two that are services are tested against a local server that
-speaks their wire format: our own faces, with a scripted model behind them. No key, no network."""
+speaks their wire format: our own routes, with a scripted model behind them. No key, no network."""
 
 import asyncio
 import json
@@ -45,17 +45,17 @@ TOOLS = [{"name": name, "parameters": WEATHER} for name in ("weather", "time")]
 
 
 class Stage:
-    """A model behind both faces, and what was told of its calls."""
+    """A model behind both wire formats, and the `Spent` of its calls."""
 
     def __init__(self, path):
         self.ends = []
         self.ended = asyncio.Event()
         self.model = Simulator(Pace(), Script.load(path))
         self.app = FastAPI()
-        behind = LLMClient(self.model, attempts=1, on_end=self.told)
+        behind = LLMClient(self.model, attempts=1, on_end=self.report)
         self.app.include_router(llm_routes(behind))
 
-    def told(self, spent):
+    def report(self, spent):
         self.ends.append(spent)
         self.ended.set()
 
@@ -143,7 +143,7 @@ async def test_refusals_are_errors_with_their_type_and_status(provider, stream):
     assert "none-such" in error.error
 
 
-async def test_an_error_in_the_stream_keeps_what_was_said(provider):
+async def test_an_error_in_the_stream_keeps_the_text_before_it(provider):
     error = await ask(provider, "breaks", stream=True)
     assert (error.type, error.partial) == (EventType.ERROR, "one two")
     # OpenAI's format says no more than that the server failed.
@@ -223,7 +223,7 @@ async def test_the_settings_choose_and_the_models_name_decides():
     await chosen.aclose()
 
 
-async def test_a_key_without_its_sdk_is_only_missed_where_it_is_asked_for(monkeypatch):
+async def test_a_key_without_its_sdk_only_matters_for_the_configured_provider(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
     monkeypatch.delitem(sys.modules, "dual_mode_streaming.llm.providers._openai")
     keys = {"OPENAI_API_KEY": "o"}
@@ -232,7 +232,7 @@ async def test_a_key_without_its_sdk_is_only_missed_where_it_is_asked_for(monkey
         provider_by_settings(LLMSettings(provider="openai"), keys)
 
 
-async def test_a_service_behind_a_face_that_is_not_there_is_told_in_the_dialect():
+async def test_a_service_that_cannot_be_reached_is_a_502_in_each_wire_format():
     gone = AnthropicProvider("k", base_url="http://127.0.0.1:9")
     app = FastAPI()
     app.include_router(llm_routes(LLMClient(gone, attempts=1)))

@@ -221,14 +221,16 @@ async def test_anthropic_batch_and_stream_say_the_same(url, question, limits):
     assert starts == stops == list(range(len(starts)))
 
 
-async def test_both_faces_give_the_same_answer(url):
+async def test_both_wire_formats_give_the_same_answer(url):
     question = [{"role": "user", "content": "What is the same?"}]
     async with openai_client(url) as one, anthropic_client(url) as two:
-        theirs = await one.chat.completions.create(model="simulator", messages=question)
-        others = await two.messages.create(model="simulator", max_tokens=999, messages=question)
-    assert theirs.choices[0].message.content == others.content[0].text
-    assert theirs.usage.completion_tokens == others.usage.output_tokens
-    assert theirs.usage.prompt_tokens == others.usage.input_tokens
+        of_openai = await one.chat.completions.create(model="simulator", messages=question)
+        of_anthropic = await two.messages.create(
+            model="simulator", max_tokens=999, messages=question
+        )
+    assert of_openai.choices[0].message.content == of_anthropic.content[0].text
+    assert of_openai.usage.completion_tokens == of_anthropic.usage.output_tokens
+    assert of_openai.usage.prompt_tokens == of_anthropic.usage.input_tokens
 
 
 def test_the_synchronous_clients_work_as_well(run_llm):
@@ -249,12 +251,12 @@ def test_the_session_in_the_docs_is_what_one_sees(run_llm):
     (session,) = re.findall(r"^```pycon\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     session = session.replace("http://127.0.0.1:8000", run_llm)
     test = doctest.DocTestParser().get_doctest(session, {}, "session", str(page), 0)
-    told: list[str] = []
+    failures: list[str] = []
     runner = doctest.DocTestRunner(verbose=False)
-    runner.run(test, out=told.append, clear_globs=False)
+    runner.run(test, out=failures.append, clear_globs=False)
     test.globs["one"].close()
     test.globs["two"].close()
-    assert not told, "".join(told)
+    assert not failures, "".join(failures)
 
 
 @pytest.fixture
@@ -296,14 +298,14 @@ async def test_a_conversation_with_tools_goes_round(url):
         )
         (made,) = called.output
         assert (made.name, json.loads(made.arguments)) == ("time", {"city": "text"})
-        told = {"type": "function_call_output", "call_id": made.call_id, "output": "12:00"}
+        result = {"type": "function_call_output", "call_id": made.call_id, "output": "12:00"}
         answered = await client.responses.create(
             model="simulator",
             instructions="Be brief.",
             input=[
                 {"role": "user", "content": [{"type": "input_text", "text": "Go"}]},
                 made.model_dump(exclude_none=True),
-                told,
+                result,
             ],
             tools=RESPONSES_TOOLS,
         )
@@ -336,7 +338,7 @@ async def test_a_conversation_with_tools_goes_round(url):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_refusals_have_their_status_and_the_dialects_type(url, stream):
+async def test_refusals_have_their_status_and_the_type_of_the_wire_format(url, stream):
     async def ask_openai(question, **more):
         async with openai_client(url) as client:
             await client.chat.completions.create(
@@ -451,13 +453,13 @@ async def test_a_client_that_leaves_stops_the_model(path, stream):
     ends = []
     closed = asyncio.Event()
 
-    def told(spent):
+    def report(spent):
         ends.append(spent)
         closed.set()
 
     provider = provider_by_settings(LLMSettings(first=0.05, rate=0.5))
     app = FastAPI()
-    app.include_router(llm_routes(LLMClient(provider, on_end=told)))
+    app.include_router(llm_routes(LLMClient(provider, on_end=report)))
     body = {
         "model": "simulator",
         "max_tokens": 99,
@@ -558,17 +560,17 @@ BAD = [
 async def test_a_bad_request_is_refused_and_names_the_field(url):
     good = {"model": "simulator", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
     async with httpx2.AsyncClient(base_url=url, verify=False) as http:
-        for face, change, told in BAD:
-            body = good if face != "responses" else {"model": "simulator", "input": "x"}
-            response = await http.post(PATHS[face], json={**body, **change})
+        for name, change, expected in BAD:
+            body = good if name != "responses" else {"model": "simulator", "input": "x"}
+            response = await http.post(PATHS[name], json={**body, **change})
             assert response.status_code == 400, (change, response.text)
             error = response.json()["error"]
             assert error["type"] == "invalid_request_error", change
-            if face != "anthropic":
-                assert error["param"] == told, change
+            if name != "anthropic":
+                assert error["param"] == expected, change
                 assert error["message"], change
             else:
-                assert told in error["message"], change
+                assert expected in error["message"], change
                 assert response.json()["request_id"] == response.headers["request-id"]
 
 
@@ -598,8 +600,8 @@ async def test_what_is_no_json_object_or_too_large_is_refused(url, path):
         assert (await http.post(path, content=undeclared())).status_code == 413
 
 
-@pytest.mark.parametrize("face", PATHS)
-async def test_what_the_server_cannot_do_is_told_in_the_dialect(face):
+@pytest.mark.parametrize("name", PATHS)
+async def test_what_the_server_cannot_do_is_a_problem_in_the_wire_format(name):
     app = FastAPI()
     app.include_router(llm_routes(LLMClient(Simulator())))
     install(app, batch_bytes=50)
@@ -611,18 +613,18 @@ async def test_what_the_server_cannot_do_is_told_in_the_dialect(face):
     }
     transport = StreamingTransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-        too_large = await http.post(PATHS[face], json=body)
+        too_large = await http.post(PATHS[name], json=body)
         assert too_large.status_code == 413
         assert "exceeds 50 bytes" in too_large.json()["error"]["message"]
         await drain(app)
         for stream in (True, False):
-            draining = await http.post(PATHS[face], json={**body, "stream": stream})
+            draining = await http.post(PATHS[name], json={**body, "stream": stream})
             assert draining.status_code == 503
             assert draining.headers["retry-after"] == "1"
             assert "shutting down" in draining.json()["error"]["message"]
 
 
-async def test_the_models_are_listed_in_both_dialects(url):
+async def test_the_models_are_listed_in_both_wire_formats(url):
     async with openai_client(url) as client:
         assert [model.id async for model in client.models.list()] == ["simulator"]
     async with anthropic_client(url) as client:

@@ -1,4 +1,4 @@
-"""The simulator: the same request, the same answer; paced and scripted; failing on purpose."""
+"""The simulator: deterministic, with a pace, a script and intended failures."""
 
 import asyncio
 import itertools
@@ -64,7 +64,7 @@ def test_tokens_are_the_text_in_pieces(text):
     assert count_text(text) == len(tokens_of(text))
 
 
-async def test_usage_counts_what_was_said_and_what_count_tokens_counts():
+async def test_usage_counts_the_answer_and_what_count_tokens_counts():
     request = ask("How many tokens are these?", thinking=True, tools=(WEATHER,))
     events = [event async for event in Simulator().stream(request)]
     deltas = [e for e in events if e.text_delta or (e.thinking_delta and e.thinking_delta.content)]
@@ -120,7 +120,7 @@ def test_it_is_paced_like_a_model():
     run_with_virtual_clock(program())
 
 
-async def test_a_script_says_what_is_said(tmp_path):
+async def test_the_first_matching_reply_is_the_answer(tmp_path):
     says = script(
         """
         [[reply]]
@@ -152,7 +152,7 @@ async def test_a_script_says_what_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[[reply]]\nmatch = '('", r"reply.0.match: .*no regular expression"),
         ("[[reply]]\ntxt = 'a'", "reply.0.txt: Extra inputs"),
@@ -162,8 +162,8 @@ async def test_a_script_says_what_is_said(tmp_path):
         ("reply =", "script.toml: "),
     ],
 )
-def test_a_script_that_is_wrong_is_told_in_one_line(text, told, tmp_path):
-    with pytest.raises(ValueError, match=told) as raised:
+def test_a_script_that_is_wrong_is_one_line_of_error(text, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as raised:
         script(text, tmp_path)
     assert "\n" not in str(raised.value)
 
@@ -200,7 +200,7 @@ async def test_failures_on_purpose(tmp_path):
         assert raised.value.error_type == "rate_limit"
     assert (await model.complete(ask("twice"))).message.content == "At last."
 
-    for text, said, kind in (
+    for text, partial, kind in (
         ("overloaded", "", "overloaded"),
         ("after two", "one two", "server"),
         ("cut", "one", "stream_truncated"),
@@ -209,7 +209,7 @@ async def test_failures_on_purpose(tmp_path):
         with pytest.raises(ProviderError) as raised:  # noqa: PT012
             async for event in model.stream(ask(text)):
                 got.append(event.text_delta.content)
-        assert ("".join(got), raised.value.error_type) == (said, kind)
+        assert ("".join(got), raised.value.error_type) == (partial, kind)
     with pytest.raises(ProviderError, match="no model 'gpt'"):
         await model.complete(ask(model="gpt"))
 

@@ -1,4 +1,4 @@
-"""The frames of the foreign faces, byte for byte."""
+"""The frames of the wire formats, byte for byte."""
 
 import itertools
 import json
@@ -201,10 +201,10 @@ def test_response_events(monkeypatch):
 
     here = '"item_id":"rs_1_0","output_index":0,"content_index":0'
     there = '"item_id":"msg_1_1","output_index":1,"content_index":0'
-    said = "Hi\\u2028"
+    encoded = "Hi\\u2028"
     added, done = "response.output_item.added", "response.output_item.done"
     reasoned = thinking("completed", thought_part("Hm."), ',"encrypted_content":"s1"')
-    spoken = message("completed", text_part(said))
+    spoken = message("completed", text_part(encoded))
     calls = [call(2, "completed", "f", '{"a":1}'), call(3, "completed", "g", "{}")]
     output = ",".join(f"{{{one}}}" for one in (reasoned, spoken, *calls))
     usage = (
@@ -226,8 +226,8 @@ def test_response_events(monkeypatch):
             frame("response.content_part.added", f'{there},"part":{text_part("")}'),
             delta("response.output_text", f'{there},"logprobs":[]', "Hi"),
             delta("response.output_text", f'{there},"logprobs":[]', "\u2028"),
-            frame("response.output_text.done", f'{there},"text":"{said}","logprobs":[]'),
-            frame("response.content_part.done", f'{there},"part":{text_part(said)}'),
+            frame("response.output_text.done", f'{there},"text":"{encoded}","logprobs":[]'),
+            frame("response.content_part.done", f'{there},"part":{text_part(encoded)}'),
             frame(done, item(1, spoken)),
             frame(added, item(2, call(2, "in_progress", "f", ""))),
             delta(arguments, '"item_id":"fc_1_2","output_index":2', '{"a"'),
@@ -267,7 +267,7 @@ def test_the_last_event_of_a_response_is_its_batch(events, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("event", "theirs", "others"),
+    ("event", "of_openai", "of_anthropic"),
     [
         (complete("stop"), "stop", "end_turn"),
         (complete("stop", stop_sequence="x"), "stop", "stop_sequence"),
@@ -276,10 +276,10 @@ def test_the_last_event_of_a_response_is_its_batch(events, monkeypatch):
         (complete("pause"), "stop", "pause_turn"),
     ],
 )
-def test_how_an_answer_ended_in_both_dialects(event, theirs, others):
+def test_how_an_answer_ended_in_both_wire_formats(event, of_openai, of_anthropic):
     chunk = ChatCompletionFrames("c", "m").item(event)
-    assert f'"finish_reason":"{theirs}"'.encode() in chunk
-    assert f'"stop_reason":"{others}"'.encode() in MessageFrames("m", "m", "r", 0).item(event)
+    assert f'"finish_reason":"{of_openai}"'.encode() in chunk
+    assert f'"stop_reason":"{of_anthropic}"'.encode() in MessageFrames("m", "m", "r", 0).item(event)
 
 
 def test_a_failure_has_no_end_that_looks_like_success():

@@ -1,4 +1,4 @@
-"""LiteLLM, by both faces."""
+"""LiteLLM, with both wire formats."""
 
 import os
 

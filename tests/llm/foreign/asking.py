@@ -1,4 +1,4 @@
-"""What every client is asked, and how it tells what it saw; it runs in each one's environment."""
+"""The questions for every client, and how it reports the answers; used in each environment."""
 
 import json
 import sys
@@ -43,16 +43,16 @@ def ask(way: Callable[[str], dict[str, Any]], question: str) -> dict[str, Any]:
         return {"error": type(error).__name__, "status": status, "message": str(error)}
 
 
-def tell(**faces: dict[str, Callable[[str], Any]]) -> None:
-    """Print what was seen on each face: the questions in their modes, and a round with tools."""
+def tell(**formats: dict[str, Callable[[str], Any]]) -> None:
+    """Print the answers in each wire format: each question and mode, and a round with tools."""
     document = {
-        face: {
+        name: {
             "round": ways["round"]("two calls"),
             **{
                 question: {mode: ask(ways[mode], question) for mode in modes}
                 for question, modes in QUESTIONS.items()
             },
         }
-        for face, ways in faces.items()
+        for name, ways in formats.items()
     }
     print(json.dumps(document))
