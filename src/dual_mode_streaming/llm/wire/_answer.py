@@ -19,6 +19,7 @@ from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest, new_re
 from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.sse import dumps
+from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._response import ANY_ITEMS, DualModeResponse
 
 __all__ = ["WireResponse", "completion", "json_response"]
@@ -106,14 +107,11 @@ class _Completion(DualModeResponse):
 
 
 def _problem_of(error: Exception, path: str) -> Problem:
-    if isinstance(error, Problem):
-        return error
     if isinstance(error, ProviderError):
         return problem_of_provider(error)
-    if isinstance(error, HTTPException):
-        return Problem(error.status_code, str(error.detail), headers=error.headers)
-    logger.error("%s: the answer failed", path, exc_info=error)
-    return Problem(500, "the answer could not be completed")
+    if not isinstance(error, HTTPException):
+        logger.error("%s: the answer failed", path, exc_info=error)
+    return problem_of(error)
 
 
 def _render(wire: WireFormat, problem: Problem, request_id: str) -> Response:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any
 
 import pydantic_core
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm.wire._format import WireRequest
+from dual_mode_streaming.web._problems import CLIENT_GONE
 
 __all__ = [
     "as_list",
@@ -21,9 +22,6 @@ __all__ = [
     "stream_and_model",
     "text_of",
 ]
-
-CLIENT_CLOSED_REQUEST: Final = 499
-"""nginx's status for a client that left before its answer; it is only logged."""
 
 
 async def read_body(request: Request, limit: int) -> dict[str, Any]:
@@ -43,7 +41,7 @@ async def read_body(request: Request, limit: int) -> dict[str, Any]:
             if len(body) > limit:
                 raise too_large
     except ClientDisconnect:
-        raise Problem(CLIENT_CLOSED_REQUEST, "the client has left") from None
+        raise Problem(CLIENT_GONE.status_code, "the client has left") from None
     try:
         # json.loads accepts NaN and lone surrogates, which no answer could repeat.
         value = pydantic_core.from_json(bytes(body), allow_inf_nan=False)
