@@ -68,6 +68,14 @@ def test_errors_are_counted_and_have_their_code(run, quick, scripted):
     assert json.loads(page.stdout)["errors_by_kind"] == {"the answer is text/html": 2}
 
 
+def test_a_redirect_is_an_error_that_says_where_to(run, scripted):
+    lines = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+    scripted.answers = [lambda connection: connection.socket.sendall(lines)]
+    answer = run("bench", "-n", "1", "-c", "1", "--json", scripted.url)
+    assert answer.code == 1
+    assert json.loads(answer.stdout)["errors_by_kind"] == {"status 307: redirected to /b": 1}
+
+
 def test_an_answer_that_outlasts_the_time_is_no_error(run, quick):
     answer = run("bench", f"{quick}/data?interval=60", "-z", "3", "-c", "2", "--json")
     told = json.loads(answer.stdout)

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import enum
+import functools
 import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,6 @@ from dual_mode_streaming.commands._errors import (
 from dual_mode_streaming.commands._request_options import (
     Data,
     Header,
-    HTTPRequest,
     Method,
     ReadTimeout,
     Url,
@@ -71,17 +71,21 @@ def bench(
     """
     with one_line_errors():
         with needed("cli"):
-            import httpx  # noqa: F401
+            from dual_mode_streaming.commands._load import run_load
         request = request_from(url, method, data, header)
         statistics = LoadStatistics()
-        settings: dict[str, Any] = {
-            "connections": connections,
-            "seconds": duration,
-            "requests": requests,
-            "timeout": timeout,
-            "end_event": not plain,
-        }
-        finished = asyncio.run(_measure(request, mode, statistics, settings))
+        load = functools.partial(
+            run_load,
+            request,
+            mode,
+            statistics,
+            connections=connections,
+            seconds=duration,
+            requests=requests,
+            timeout=timeout,
+            end_event=not plain,
+        )
+        finished = asyncio.run(_measure(load, statistics, duration))
         report = {"url": request.url, "mode": str(mode), "connections": connections}
         report |= statistics.as_json()
         if as_json:
@@ -95,12 +99,10 @@ def bench(
 
 
 async def _measure(
-    request: HTTPRequest, mode: str, statistics: LoadStatistics, settings: dict[str, Any]
+    load: Callable[[], Coroutine[Any, Any, None]], statistics: LoadStatistics, seconds: float
 ) -> bool:
-    """Return False if Ctrl-C ended it."""
-    from dual_mode_streaming.commands._load import run_load
-
-    running = asyncio.create_task(run_load(request, mode, statistics, **settings))
+    """Run the load. Return False if Ctrl-C ended it."""
+    running = asyncio.create_task(load())
     loop = asyncio.get_running_loop()
     interrupted = False
 
@@ -112,7 +114,7 @@ async def _measure(
         loop.call_soon_threadsafe(running.cancel)
 
     signal.signal(signal.SIGINT, stop)
-    async with _progress(statistics, settings["seconds"]):
+    async with _progress(statistics, seconds):
         with contextlib.suppress(asyncio.CancelledError):
             await running
     return not interrupted
@@ -168,16 +170,14 @@ def _table(report: dict[str, Any]) -> None:
     for title, name in rows.items():
         values = report["milliseconds"][name]
         if values["count"]:
-            cells = (_shown(values[f"{key}"]) for key in ("p50", "p95", "p99", "max"))
+            cells = (_shown(values[key]) for key in ("p50", "p95", "p99", "max"))
             table.add_row(title, str(values["count"]), *cells)
     console.print(table)
-    console.print(
-        f"{report['answers']} answers ({report['answers_per_second']}/s), "
-        f"{report['events']} events "
-        f"({report['events_per_second']}/s), {report['bytes']} bytes in {report['seconds']} s over "
-        f"{report['connections']} connections; {report['unfinished']} unfinished",
-        markup=False,
+    text = (
+        "{answers} answers ({answers_per_second}/s), {events} events ({events_per_second}/s), "
+        "{bytes} bytes in {seconds} s over {connections} connections; {unfinished} unfinished"
     )
+    console.print(text.format(**report), markup=False)
     for kind, count in report["errors_by_kind"].items():
         console.print(f"{count} errors: {kind}", style="red", markup=False)
 
@@ -193,6 +193,6 @@ def _code(kind: str) -> ExitCode:
     if kind == "timeout":
         return ExitCode.TIMEOUT
     if kind.startswith("status "):
-        return code_of_status(int(kind.split()[1]))
+        return code_of_status(int(kind[7:10]))
     broken = kind.startswith(("event: ", "the answer broke off"))
     return ExitCode.BROKEN if broken else ExitCode.FAILED

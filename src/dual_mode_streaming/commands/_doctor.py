@@ -9,7 +9,7 @@ import typer
 
 from dual_mode_streaming.commands._checks import CheckResult, installed, settings
 from dual_mode_streaming.commands._errors import ExitCode, needed, one_line_errors, printable, write
-from dual_mode_streaming.commands._request_options import Header, request_from
+from dual_mode_streaming.commands._request_options import Header, ReadTimeout, request_from
 
 __all__ = ["doctor"]
 
@@ -25,12 +25,7 @@ def doctor(
         bool, typer.Option("--json", help="Print the results as a JSON list.")
     ] = False,
     header: Header = None,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout", min=0.001, help="Give up on the URL after this many seconds of silence."
-        ),
-    ] = 10.0,
+    timeout: ReadTimeout = 10.0,
 ) -> None:
     """Check the installation, the settings and a URL. Exit with 1 if something cannot work."""
     with one_line_errors():

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import httpx
+
 from dual_mode_streaming.commands._load_connection import LoadConnection
 from dual_mode_streaming.commands._request_options import HTTPRequest
 from dual_mode_streaming.commands._statistics import LoadStatistics
@@ -110,8 +112,6 @@ class _Target:
     """Where the requests go, and their bytes."""
 
     def __init__(self, request: HTTPRequest, mode: str) -> None:
-        import httpx
-
         headers = {"Accept": _ACCEPT[mode]} | request.headers
         sent = httpx.Request(request.method, request.url, headers=headers, content=request.content)
         url = sent.url
@@ -171,7 +171,9 @@ class _MeasuredConnection(LoadConnection):
     def head_received(self) -> None:
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not 200 <= self.status < 300:
-            self.fail(_AnswerError(f"status {self.status}"))
+            target = self.headers.get("location", "")
+            redirect = f": redirected to {target}" if self.status < 400 and target else ""
+            self.fail(_AnswerError(f"status {self.status}{redirect}"))
         elif self.status != 204 and self._mode == "stream" and kind != _ACCEPT["stream"]:
             self.fail(_AnswerError(f"the answer is {kind or 'of no type'}"))
 
