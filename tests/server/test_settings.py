@@ -6,6 +6,7 @@ import pytest
 
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server.settings import Settings, SettingsError, load
+from dual_mode_streaming.web._options import DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,12 @@ def test_the_settings_of_the_models_are_a_group_of_their_own(monkeypatch):
     monkeypatch.setenv("DUAL_MODE_LLM_RATE", "-7")
     with pytest.raises(SettingsError, match=r"^DUAL_MODE_LLM_RATE=-7: should be greater than"):
         load()
+
+
+def test_the_defaults_are_those_of_the_options_of_a_response():
+    options = Settings().response_options()
+    assert len(options) == 9
+    assert options == {name: DEFAULTS[name] for name in options}
 
 
 @pytest.mark.parametrize("name", ["PROT", "LLM_MODLE", "STORE_PATH", "RECORDINGS_BITES"])
