@@ -15,8 +15,14 @@ import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming import drain, install
-from dual_mode_streaming.llm import LLMClient, LLMSettings, Script, Simulator, llm_routes
-from dual_mode_streaming.llm._factory import provider_by_settings
+from dual_mode_streaming.llm import (
+    LLMClient,
+    LLMSettings,
+    Script,
+    Simulator,
+    llm_routes,
+    provider_by_settings,
+)
 from dual_mode_streaming.testing import StreamingTransport, serving
 
 SCRIPT = """

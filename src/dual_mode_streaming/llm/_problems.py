@@ -28,7 +28,7 @@ STATUS: Final[dict[ErrorType, int]] = {
 
 
 def problem_of_provider(error: ProviderError) -> Problem:
-    """Return the problem that a failure of a provider is for our own client."""
+    """Return a provider's failure as the problem that this service answers with."""
     status = error.status
     if status is None or status == CUT:
         status = STATUS[error.error_type]

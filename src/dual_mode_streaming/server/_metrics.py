@@ -13,8 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from dual_mode_streaming.llm import Spent
-from dual_mode_streaming.llm._events import FinishReason
+from dual_mode_streaming.llm import FinishReason, Spent
 from dual_mode_streaming.observability.prometheus import PrometheusObserver
 
 __all__ = ["SHARED", "Metrics"]
