@@ -1,4 +1,4 @@
-"""The commands as processes, a quick service, and a server that does as the test has written."""
+"""The commands as processes, a quick service, and a server that follows a script."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""Runs commands as processes that need not load Python and httpx first: forks of this one.
+"""Runs commands as forks of this process, which has loaded Python and httpx already.
 
 A line on stdin is a batch, `[[arguments, input], …]`; they run at once, and a line on stdout says
 what became of them, `[[exit code, stdout, stderr], …]`.

@@ -1,4 +1,4 @@
-"""Exactly once and in order over a wire that breaks anywhere: recordings behind a cutting proxy."""
+"""Every event once and in order: recordings behind a proxy that cuts connections anywhere."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Whoever leaves a stream closes its connection, at once; cancelling reaches the server."""
+"""Leaving a stream closes its connection at once; cancelling it reaches the server."""
 
 import asyncio
 import gc

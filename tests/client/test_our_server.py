@@ -1,4 +1,4 @@
-"""The client reads what this package answers, as it is answered today."""
+"""The clients read the answers of this package."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""POST, which must not be sent twice; and answers that come whole."""
+"""POST, which must not be sent twice; and batch documents."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What both clients decide, without a connection: when to come again, and for how long."""
+"""The protocol of both clients, without a connection: when to reconnect, and what is kept."""
 
 import httpx
 import pytest

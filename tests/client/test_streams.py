@@ -1,4 +1,4 @@
-"""What a stream gives, and how it ends: against a real server, by both clients."""
+"""The events of a stream, and how it ends: with a real server and both clients."""
 
 import asyncio
 from typing import Any
