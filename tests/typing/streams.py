@@ -1,4 +1,4 @@
-"""What a type checker must infer of streams: the type of the items, through every operator."""
+"""The types that a type checker must infer for streams, through every operator."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator

@@ -1,4 +1,4 @@
-"""What AppTest can show of the chat; run in the environment that has Streamlit, not by pytest."""
+"""Tests of the chat by AppTest. They run in the environment that has Streamlit, not by pytest."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ PAGE = Path(page.__file__)
 
 
 def tasks():
-    """How many tasks the shared loop has, but for the one that asks."""
+    """Return how many tasks the shared loop has, without the one that counts."""
 
     async def count():
         return len(asyncio.all_tasks()) - 1
@@ -39,14 +39,14 @@ async def words(count, pause=0.0, closed=None, error=None):
             closed.set()
 
 
-def text_comes_whole_and_in_few_pieces():
+def the_text_is_complete_and_arrives_in_few_pieces():
     start = time.monotonic()
     live = LiveText(words(400, pause=0.001))
     pieces = list(live)
     assert "".join(pieces) == live.text == "".join(f"{n} " for n in range(400))
     assert len(pieces) <= 20 * (time.monotonic() - start) + 2
     assert (live.status, live.error) == ("done", None)
-    assert list(live) == [live.text]  # a second reader, afterwards
+    assert list(live) == [live.text]  # a second reader after the end
 
 
 def an_error_comes_after_the_text():
@@ -57,7 +57,7 @@ def an_error_comes_after_the_text():
     assert (live.text, live.status, str(live.error)) == ("0 1 ", "failed", "broken")
 
 
-def who_leaves_closes():
+def an_early_exit_closes_the_stream():
     closed = threading.Event()
     live = LiveText(words(10**6, pause=0.01, closed=closed))
     for _piece in live:
@@ -66,7 +66,7 @@ def who_leaves_closes():
     assert (live.status, tasks()) == ("stopped", 0)
 
 
-def who_stops_before_the_first_reader_starts_nothing():
+def a_stop_before_the_first_reader_starts_nothing():
     live = LiveText(words(3))
     live.stop()
     assert (list(live), live.status) == ([], "stopped")
@@ -108,7 +108,7 @@ def the_chat_answers_and_has_no_duplicates():
     assert tasks() == 0
 
 
-def a_wrong_setting_is_told():
+def an_invalid_setting_is_reported():
     os.environ["DUAL_MODE_LLM_PROVIDER"] = "nobody"
     import streamlit
 
@@ -120,13 +120,13 @@ def a_wrong_setting_is_told():
 
 if __name__ == "__main__":
     for test in [
-        text_comes_whole_and_in_few_pieces,
+        the_text_is_complete_and_arrives_in_few_pieces,
         an_error_comes_after_the_text,
-        who_leaves_closes,
-        who_stops_before_the_first_reader_starts_nothing,
+        an_early_exit_closes_the_stream,
+        a_stop_before_the_first_reader_starts_nothing,
         a_source_that_cancels_itself_has_failed,
         the_chat_answers_and_has_no_duplicates,
-        a_wrong_setting_is_told,
+        an_invalid_setting_is_reported,
     ]:
         test()
         print("passed:", test.__name__)

@@ -1,4 +1,4 @@
-"""The chat, its provider, and a page of a real Chromium that talks to it."""
+"""The chat, its provider, and a page of a real Chromium that uses it."""
 
 import re
 import time
@@ -20,7 +20,7 @@ LIMIT = 20_000
 
 
 class Talk:
-    """A page of the chat, and what the provider sees of it."""
+    """A page of the chat, with the provider that it reaches."""
 
     def __init__(self, page, upstream: Provider, url: str) -> None:
         self.page, self.upstream = page, upstream
@@ -70,20 +70,20 @@ def variables(upstream):
 
 @pytest.fixture
 def talk(page, upstream):
-    """Opens the chat at a URL."""
+    """Return a function that opens the chat at a URL."""
     return lambda url: Talk(page, upstream, url)
 
 
 @pytest.fixture(scope="module")
 def direct(variables):
-    """The chat that asks the model itself."""
+    """The URL of a chat that calls the model directly."""
     with run_chat(**variables) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def by_service(variables):
-    """The chat that asks a service."""
+    """The URL of a chat that calls the service."""
     needs_streamlit()
     with run_service("--log-level", "warning", **variables) as service:
         with run_chat(DUAL_MODE_UI_URL=service.url) as url:

@@ -1,4 +1,4 @@
-"""The chat as a process of its own, in the environment that has Streamlit."""
+"""Run the chat as a process, in the environment that has Streamlit."""
 
 import contextlib
 import os
@@ -22,8 +22,8 @@ def needs_streamlit():
 
 @contextlib.contextmanager
 def run_chat(*command, fails=False, **variables):
-    """A Streamlit server; its URL. `command` is what else is run than `dual-mode ui`; without
-    `fails`, no traceback may be in what it says."""
+    """Run a Streamlit server and yield its URL. `command` replaces `dual-mode ui`; unless `fails`,
+    its output must not contain a traceback."""
     needs_streamlit()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
@@ -38,8 +38,8 @@ def run_chat(*command, fails=False, **variables):
         text=True,
         start_new_session=True,
     )
-    said = deque(maxlen=500)
-    reading = threading.Thread(target=said.extend, args=(process.stdout,))
+    output = deque(maxlen=500)
+    reading = threading.Thread(target=output.extend, args=(process.stdout,))
     reading.start()
     try:
         url = f"http://127.0.0.1:{port}"
@@ -49,7 +49,7 @@ def run_chat(*command, fails=False, **variables):
                 urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
                 break
             except OSError:
-                assert process.poll() is None, "".join(said)
+                assert process.poll() is None, "".join(output)
                 assert time.monotonic() < deadline, "the chat did not start"
                 time.sleep(0.1)
         yield url
@@ -59,4 +59,4 @@ def run_chat(*command, fails=False, **variables):
         process.wait(15)
         reading.join()
         process.stdout.close()
-    assert fails or "Traceback" not in "".join(said), "".join(said)
+    assert fails or "Traceback" not in "".join(output), "".join(output)

@@ -1,4 +1,4 @@
-"""The chat in a real Chromium and in AppTest: it stops, comes back, and draws nothing twice."""
+"""The chat in a real Chromium and in AppTest: Stop, reload, and no repeated drawing."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def test_it_answers_stops_and_draws_nothing_twice(talk, direct, upstream):
     assert chat.page.evaluate(OBSERVE) == 2
     chat.ask("say 5000 at 50")
     chat.sees("word9 ")
-    chat.page.evaluate("mutations.attributes = 0")  # a run begins with marking all as stale
+    chat.page.evaluate("mutations.attributes = 0")  # a run first marks all elements as stale
     expect(chat.page.get_by_text("Stopped")).to_be_hidden()
     chat.sees("word40 ")
     assert chat.page.evaluate("mutations") == {"content": 0, "attributes": 0}
@@ -73,7 +73,7 @@ def test_it_answers_stops_and_draws_nothing_twice(talk, direct, upstream):
     assert chat.page.evaluate("mutations.content") == 0  # in the first two messages, of eight
     assert messages.count() == 8
     assert upstream.open == 0
-    assert len(upstream.calls[-1].messages) >= 5  # the stopped answer is among what was said
+    assert len(upstream.calls[-1].messages) >= 5  # the stopped answer is sent, too
 
 
 @pytest.mark.full
@@ -99,9 +99,9 @@ def test_through_the_service_a_reload_joins_and_stop_stops(talk, by_service, ups
 
 
 @pytest.mark.full
-def test_the_recipe_stops_though_a_variable_holds_the_stream(talk, recipe, upstream):
+def test_the_recipe_stops_even_if_a_variable_holds_the_stream(talk, recipe, upstream):
     chat = talk(recipe)
-    for question in ("say 3 at 50", "say 4 at 50"):  # the second: one loop for all
+    for question in ("say 3 at 50", "say 4 at 50"):  # the second uses the same loop
         chat.ask(question)
         chat.sees(f"word{int(question[4]) - 1} ?$")
     chat.ask("say 5000 at 50")

@@ -1,4 +1,4 @@
-"""The table of docs/streamlit.md: what the chat costs, and the usual way beside it."""
+"""The table of docs/streamlit.md: the chat, and `st.write_stream` with an async generator."""
 
 import statistics
 
@@ -22,7 +22,7 @@ if question := st.chat_input("Ask something", submit_mode="stop"):
 
 @pytest.fixture(scope="module")
 def usual(variables, tmp_path_factory):
-    """An async generator handed to `st.write_stream`, its client cached."""
+    """An async generator passed to `st.write_stream`, with a cached client."""
     program = tmp_path_factory.mktemp("usual") / "usual.py"
     program.write_text(USUAL)
     flags = ["--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"]
@@ -32,7 +32,7 @@ def usual(variables, tmp_path_factory):
 
 
 def stops(chat, question, times=5):
-    """How long Stop takes, each time."""
+    """Return how long each Stop takes."""
     found = []
     for _ in range(times):
         calls = len(chat.upstream.calls)
@@ -45,7 +45,7 @@ def stops(chat, question, times=5):
 
 
 def received(chat):
-    """A counter of the bytes that the page's web socket brings."""
+    """Return a counter of the bytes that the page receives on its WebSocket."""
     count = [0]
 
     def add(frame):
@@ -57,7 +57,7 @@ def received(chat):
 
 
 def cost(chat):
-    """Bytes for an answer of 2,000 words at 200 a second."""
+    """Return the bytes for an answer of 2,000 words at 200 per second."""
     count = received(chat)
     chat.ask("say 2000 at 200")
     chat.sees("word1999 ?$")
