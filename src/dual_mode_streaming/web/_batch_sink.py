@@ -164,7 +164,8 @@ class BatchSink:
         except asyncio.CancelledError as cancelled:
             if self._owner.end is not None:
                 raise
-            # As in a stream, the cancellation is of the source, perhaps by a timeout of its own.
+            # It arrived while the fold itself was waiting. As in a stream it belongs to the source,
+            # perhaps to a timeout of its own; but the fold cannot be continued.
             with contextlib.suppress(StopAsyncIteration, asyncio.CancelledError):
                 await throw_into(source, cancelled)
             raise SourceCancelled() from cancelled
@@ -179,13 +180,34 @@ class BatchSink:
         return escape_line_separators(result.dump_json(value, **options))
 
     async def _items(self, source: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-        """The items as a fold sees them: of the declared type, and counted."""
-        count = 0
-        async for item in source:
-            count += 1
-            if count > self._options["batch_items"]:
-                raise BatchLimitExceeded("items", self._options["batch_items"])
-            if perf_counter() > self._timeslice.ends:
-                await self.flush()
-                await self._timeslice.yield_to_others()
-            yield self._codec.validated(item)
+        """Yield the items as a fold sees them: of the declared type, and counted.
+
+        As in `pull`, a cancellation that arrives outside of the source is raised inside of it.
+        """
+        outside = False
+        while True:
+            try:
+                async for item in source:
+                    yield self._validated(item)
+                    if perf_counter() > self._timeslice.ends:
+                        outside = True
+                        await self.flush()
+                        await self._timeslice.yield_to_others()
+                        outside = False
+                return
+            except asyncio.CancelledError as cancelled:
+                if not outside or self._owner.end is not None:
+                    raise
+                outside = False
+                try:
+                    item = await throw_into(source, cancelled)
+                except StopAsyncIteration:
+                    return
+            yield self._validated(item)
+
+    def _validated(self, item: Any) -> Any:
+        """Count the item and return it as the declared type. Raises BatchLimitExceeded."""
+        if self._allowed == 0:
+            raise BatchLimitExceeded("items", self._options["batch_items"])
+        self._allowed -= 1
+        return self._codec.validated(item)

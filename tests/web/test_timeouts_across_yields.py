@@ -1,0 +1,85 @@
+"""A timeout of the source around its yields acts alike in a stream, in a batch and under a fold."""
+
+import asyncio
+import json
+from time import perf_counter
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from dual_mode_streaming import dual_mode
+
+from .asgi import get, on_virtual_clock
+
+ACCEPT = {"stream": "text/event-stream", "batch": "application/json", "fold": "application/json"}
+
+
+async def as_usual(items: Any) -> dict[str, list[Any]]:
+    """What the batch is without a fold."""
+    return {"data": [item async for item in items]}
+
+
+def hold_the_loop() -> None:
+    """Take longer than a timeslice, so that other tasks, and the timeout, run after the item."""
+    began = perf_counter()
+    while perf_counter() - began < 0.002:
+        pass
+
+
+async def in_the_source(number: int) -> None:
+    """Wait in the source, so that the timeout fires there."""
+    await asyncio.sleep(1)
+
+
+async def outside_of_it(number: int) -> None:
+    """Do not wait, so that the timeout fires while the source is suspended at its yield."""
+    hold_the_loop()
+
+
+async def answered(source: Any, how: str) -> tuple[int, list[Any]]:
+    """The status of the answer, and its items; of a stream that failed, the status it says."""
+    app = FastAPI()
+    app.get("/")(dual_mode(fold=as_usual if how == "fold" else None)(source))
+    try:
+        answer = await get(app, accept=ACCEPT[how])
+    except TimeoutError:
+        return 500, []  # as any error before the answer: the server makes the 500
+    if how != "stream":
+        return answer.status, json.loads(answer.body)["data"]
+    assert answer.complete
+    *items, last = ((event.event, json.loads(event.data)) for event in answer.events)
+    if last[0] == "error":
+        return last[1]["status"], []
+    return answer.status, [data for _, data in items]
+
+
+@pytest.mark.parametrize("how", ACCEPT)
+@pytest.mark.parametrize(
+    ("between", "seconds", "before"), [(in_the_source, 2.5, [0, 1]), (outside_of_it, 0, [0])]
+)
+@pytest.mark.parametrize("then", ["goes on", "ends", "fails"])
+def test_a_timeout_across_yields_is_the_same_in_every_mode(how, between, seconds, before, then):
+    async def source():
+        try:
+            async with asyncio.timeout(seconds):
+                for number in range(1000):
+                    await between(number)
+                    yield number
+        except TimeoutError:
+            if then == "fails":
+                raise
+        if then == "goes on":
+            yield "after it"
+            yield "and more"
+
+    @on_virtual_clock
+    async def test() -> None:
+        expected = {
+            "goes on": (200, [*before, "after it", "and more"]),
+            "ends": (200, before),
+            "fails": (500, []),
+        }
+        assert await answered(source, how) == expected[then]
+
+    test()
