@@ -72,10 +72,10 @@ def collect_sync(stream: AsyncIterable[T], *, loop: LoopThread | None = None) ->
 class _Bridge(ItemBuffer, Generic[T]):
     """The buffer between the pump in the loop's thread and the reader in the other.
 
-    Both threads share only lists, of which one thread appends and the other removes, and two
-    counters, each written by one thread. There is no lock around them. Instead, whoever waits first
-    says so and then looks, and whoever provides first provides and then looks whether the other
-    waits; so one of the two always sees the other.
+    The threads share lists, whose single operations are atomic, and two counters, each written by
+    one thread. No lock guards them. Instead, a side that is about to wait first records that, then
+    checks once more; a side that provides something first provides it, then checks whether the
+    other waits. So at least one of the two sees the other.
     """
 
     def __init__(self, stream: AsyncIterable[T], maxsize: int, loop: LoopThread | None) -> None:
@@ -90,8 +90,9 @@ class _Bridge(ItemBuffer, Generic[T]):
         self._context = contextvars.copy_context()
         self._list: list[T] = []
         self.append = self._list.append
-        self._reader_waits: list[None] = []  # one entry while it does; removing it is the right to
-        self.waiting: Any = self._reader_waits  # wake the reader
+        # One entry while the reader waits. Only the side that removes it may end that wait.
+        self._reader_waits: list[None] = []
+        self.waiting: Any = self._reader_waits
         self._wake_up = threading.Lock()
         self._wake_up.acquire()
         self._granted = maxsize  # items the pump may pull in total; written by the pump

@@ -1,11 +1,11 @@
-"""Operators on async streams that keep their promises: bounded, fair, closed on every exit.
+"""Operators on async streams: bounded, fair, and closed on every exit.
 
     async with merge(heartbeat(prices, 15, beat), alerts) as items:
         async for item in items:
             ...
 
-Every operator takes async iterables and gives a `Stream`. It owns what it takes: the docstring of
-each says its bound, what happens on an error and on an early exit, and who closes what.
+Every operator takes async iterables and returns a `Stream`. It owns its sources and closes them.
+Each docstring says the bound, what happens on an error and on an early exit, and what closes what.
 """
 
 from dual_mode_streaming.errors import SourceCancelled, StreamError, StreamOverflow

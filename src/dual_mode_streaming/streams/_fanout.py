@@ -65,7 +65,7 @@ class Fanout(ItemBuffer, Generic[T]):
         blocking = policy.overflow is Overflow.BLOCK
         lossy = policy.overflow in (Overflow.DROP_OLDEST, Overflow.DISCONNECT)
         direct = policy.max_bytes is None and (blocking or lossy)
-        # With another policy a buffer reads along at once, and what it does not block may be lost.
+        # The other policies are those of a buffer in between, which reads along at once.
         maxsize = policy.maxsize if direct else max(policy.maxsize, 2 * YIELD_EVERY)
         first = max(self.base, self.head - self._history)
         position = _Position(self, first, maxsize, blocking)
