@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -138,11 +139,12 @@ async def get(app: Any, path: str = "/", *, patience: float = 10.0, **kwargs: An
 
 
 def on_virtual_clock(test):
-    """The test's own loop, in which hours pass at once."""
+    """Run the test in a loop of its own, in which hours pass at once."""
 
     @functools.wraps(test)
-    def run() -> None:
-        run_with_virtual_clock(test())
+    def run(**arguments: Any) -> None:
+        run_with_virtual_clock(test(**arguments))
 
     del run.__wrapped__  # or pytest would take it for a coroutine function
+    run.__signature__ = inspect.signature(test)
     return run

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from time import perf_counter
 from typing import Any
 
+import anyio
 import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming import dual_mode
 
-from .asgi import get, on_virtual_clock
+from .asgi import Client, get, on_virtual_clock
+from .witness import AnyTimeout, app_of
 
 ACCEPT = {"stream": "text/event-stream", "batch": "application/json", "fold": "application/json"}
 
@@ -59,7 +62,10 @@ async def answered(source: Any, how: str) -> tuple[int, list[Any]]:
     ("between", "seconds", "before"), [(in_the_source, 2.5, [0, 1]), (outside_of_it, 0, [0])]
 )
 @pytest.mark.parametrize("then", ["goes on", "ends", "fails"])
-def test_a_timeout_across_yields_is_the_same_in_every_mode(how, between, seconds, before, then):
+@on_virtual_clock
+async def test_a_timeout_across_yields_is_the_same_in_every_mode(
+    how, between, seconds, before, then
+):
     async def source():
         try:
             async with asyncio.timeout(seconds):
@@ -73,13 +79,80 @@ def test_a_timeout_across_yields_is_the_same_in_every_mode(how, between, seconds
             yield "after it"
             yield "and more"
 
-    @on_virtual_clock
-    async def test() -> None:
-        expected = {
-            "goes on": (200, [*before, "after it", "and more"]),
-            "ends": (200, before),
-            "fails": (500, []),
-        }
-        assert await answered(source, how) == expected[then]
+    expected = {
+        "goes on": (200, [*before, "after it", "and more"]),
+        "ends": (200, before),
+        "fails": (500, []),
+    }
+    assert await answered(source, how) == expected[then]
 
-    test()
+
+async def test_scopes_and_timeouts_inside_the_generator_work():
+    async def source() -> AsyncIterator[str]:
+        with anyio.move_on_after(0.001):
+            await anyio.sleep_forever()
+        yield "after move_on_after"
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            yield "after timeout"
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(asyncio.sleep(0, "result"))
+        yield task.result()
+
+    answer = await get(app_of(source))
+    assert [json.loads(event.data) for event in answer.events[:-1]] == [
+        "after move_on_after",
+        "after timeout",
+        "result",
+    ]
+
+
+@pytest.mark.parametrize("rest", ["items", "its end", "a cancellation"])
+@on_virtual_clock
+async def test_a_source_goes_on_after_a_timeout_across_its_yields(rest):
+    async def source():
+        try:
+            async with asyncio.timeout(0.02):
+                while True:
+                    yield "x" * 1000
+        except TimeoutError:
+            if rest == "its end":
+                return
+        yield "after it"
+        if rest == "a cancellation":
+            raise asyncio.CancelledError
+        yield "and more"
+
+    client = Client(app_of(source))
+    client.pause()
+    async with client.running():
+        await client.blocked.wait()
+        await asyncio.sleep(0.05)
+        client.room.set()
+    data, last = [json.loads(event.data) for event in client.events], client.events[-1]
+    assert last.event == ("error" if rest == "a cancellation" else "done")
+    assert (data[-3:-1] == ["after it", "and more"]) == (rest == "items")
+    assert ("after it" in data) == (rest != "its end")
+
+
+@pytest.mark.parametrize("scope", [asyncio.timeout, anyio.fail_after])
+@on_virtual_clock
+async def test_a_timeout_across_yields_fires_while_the_reader_is_slow(scope):
+    """It is the source's own, though it hits our send: it surfaces as its TimeoutError."""
+
+    async def source() -> AsyncIterator[str]:
+        async with AnyTimeout(scope, 0.02):
+            while True:
+                yield "x" * 1000
+
+    client = Client(app_of(source))
+    client.pause()
+    async with client.running():
+        await client.blocked.wait()
+        await asyncio.sleep(0.05)
+        client.room.set()
+    assert client.events[-1].event == "error"
+    assert len(client.events) > 1, "what was made before the timeout is delivered"
+    assert client.complete
