@@ -1,4 +1,4 @@
-"""Environments of what is not in .venv: made once, and again when their pins have changed."""
+"""Environments of programs that are not in .venv, created when their pins change."""
 
 import hashlib
 import shutil
@@ -12,7 +12,12 @@ UV = str(Path(sys.executable).with_name("uv"))
 
 
 def environment(name: str, *pins: Path) -> Path:
-    """The directory of one: of node with a package.json and its lock, else of Python."""
+    """Create or find an environment, and return its directory.
+
+    Args:
+        name: Its name, which is a part of the directory's.
+        pins: `package.json` and its lock for Node, or requirement files for Python.
+    """
     of_node = pins[0].name == "package.json"
     for program in ("node", "npm") if of_node else ():
         if shutil.which(program) is None:

@@ -1,4 +1,4 @@
-"""Where the project's own files are, for the tests that read them."""
+"""The files of the repository, for the tests that read them."""
 
 import subprocess
 from functools import cache
@@ -10,13 +10,13 @@ PACKAGE = ROOT / "src" / "dual_mode_streaming"
 
 @cache
 def sources() -> tuple[Path, ...]:
-    """The package's Python files."""
+    """The Python files of the package."""
     return tuple(sorted(PACKAGE.rglob("*.py")))
 
 
 @cache
 def project_files() -> tuple[Path, ...]:
-    """Every file that is, or is about to be, in the repository."""
+    """Every file in the repository, and every new one that git does not ignore."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return tuple(path for name in listed.splitlines() if (path := ROOT / name).is_file())

@@ -1,4 +1,4 @@
-"""What a module offers is what it lists in `__all__`, and listing costs no import."""
+"""The public names of a module are its `__all__`, and the package is cheap to import."""
 
 import ast
 import importlib

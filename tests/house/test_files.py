@@ -1,4 +1,4 @@
-"""The size of files, what must stand in none of them, and that the pins fit the package."""
+"""Rules for files: their length, what none of them may contain, and pins that fit the package."""
 
 import itertools
 import json
@@ -10,10 +10,10 @@ from packaging.requirements import Requirement
 
 from .repository import PACKAGE, ROOT, project_files, sources
 
-# About 300 lines is where to ask whether a file has two reasons to exist; this is the ceiling.
+# A file of 300 lines may have two purposes; this is the limit.
 LONGEST = 350
 
-# In parts, so that this file may name them.
+# In parts, or this file would contain them.
 ELSEWHERE = [
     "py" + "pi.org",
     "python" + "hosted.org",
@@ -25,20 +25,22 @@ ELSEWHERE = [
     "/ro" + "ot/",
     "../sha" + "red",
 ]
-FREE = {"Makefile": ELSEWHERE[3:6]}  # its `lock` names none, but uses `--no-emit-…` of them
+FREE = {"Makefile": ELSEWHERE[3:6]}  # `make lock` uses `--no-emit-…` of them
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_source_file_is_short(path):
     name = str(path.relative_to(PACKAGE))
     lines = len(path.read_text("utf-8").splitlines())
-    assert lines <= LONGEST, f"{name} has {lines} lines; {LONGEST} are enough"
+    assert lines <= LONGEST, f"{name} has {lines} lines, more than {LONGEST}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_source_file_says_why_it_exists(path):
+def test_a_source_file_says_its_purpose(path):
     text = path.read_text("utf-8")
-    assert not text.strip() or text.startswith(('"""', "# ")), "no reason in the first line"
+    assert not text.strip() or text.startswith(('"""', "# ")), (
+        "the first line does not say its purpose"
+    )
 
 
 @pytest.mark.parametrize("folder", ["examples", "exercises"])

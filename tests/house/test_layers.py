@@ -1,4 +1,4 @@
-"""The layer rule: imports go downward only, and the lowest layer has no async."""
+"""The rule of layers: imports go downward only, and the lowest layer has no `async`."""
 
 import ast
 import sys
@@ -10,7 +10,7 @@ from .repository import PACKAGE, module_name, sources
 
 NAME = PACKAGE.name
 
-# The layer of each part of the package. Imports within a part are its own affair.
+# The layer of each part of the package. Imports within a part are free.
 LAYERS = {
     "errors": 0,
     "negotiation": 0,
