@@ -1,6 +1,8 @@
 """HTTP itself, on a socket: large heads, slow clients, pipelining, HEAD, OPTIONS."""
 
+import asyncio
 import contextlib
+import gc
 import json
 import select
 import socket
@@ -12,8 +14,10 @@ from contextlib import closing
 import httpx
 import pytest
 
+from dual_mode_streaming.server._protocol import StreamingProtocol
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
+from dual_mode_streaming.testing import serving
 
 BATCH = b"GET /data?count=2&interval=0 HTTP/1.1\r\nHost: x\r\n\r\n"
 STREAM = b"GET /data?count=2&interval=0&stream=true HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -342,3 +346,30 @@ def test_a_cursor_that_is_none_of_ours_by_its_size_is_a_400(service, path):
     assert len(long.content) < 500
     fits = httpx.get(service + path, headers=accept | {"last-event-id": "x" * 1024})
     assert fits.status_code == (404 if "streams" in path else 200)
+
+
+# --- what a connection leaves --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_", [STREAM, ENDLESS], ids=["whole", "left"])
+async def test_a_connection_leaves_nothing_for_the_garbage_collector(request_):
+    async with serving(create_app(Settings()), http=StreamingProtocol, log_level="critical") as url:
+        address = httpx.URL(url)
+
+        def alive() -> int:
+            return sum(isinstance(each, StreamingProtocol) for each in gc.get_objects())
+
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                reader, writer = await asyncio.open_connection(address.host, address.port)
+                writer.write(request_)
+                await reader.readuntil(b"data: ")
+                writer.close()
+                await writer.wait_closed()
+            async with asyncio.timeout(10):
+                while alive():
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()

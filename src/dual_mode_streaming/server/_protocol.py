@@ -30,6 +30,10 @@ class _Stop(Exception):
     """Ends the parsing of a request that has been refused."""
 
 
+def _abort_nothing() -> None:
+    """Replaces `dual_mode.abort` when the connection is closed."""
+
+
 class StreamingProtocol(HttpToolsProtocol):
     """uvicorn's protocol with what streams need in addition.
 
@@ -97,6 +101,9 @@ class StreamingProtocol(HttpToolsProtocol):
         self._expect(None)
         self._lost = True
         super().connection_lost(exc)
+        if self.cycle is not None:  # or the scope and this protocol would be a reference cycle
+            scope: Any = self.cycle.scope
+            scope.setdefault("extensions", {})["dual_mode.abort"] = _abort_nothing
 
     def _expect(self, seconds: float | None) -> None:
         """Set the timeout of the next part of a request, or of its end; None for no timeout."""
