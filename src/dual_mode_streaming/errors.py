@@ -1,33 +1,36 @@
-"""Every exception this package raises of its own accord.
+"""The exceptions of the package.
 
-The first question about an error is whose it is:
+The tree sorts them by whose fault they are:
 
     DualModeError
-    ├── PeerError            the other side sent something we cannot serve or read
-    │   ├── NotAcceptable        an Accept header that names nothing we have (406)
-    │   ├── EventTooLarge        an event above the decoder's cap
-    │   └── AnswerError          what a client of ours could not have, or not whole
-    │       ├── RequestRefused       a status that is no answer, with its problem
-    │       ├── UnexpectedContent    an answer of another media type
-    │       ├── UnreadableAnswer     JSON that is none, or not of the model
-    │       ├── ConnectionFailed     no answer at all, as often as was allowed
-    │       ├── StreamFailed         `event: error`: the server says that it could not go on
-    │       └── StreamTruncated      a stream broke off before its end and could not be resumed
-    │           └── StreamReset      the server has no more of what follows our cursor
-    ├── ServingError         our side could not give a whole answer
-    │   ├── BatchLimitExceeded   the batch answer would be too large or too slow
-    │   ├── ItemTooLarge         one item of a stream is larger than it may be
-    │   ├── StoreError           a store could not keep or give entries; it may be able to later
-    │   │   └── StoreFull            a store is at its limits, and all of its streams are running
-    │   └── BrokenTransfer       a response was cut on purpose, so that nobody takes it for whole
-    └── StreamError          a stage of a pipeline could not go on
-        ├── StreamOverflow       a bound was reached, and its policy was to fail
-        └── SourceCancelled      a source was cancelled from within, or its producer was
+    ├── PeerError            the other side sent something that cannot be served or read
+    │   ├── NotAcceptable        no media type of the Accept header is available (406)
+    │   ├── EventTooLarge        an event is larger than the decoder accepts
+    │   └── AnswerError          a client did not receive an answer, or not all of it
+    │       ├── RequestRefused       the server answered with an error status
+    │       ├── UnexpectedContent    the answer has another media type
+    │       ├── UnreadableAnswer     the answer is not JSON, or does not fit the model
+    │       ├── ConnectionFailed     no answer arrived, after all retries
+    │       ├── StreamFailed         the server sent `event: error`
+    │       └── StreamTruncated      a stream broke off and could not be resumed
+    │           └── StreamReset      the server no longer has what follows the cursor
+    ├── ServingError         this side could not give a whole answer
+    │   ├── BatchLimitExceeded   a batch answer is too large or takes too long
+    │   ├── ItemTooLarge         one item of a stream is too large
+    │   ├── StoreError           a store failed; the same call may succeed later
+    │   │   └── StoreFull            a store is at its limits, and all its streams are running
+    │   ├── Gone                 a recording was deleted while it was read (`recordings`)
+    │   └── BrokenTransfer       a response is cut, so that no client takes it for whole
+    ├── StreamError          a stage of a pipeline failed
+    │   ├── StreamOverflow       a bound was reached, and its policy is to fail
+    │   └── SourceCancelled      a source was cancelled from within
+    └── ProviderError        a model provider failed (`llm`)
     HTTPException            (Starlette's)
-    └── Problem              a request is refused: the one way to say so, as an RFC 9457 problem
-        └── TooMany              a limit of `Admission` is reached (503, 429)
+    └── Problem              a request is refused, with an RFC 9457 problem
+        └── TooMany              a limit is reached: 429 or 503 (`limits`)
 
-Misuse by the caller of this package is a plain ValueError or TypeError where it happens.
+A name in parentheses is the package that exports the exception; all others are in this module.
+Wrong use of the package is a plain ValueError or TypeError where it happens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,22 +67,22 @@ __all__ = [
 
 
 class DualModeError(Exception):
-    """The root of this package's exceptions."""
+    """The base class of the package's exceptions, except `Problem`."""
 
 
 class Problem(HTTPException):
     """A request is refused, or its answer cannot be completed: an RFC 9457 problem.
 
-    Raise it anywhere. It is rendered in one place, as `application/problem+json`; a wire format of
-    somebody else renders it in its own way.
+    Raise it anywhere. It is rendered in one place, as `application/problem+json`. A foreign wire
+    format renders it as its own kind of error.
 
     Args:
         status: the HTTP status code.
         detail: what is wrong, where, and what would be right. It is sent to the client.
-        headers: extra headers of the response.
-        retry_after: the time in seconds after which the client may try again; sent as
+        headers: additional headers of the response.
+        retry_after: the time in seconds after which the client may try again. It is sent as
             `Retry-After`.
-        param: the name of the field that is wrong, if it is one.
+        param: the name of the field that is wrong, if the error is about one.
         code: a short name of the error, for wire formats that have one.
         members: extension members of the problem (RFC 9457, section 3.2).
     """
@@ -106,19 +109,19 @@ class Problem(HTTPException):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The problem as a JSON object; its title is the phrase of the status."""
+        """The problem as a JSON object. Its title is the reason phrase of the status."""
         status = self.status_code
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": phrase_of(status),
             "status": status,
         }
-        said = {"detail": self._detail, "param": self.param, "code": self.code}
-        return body | {name: value for name, value in said.items() if value} | self.members
+        optional = {"detail": self._detail, "param": self.param, "code": self.code}
+        return body | {name: value for name, value in optional.items() if value} | self.members
 
 
 def phrase_of(status: int) -> str:
-    """The reason phrase of a status code (RFC 9110, section 15); "Error" for an unknown one."""
+    """Return the reason phrase of a status code (RFC 9110, section 15), or "Error" for others."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -130,9 +133,10 @@ class PeerError(DualModeError):
 
 
 class NotAcceptable(PeerError):
-    """No representation satisfies the Accept header (RFC 9110, section 15.5.7).
+    """No available media type satisfies the Accept header (RFC 9110, section 15.5.7).
 
-    `available` lists the media types that there are, in the server's order of preference.
+    Attributes:
+        available: the available media types, in the server's order of preference.
     """
 
     status_code = 406
@@ -143,21 +147,24 @@ class NotAcceptable(PeerError):
 
 
 class EventTooLarge(PeerError):
-    """An event grew past the decoder's cap before its blank line came.
+    """An event is larger than the decoder accepts. The decoder cannot be used any further.
 
-    `limit` is the cap in bytes. The decoder that raised it is of no further use.
+    Attributes:
+        limit: the largest size, in bytes.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"an event is larger than the cap of {limit} bytes")
+        super().__init__(f"an event is larger than the limit of {limit} bytes")
 
 
 class AnswerError(PeerError):
-    """A client could not have a server's answer, or not the whole of it.
+    """A client did not receive a server's answer, or not all of it.
 
-    What a stream had given before is not lost: `count` says how many events had arrived, `events`
-    are the newest of them (see the client's `keep`), `last_event_id` is where it could go on.
+    Attributes:
+        count: the number of events that arrived before.
+        events: the newest of these events; the client's `keep` sets how many.
+        last_event_id: the cursor from which the stream could be continued; None if there is none.
     """
 
     count: int = 0
@@ -166,11 +173,13 @@ class AnswerError(PeerError):
 
 
 class RequestRefused(AnswerError):
-    """The server answered with a status that is no answer.
+    """The server answered with an error status.
 
-    `status` is the HTTP status; `problem` the RFC 9457 problem, or what other JSON object there
-    was, else empty; `detail` what it says in words, else the first of the body; `retry_after` the
-    seconds that the server asked to wait, if it did.
+    Attributes:
+        status: the HTTP status code.
+        detail: the explanation in the problem, or the beginning of the body.
+        problem: the RFC 9457 problem, or another JSON object that was the body; else empty.
+        retry_after: the time in seconds that the server asks to wait; None if it does not.
     """
 
     def __init__(
@@ -188,39 +197,48 @@ class RequestRefused(AnswerError):
 
 
 class UnexpectedContent(AnswerError):
-    """The answer is of another media type than was asked for.
+    """The answer has another media type than the request asked for.
 
-    `content_type` is what its header says, `expected` what was asked for, `excerpt` how it begins.
+    Attributes:
+        expected: the media type that was asked for.
+        content_type: the Content-Type header of the answer; empty if there is none.
+        excerpt: the beginning of the body.
     """
 
     def __init__(self, expected: str, content_type: str, excerpt: str) -> None:
         self.expected = expected
         self.content_type = content_type
         self.excerpt = excerpt
-        told = content_type or "no content type"
-        super().__init__(f"expected {expected}, but the answer is {told}: {excerpt[:200]!r}")
+        actual = content_type or "no content type"
+        super().__init__(f"expected {expected}, but the answer is {actual}: {excerpt[:200]!r}")
 
 
 class UnreadableAnswer(AnswerError):
-    """A document, or the data of an event, is not of the model; `text` is what came.
+    """A document, or the data of an event, does not fit the model.
 
     `__cause__` is pydantic's ValidationError.
+
+    Attributes:
+        text: the text as it arrived.
     """
 
     def __init__(self, what: str, text: str) -> None:
         self.text = text
-        super().__init__(f"{what} is not of the model: {text[:200]!r}")
+        super().__init__(f"{what} does not fit the model: {text[:200]!r}")
 
 
 class ConnectionFailed(AnswerError):
-    """No answer came, as often as was allowed to try; `__cause__` is the last failure."""
+    """No answer arrived, after all retries. `__cause__` is the last failure."""
 
 
 class StreamFailed(AnswerError):
-    """The server told in the stream that it could not go on: `event: error`.
+    """The server sent `event: error`: it could not complete the stream.
 
-    `problem` is its RFC 9457 problem (empty if its data is no JSON object), `status` and `detail`
-    are taken from it; `data` is the event's data as it came.
+    Attributes:
+        data: the data of the event, as it arrived.
+        problem: the RFC 9457 problem in it; empty if the data is not a JSON object.
+        status: the status of the problem; None if it has none.
+        detail: the explanation in the problem, or the beginning of the data.
     """
 
     def __init__(self, data: str, problem: Mapping[str, Any]) -> None:
@@ -235,31 +253,34 @@ class StreamFailed(AnswerError):
 class StreamTruncated(AnswerError):
     """A stream broke off before its end and could not be resumed.
 
-    `__cause__` is the failure of the connection, if it was not closed in good order.
+    `__cause__` is the failure of the connection, if there was one.
     """
 
 
 class StreamReset(StreamTruncated):
-    """The server has no more of what follows our cursor: what it sends now is a new start.
+    """The server no longer has what follows the cursor, and starts the stream anew.
 
-    `reset` is what it says of that, as the JSON came; empty if that is no object.
+    Attributes:
+        reset: the data of the `reset` event; empty if it is not a JSON object.
     """
 
     def __init__(self, reset: Mapping[str, Any]) -> None:
         self.reset = reset
         reason = reset.get("reason")
-        told = f": {reason}" if isinstance(reason, str) else ""
-        super().__init__(f"the stream cannot be resumed, the server starts anew{told}")
+        why = f": {reason}" if isinstance(reason, str) else ""
+        super().__init__(f"the stream cannot be resumed, the server starts anew{why}")
 
 
 class ServingError(DualModeError):
-    """Our side could not give a whole answer."""
+    """This side could not give a whole answer."""
 
 
 class BatchLimitExceeded(ServingError):
-    """A batch answer passed one of its bounds: items, bytes or seconds.
+    """A batch answer exceeded one of its limits.
 
-    `bound` names which of the three, `limit` is its value.
+    Attributes:
+        bound: the limit that was exceeded: "items", "bytes" or "seconds".
+        limit: its value.
     """
 
     def __init__(self, bound: str, limit: float) -> None:
@@ -272,42 +293,46 @@ class BatchLimitExceeded(ServingError):
 
 
 class ItemTooLarge(ServingError):
-    """One item of an answer is larger than its endpoint may send; `limit` are bytes."""
+    """One item is larger than its endpoint may send (`Options.event_bytes`).
+
+    Attributes:
+        limit: the largest size, in bytes.
+    """
 
     def __init__(self, size: int, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"an item of {size} bytes exceeds the {limit} that one may have")
+        super().__init__(f"an item has {size} bytes; the limit is {limit}")
 
 
 class StoreError(ServingError):
-    """A store could not keep or give entries. The same call may succeed later."""
+    """A store failed to write or read. The same call may succeed later."""
 
 
 class StoreFull(StoreError):
-    """A store holds as many streams or bytes as it may, and all of its streams are running."""
+    """A store is at its limit of streams or bytes, and all its streams are running."""
 
 
 class BrokenTransfer(ServingError):
-    """A response was cut before its end, so that no client takes the part for the whole.
+    """A response is cut before its end, so that no client takes the part for the whole.
 
-    Raised out of the ASGI application, because that is the one way to make every server close the
-    connection without a final chunk. `__cause__` is what went wrong.
+    It is raised out of the ASGI application, since only this makes every server close the
+    connection without a final chunk. `__cause__` is the reason.
     """
 
 
 class StreamError(DualModeError):
-    """A stage of a pipeline could not go on."""
+    """A stage of a pipeline failed."""
 
 
 class StreamOverflow(StreamError):
-    """A bound was reached, and the policy was to fail rather than to wait or to drop."""
+    """A bound was reached, and the policy is to fail rather than to wait or to drop items."""
 
 
 class SourceCancelled(StreamError):
-    """A source let a CancelledError out that nobody had sent it: its items are not whole.
+    """A source raised a CancelledError although it was not cancelled: its items are incomplete.
 
-    That happens when it awaits something that was cancelled elsewhere. As a CancelledError it would
-    cancel the reader, who has done nothing, or pass for an end that was asked for.
+    This happens when it awaits something that was cancelled elsewhere. A CancelledError would
+    cancel the reader too, or look like a requested end.
     """
 
     def __init__(self, message: str = "a source was cancelled before its end") -> None:

@@ -1,4 +1,4 @@
-"""Which representation a request gets: Accept negotiation by RFC 9110, and the stream flag."""
+"""The choice of the representation: the Accept header (RFC 9110) and the stream flag."""
 
 import enum
 from collections.abc import Iterable
@@ -9,13 +9,12 @@ from dual_mode_streaming.errors import NotAcceptable
 
 __all__ = ["AVAILABLE", "Negotiated", "ResponseMode", "detect_mode", "negotiate", "parse_flag"]
 
-_MAX_BYTES: Final = 8192
-"""What is read of an Accept header; browsers send about 150 bytes. Ranges behind it count for
-nothing, so that a header of nothing else is one that names nothing we have."""
+_MAX_CHARACTERS: Final = 8192
+"""The part of an Accept header that is read; the rest is ignored. Browsers send about 150."""
 
 
 class ResponseMode(enum.Enum):
-    """How a generator is answered."""
+    """The representation of an answer: one JSON document, events, or JSON Lines."""
 
     BATCH = "batch"
     STREAM = "stream"
@@ -23,7 +22,7 @@ class ResponseMode(enum.Enum):
 
     @property
     def media_type(self) -> str:
-        """The media type that the mode is answered with unless another one was asked for."""
+        """The default media type of the mode."""
         return _MEDIA_TYPES[self]
 
 
@@ -33,8 +32,8 @@ _MEDIA_TYPES: Final = {
     ResponseMode.LINES: "application/jsonl",
 }
 
-# What can be answered. The order decides between types that a client wants equally: first where it
-# names them, then where a wildcard covers them.
+# The order decides between media types of equal weight: the first where the client names them, the
+# second where a wildcard covers them.
 _NAMED_ORDER: Final = (
     ("text/event-stream", ResponseMode.STREAM),
     ("application/json", ResponseMode.BATCH),
@@ -47,19 +46,21 @@ _FLAGS: Final = {
     **dict.fromkeys(("false", "0", "no", "n", "off", "f"), False),
 }
 AVAILABLE: Final = tuple(media_type for media_type, _ in _NAMED_ORDER)
+"""The available media types, in the order of preference."""
 
 
 class Negotiated(NamedTuple):
-    """The mode, and the media type to answer it with."""
+    """The mode of an answer and its media type."""
 
     mode: ResponseMode
     media_type: str
 
 
 def parse_flag(value: str) -> bool:
-    """The stream flag of a query string, as FastAPI reads a bool.
+    """Parse the stream flag of a query string, as FastAPI reads a bool.
 
-    Raises ValueError, which says what would be right.
+    Raises:
+        ValueError: the value is not a bool; the message says what is allowed.
     """
     flag = _FLAGS.get(value.lower())
     if flag is None:
@@ -68,19 +69,22 @@ def parse_flag(value: str) -> bool:
 
 
 def detect_mode(accept: str | Iterable[str] | None, stream: bool | None = None) -> ResponseMode:
-    """The mode that a request asks for.
+    """Return the mode that a request asks for.
 
-    An explicit `stream` wins: True is STREAM, False is BATCH. Then Accept decides (RFC 9110,
-    12.5.1), by q and by how specific its ranges are; it may be given as several header values. On
-    equal q among types that are named STREAM wins; a wildcard, or no header, means BATCH.
+    Among named media types of equal weight, STREAM wins. A wildcard, or no header, means BATCH.
 
-    Raises NotAcceptable if nothing that there is satisfies the header.
+    Args:
+        accept: the Accept header, or several of them (RFC 9110, section 12.5.1).
+        stream: the stream flag. It wins over `accept`: True means STREAM, False means BATCH.
+
+    Raises:
+        NotAcceptable: no available media type satisfies the header.
     """
     return negotiate(accept, stream).mode
 
 
 def negotiate(accept: str | Iterable[str] | None, stream: bool | None = None) -> Negotiated:
-    """Like `detect_mode`, with the media type to answer with: `application/x-ndjson` if asked."""
+    """Return the mode, as `detect_mode` does, and the media type: one that the client accepts."""
     if stream is not None:
         mode = ResponseMode.STREAM if stream else ResponseMode.BATCH
         return Negotiated(mode, mode.media_type)
@@ -117,19 +121,19 @@ _by_accept = lru_cache(maxsize=256)(_parsed)
 
 
 class _Ranges:
-    """The media ranges of a header with their weights; the first of two that are alike counts.
+    """The media ranges of an Accept header with their weights; the first of two equal ones counts.
 
-    What we answer has no parameters (but UTF-8 is its charset), so a range with some is not for it
-    to the letter. It counts where that makes an answer more acceptable, and never less. What is no
-    media range, or has no valid q, is passed over.
+    The available media types have no parameters (except the charset UTF-8), so strictly a range
+    with parameters does not match them. It counts only where it makes an answer more acceptable.
+    Parts that are not a media range, or have no valid weight, are ignored.
     """
 
     def __init__(self, accept: str) -> None:
         self._plain: dict[str, float] = {}
         self._with_parameters: dict[str, float] = {}
-        parts = _split(accept[:_MAX_BYTES], ",")
-        if len(accept) > _MAX_BYTES:
-            parts.pop()  # it is cut, perhaps inside of its q
+        parts = _split(accept[:_MAX_CHARACTERS], ",")
+        if len(accept) > _MAX_CHARACTERS:
+            parts.pop()  # it may be incomplete
         for part in parts:
             if "/" in part:
                 self._take(part)
@@ -153,19 +157,19 @@ class _Ranges:
             ranges.setdefault(media_range, q)
 
     def weight(self, media_type: str) -> tuple[float, bool]:
-        """The q of a media type by its most specific range, and whether that names it."""
+        """Return the weight of a media type by its most specific range, and whether it is named."""
         if (q := self._plain.get(media_type)) is not None:
             return q, True
         wildcards = (media_type.partition("/")[0] + "/*", "*/*")
-        loose = self._with_parameters
+        other = self._with_parameters
         covered = next((self._plain[name] for name in wildcards if name in self._plain), 0.0)
-        covered = max(covered, *(loose.get(name, 0.0) for name in wildcards))
-        named = loose.get(media_type, 0.0)
+        covered = max(covered, *(other.get(name, 0.0) for name in wildcards))
+        named = other.get(media_type, 0.0)
         return (named, True) if named and named >= covered else (covered, False)
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Split at the separator where it is not inside a quoted string."""
+    """Split at the separator, except inside quoted strings."""
     if '"' not in text:
         return text.split(separator)
     parts, start, quoted, escaped = [], 0, False, False
@@ -184,7 +188,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _weight(text: str) -> float | None:
-    """RFC 9110, 12.4.2: 0 to 1 with up to three decimals; None for anything else.
+    """Parse a weight: 0 to 1 with up to three decimals (RFC 9110, section 12.4.2); None if invalid.
 
     The 0 before the point may be missing, as in the default header of Java's HttpURLConnection.
     """

@@ -1,7 +1,7 @@
-"""Server-Sent Events as bytes: one class for an event, its encoding, and the decoder.
+"""Server-Sent Events: the event, its encoding, and the decoder. Nothing here does I/O.
 
-The format is WHATWG's (HTML Living Standard, section 9.2, "Server-sent events"); what it leaves
-open is said where it is decided. Nothing here does any I/O.
+The format is that of WHATWG (HTML Living Standard, section 9.2, "Server-sent events"). Where the
+standard leaves something open, a comment says what is done here.
 """
 
 import re
@@ -25,41 +25,44 @@ __all__ = [
 ]
 
 EndState = Literal["done", "error", "cancelled", "interrupted"]
-"""How a stream ended; also the name of its last event."""
+"""How a stream ended. It is also the name of the last event."""
 
 State = Literal["running", EndState]
-"""The state of a recorded stream: it runs, or it has ended."""
+"""The state of a recorded stream: running, or how it ended."""
 
 END_STATES: Final = frozenset[str](get_args(EndState))
 """The names of the events that end a stream."""
 
 RESERVED_EVENTS: Final = END_STATES | {"reset"}
-"""Event names with a meaning of their own in our streams; an item must not use one."""
+"""The event names that have a meaning of their own; an item must not use them."""
 
 HEARTBEAT: Final = b": ping\n"
-"""The comment that is sent while a source is silent. It ends in one LF: a blank line would make
-strict clients see an empty event."""
+"""The comment that is sent while a source is silent. It ends in a single LF, since after a blank
+line strict clients see an empty event."""
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")  # str.splitlines would also split at U+2028
-_ID_TABOO: Final = re.compile(r"[\r\n\0]")
+_NOT_IN_ID: Final = re.compile(r"[\r\n\0]")
 _BOM: Final = b"\xef\xbb\xbf"
-_RETRY_DIGITS: Final = 15  # more are no time, and may be no number that a client can hold
+_RETRY_DIGITS: Final = 15  # more may not fit the number type of a client
 
 
 def dumps(value: Any) -> bytes:
-    """Any value as compact JSON on one line; models by alias, NaN and infinities as null.
+    """Return any value as compact JSON on one line.
 
-    Raises PydanticSerializationError if there is no JSON for it.
+    Models are serialised by alias; NaN and infinities become null.
+
+    Raises:
+        PydanticSerializationError: the value cannot be serialised.
     """
     raw = pydantic_core.to_json(value, by_alias=True, inf_nan_mode="null")
     return raw if raw.isascii() else escape_line_separators(raw)
 
 
 def escape_line_separators(raw: bytes) -> bytes:
-    """JSON with U+2028, U+2029 and U+0085 escaped.
+    """Return JSON with U+2028, U+2029 and U+0085 escaped.
 
-    They are no line ends to WHATWG, but clients that split lines by `str.splitlines` lose text on
-    them (LiteLLM does). In JSON they can only stand inside strings, so the escape is always valid.
+    WHATWG does not treat them as line ends, but clients that use `str.splitlines` do and lose text
+    (LiteLLM, for example). In JSON they only occur inside strings, so the escape is always valid.
     """
     if b"\xe2\x80" in raw:
         raw = raw.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
@@ -68,16 +71,18 @@ def escape_line_separators(raw: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One event, or a comment or reconnection time that goes along without one.
+    """One event, or only a comment or a reconnection time.
 
-    data: a str goes out as it is, any other value as JSON; None for no data, and then no client
-        dispatches an event.
-    event: the event's name; None, and as the standard has it the empty string, mean "message".
-    id: what a client shows as Last-Event-ID when it comes again; "" clears it.
-    retry: the reconnection time in milliseconds.
-    comment: ignored by clients; may have several lines.
+    Args:
+        data: a str is sent as it is, any other value as JSON. With None there is no data, and
+            clients do not dispatch an event.
+        event: the name of the event. None and the empty string mean "message".
+        id: the id that a client sends as Last-Event-ID when it reconnects. "" clears it.
+        retry: the reconnection time in milliseconds.
+        comment: a text that clients ignore. It may have several lines.
 
-    Raises ValueError for what cannot be framed, and says why.
+    Raises:
+        ValueError: a field cannot be encoded, for example an event name with a line end.
     """
 
     data: Any = None
@@ -91,7 +96,7 @@ class ServerSentEvent:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise ValueError(f"{name} must be a str, not {value!r}; use str({value!r})")
-            if value is not None and type(value) is not str:  # an enum, say, that formats otherwise
+            if value is not None and type(value) is not str:  # an enum may format in another way
                 object.__setattr__(self, name, value := str.__str__(value))
             if value is not None and not _encodable(value):
                 raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot encode")
@@ -99,7 +104,7 @@ class ServerSentEvent:
             raise ValueError("data has a lone surrogate, which UTF-8 cannot encode")
         if self.event is not None and _LINE_END.search(self.event):
             raise ValueError(f"event must be one line, not {self.event!r}")
-        if self.id is not None and _ID_TABOO.search(self.id):
+        if self.id is not None and _NOT_IN_ID.search(self.id):
             raise ValueError(f"id must be one line without a NUL, not {self.id!r}")
         retry = self.retry
         if retry is not None and (type(retry) is not int or retry < 0):
@@ -108,11 +113,13 @@ class ServerSentEvent:
             raise ValueError(f"retry has at most {_RETRY_DIGITS} digits of milliseconds")
 
     def encode(self) -> bytes:
-        """The event's frame.
+        """Return the frame of the event.
 
-        What no client dispatches (a comment, a reconnection time) ends in a single line end: after
-        a blank line, the decoders of httpx-sse and of the openai and anthropic SDKs would make an
-        empty event of it. Raises PydanticSerializationError if there is no JSON for the data.
+        A frame without an event (a comment, a reconnection time) ends in a single line end. After a
+        blank line, httpx-sse and the SDKs of OpenAI and Anthropic would dispatch an empty event.
+
+        Raises:
+            PydanticSerializationError: the data cannot be serialised.
         """
         lines: list[str] = []
         if self.comment is not None:
@@ -140,33 +147,37 @@ def _encodable(text: str) -> bool:
 
 
 class EventDecoder:
-    """Bytes in, events out, exactly as WHATWG's parser dispatches them, wherever the bytes are cut.
+    """Decode bytes into the events that WHATWG's parser dispatches, wherever the bytes are cut.
 
-    An event's `data` is the text as it came, its `event` None where no name was given (the standard
-    calls it "message"), its `id` the last event id in force, None if there never was one; `retry`
-    is that of its own block. Comments and unknown fields are dropped. An event that is not ended by
-    a blank line is never dispatched.
+    The `data` of an event is the text as it arrived. Its `event` is None if no name was given (the
+    standard then says "message"). Its `id` is the current last event id, None if there never was
+    one. Its `retry` is the one in its own block. Comments and unknown fields are dropped. An event
+    that no blank line ends is not dispatched.
 
-    `max_event_bytes` bounds the lines of an event together with the line that is read, whatever it
-    is; None for no bound. Comments, `retry` and unknown fields make no event larger.
+    Args:
+        max_event_bytes: the largest size of an event, in bytes; None for no limit. The current line
+            counts, whatever it is; earlier comments, `retry` and unknown fields do not.
+
+    Attributes:
+        last_event_id: the id that a client sends as Last-Event-ID when it reconnects; None if there
+            never was one.
+        retry: the latest reconnection time in milliseconds; None if there was none.
     """
 
     def __init__(self, max_event_bytes: int | None = 16 * 1024 * 1024) -> None:
         self.last_event_id: str | None = None
-        """What a client shows as Last-Event-ID when it comes again; None if there never was one."""
         self.retry: int | None = None
-        """The reconnection time last told, in milliseconds."""
         self._limit = max_event_bytes
         self._too_large = False
         self._at_start = True
         self._after_cr = False
-        self._partial: list[bytes] = []  # the line that is not ended yet, in pieces
+        self._partial: list[bytes] = []  # the pieces of the current line
         self._partial_size = 0
         self._id: str | None = None
         self._begin_block()
 
     def _begin_block(self) -> None:
-        self._in_block = False  # a field of an event has come
+        self._in_block = False  # the block has a field of an event
         self._data: list[str] = []
         self._event = ""
         self._block_retry: int | None = None
@@ -174,14 +185,16 @@ class EventDecoder:
 
     @property
     def in_event(self) -> bool:
-        """Whether the bytes so far end inside an event or a line, which the standard discards."""
+        """Whether the bytes end inside an event or a line, which the standard discards."""
         return bool(self._partial) or self._in_block or self._too_large
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """The events that `chunk` completes.
+        """Return the events that `chunk` completes.
 
-        Raises EventTooLarge if an event passes `max_event_bytes`, and at every call after that. The
-        events before it are given first, and the error raised at the next call.
+        Raises:
+            EventTooLarge: an event is larger than `max_event_bytes`. If the same chunk completes
+                events before it, they are returned, and the next call raises. So does every later
+                call.
         """
         events: list[ServerSentEvent] = []
         try:
@@ -208,7 +221,7 @@ class EventDecoder:
         if self._after_cr:
             chunk = chunk.removeprefix(b"\n")
         self._after_cr = chunk.endswith(b"\r")
-        # bytes.splitlines splits at CR, LF and CRLF and at nothing else.
+        # bytes.splitlines splits only at CR, LF and CRLF.
         lines = chunk.splitlines()
         rest = lines.pop() if lines and chunk[-1] not in b"\r\n" else b""
         if lines and self._partial:
@@ -226,7 +239,7 @@ class EventDecoder:
             self._check_size(self._partial_size)
 
     def _check_size(self, line: int) -> None:
-        """Raise if the event is too large with the line of so many bytes, ended or not."""
+        """Raise EventTooLarge if the event and its current line, of `line` bytes, are too large."""
         if self._limit is None:
             return
         if self._too_large or self._block_size + line > self._limit:
@@ -247,7 +260,7 @@ class EventDecoder:
         elif name == b"id":
             if b"\0" not in value:
                 self._id = value.decode("utf-8", "replace")
-        else:  # a comment has an empty name; isdigit is ASCII's
+        else:  # the name of a comment is empty; bytes.isdigit accepts ASCII digits only
             if name == b"retry" and value.isdigit() and len(value.lstrip(b"0")) <= _RETRY_DIGITS:
                 self.retry = self._block_retry = int(value.lstrip(b"0") or b"0")
             return
@@ -255,7 +268,7 @@ class EventDecoder:
         self._block_size += len(line)
 
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
-        self.last_event_id = self._id  # also of a block without data
+        self.last_event_id = self._id  # even if the block has no data
         if self._data:
             data = self._data[0] if len(self._data) == 1 else "\n".join(self._data)
             event = _decoded(data, self._event or None, self._id, self._block_retry)
@@ -264,7 +277,7 @@ class EventDecoder:
 
 
 def _decoded(data: str, name: str | None, id: str | None, retry: int | None) -> ServerSentEvent:
-    """An event from the wire, which cannot hold what `ServerSentEvent` checks for."""
+    """Return a decoded event. It skips the checks of `ServerSentEvent`, which cannot fail here."""
     event = object.__new__(ServerSentEvent)
     put = object.__setattr__
     put(event, "data", data)
