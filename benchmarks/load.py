@@ -60,8 +60,9 @@ class Reader(LoadConnection):
     def body_received(self, data: bytes) -> None:
         if self.length is not None:
             self.body += data
-        joined = self._tail + data
-        if count := joined.count(self.mark):
+        overlap = len(self.mark) - 1
+        seam = self._tail + data[:overlap]  # where a mark may be cut in two
+        if count := data.count(self.mark) + seam.count(self.mark):
             self.events += count
             if not self.first:
                 self.first = time.perf_counter()
@@ -70,7 +71,7 @@ class Reader(LoadConnection):
                 begin = data.find(DUE) + len(DUE)
                 if begin >= len(DUE) and (end := data.find(b",", begin)) > 0:
                     self.late.append(time.monotonic() - float(data[begin:end]))
-        self._tail = joined[1 - len(self.mark) :]  # shorter than a mark: none is counted twice
+        self._tail = (self._tail + data[-overlap:])[-overlap:]
 
 
 async def connect(port: int) -> Reader:

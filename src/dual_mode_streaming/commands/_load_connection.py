@@ -134,7 +134,7 @@ class LoadConnection(asyncio.Protocol):
                 break
             self._left = size
             at = end + 2
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _end(self) -> None:
         if not self._done.done():
