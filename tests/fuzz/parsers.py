@@ -16,8 +16,7 @@ from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import parse_request
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate, parse_flag
-from dual_mode_streaming.recordings import Cursor
-from dual_mode_streaming.recordings._entries import Record
+from dual_mode_streaming.recordings import Cursor, StreamRecord
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._request_state import END_ID
 
@@ -125,7 +124,7 @@ def cursors(rng: Random) -> None:
     assert cursor is None or str(cursor) == text
     assert END_ID.fullmatch(text) is None or (len(text) == 14 and text.isascii())
     try:
-        record = Record.unpack(raw)
+        record = StreamRecord.unpack(raw)
     except ValueError:
         return
     assert record.pack() == raw

@@ -1,21 +1,28 @@
-"""What tests of recordings share: a store whose faults are asked for, and one hub upon it."""
+"""A store with faults on demand, and recordings in it, for the tests of recordings."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from dual_mode_streaming.recordings import Cursor, Lost, Operation, Record, Recordings, Start
+from dual_mode_streaming.recordings import (
+    Cursor,
+    Gap,
+    Operation,
+    RecordingRequest,
+    Recordings,
+    StreamRecord,
+)
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.stores import Limits, MemoryStore, StoreError
 from dual_mode_streaming.testing import run_with_virtual_clock
 
 
 class FaultyStore(MemoryStore):
-    """A store in memory that can be slow, out of reach, or both, before it acts or after it has.
+    """A store in memory that can be slow or fail.
 
-    `failing` names the methods that cannot be called, `before` and `after` wait around an append,
-    and `calls` counts.
+    `failing` has the names of the methods that raise a StoreError, `before` and `after` are awaited
+    around each append, and `calls` counts the calls by method.
     """
 
     def __init__(self, limits: Limits | None = None, *, shared: bool = False) -> None:
@@ -29,14 +36,14 @@ class FaultyStore(MemoryStore):
     def _called(self, name: str) -> None:
         self.calls[name] = self.calls.get(name, 0) + 1
         if name in self.failing:
-            raise StoreError(f"{name} cannot be done")
+            raise StoreError(f"{name} fails")
 
     async def append(self, stream, generation, first, payloads, *, end=None):
         self._called("append")
         await self.before(payloads, end)
-        verdict = await super().append(stream, generation, first, payloads, end=end)
+        result = await super().append(stream, generation, first, payloads, end=end)
         await self.after(payloads, end)
-        return verdict
+        return result
 
     async def info(self, stream):
         self._called("info")
@@ -61,51 +68,47 @@ async def _at_once(payloads: Any, end: Any) -> None:
     pass
 
 
-def record_of(item: Any) -> Record:
-    return Record("json", "", dumps(item))
+def record_of(item: Any) -> StreamRecord:
+    return StreamRecord("json", "", dumps(item))
 
 
 def problem_of(error: BaseException) -> dict[str, Any]:
     return {"status": 500, "detail": str(error)}
 
 
-class Stage:
-    """A hub on a faulty store, and what was recorded there."""
+class FaultyRecordings:
+    """Recordings in a faulty store, with one operation."""
 
     def __init__(self, limits: Limits | None = None, *, shared: bool = False, **operation: Any):
         self.store = FaultyStore(limits, shared=shared)
-        self.hub = Recordings(self.store)
+        self.recordings = Recordings(self.store)
         given = {"record_of": record_of, "problem_of": problem_of, **operation}
         self.operation = Operation(name="op", **given)
-        self.hub.add(self.operation)
+        self.recordings.add(self.operation)
 
     async def start(self, source: Callable[[], AsyncIterator[Any]], **more: Any):
-        return await self.hub.start(
-            Start(operation=self.operation, owner="", fingerprint="", **more), source
-        )
+        request = RecordingRequest(operation=self.operation, owner="", fingerprint="", **more)
+        return await self.recordings.start(request, source)
 
-    async def told(self, info, after: Cursor | None = None) -> list[tuple[int, str]]:
-        """All that a reader is told to the end: sequences, and the items or states there."""
-        told = []
-        records = self.hub.read(info, after or Cursor(info.new.stream, 1, 0))
+    async def read(self, info, after: Cursor | None = None) -> list[tuple[int, str]]:
+        """Read to the end: each sequence with its item, or with the state of the end."""
+        records = self.recordings.read(info, after or Cursor(info.new.stream, 1, 0))
         async with contextlib.aclosing(records):
-            async for record in records:
-                told.append(_as_told(record))
-        return told
+            return [_summary(record) async for record in records]
 
     async def state(self, info) -> str:
         return (await MemoryStore.info(self.store, info.new.stream)).state
 
 
-def _as_told(told: Any) -> tuple[int, str]:
-    if isinstance(told, Lost):
-        return told.earliest.sequence, f"lost: {told.reason}"
-    record = told.record
-    return told.cursor.sequence, record.name if record.kind == "end" else record.data.decode()
+def _summary(stored: Any) -> tuple[int, str]:
+    if isinstance(stored, Gap):
+        return stored.earliest.sequence, f"gap: {stored.reason}"
+    record = stored.record
+    return stored.cursor.sequence, record.name if record.kind == "end" else record.data.decode()
 
 
 def on_virtual_clock(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """The test on a clock that passes while nobody can run: a deadlock is a timeout at once."""
+    """Run a test on a clock that advances when every task waits: a deadlock times out at once."""
 
     async def limited(*args: Any) -> None:
         async with asyncio.timeout(3600):

@@ -17,6 +17,7 @@ from dual_mode_streaming import Record, ServerSentEvent, drain, dual_mode, insta
 from dual_mode_streaming.stores import MemoryStore, StoreError, StoreFull
 from dual_mode_streaming.testing import StreamingTransport, read_events
 from dual_mode_streaming.web._fingerprint import fingerprint
+from dual_mode_streaming.web.recorded._registry import registry_of
 
 from .stage import EVENTS, Item, Stage, events_of, on_every_store, running, told
 
@@ -321,10 +322,10 @@ async def test_draining_ends_readers_who_then_come_again(http, stage):
 
 
 async def until_read(stage, url, *, readers):
-    """Until so many read a stream."""
-    hub = stage.app.state.dual_mode_recordings.recordings_in()
+    """Wait until a stream has so many readers."""
+    recordings = registry_of(stage.app).recordings_in()
     async with asyncio.timeout(5):
-        while hub._tails[url.removeprefix("/streams/")].readers < readers:
+        while recordings.readers.get(url.removeprefix("/streams/"), 0) < readers:
             await asyncio.sleep(0.001)
 
 
@@ -333,11 +334,11 @@ async def test_who_waits_for_a_document_and_leaves_waits_no_more(http, stage):
     accepted = await http.get("/count?gate_at=1", headers={"prefer": "respond-async"})
     url = accepted.headers["location"]
     waiting = asyncio.create_task(http.get(f"{url}?wait=60"))
+    await until_read(stage, url, readers=1)
+    waiting.cancel()
+    recordings = registry_of(stage.app).recordings_in()
     async with asyncio.timeout(5):
-        while not stage.app.state.dual_mode_recordings.recordings_in()._tails:
-            await asyncio.sleep(0.001)
-        waiting.cancel()
-        while stage.app.state.dual_mode_recordings.recordings_in()._tails:
+        while recordings.readers:
             await asyncio.sleep(0.001)
 
 

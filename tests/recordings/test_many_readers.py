@@ -1,4 +1,4 @@
-"""Many readers of one recorded stream: what they share, and what goes on while a store is slow."""
+"""Many readers of one recorded stream: what they share, and what continues with a slow store."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,12 @@ import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming import dual_mode, install
-from dual_mode_streaming.recordings import Cursor, Recordings, Start
+from dual_mode_streaming.recordings import Cursor, RecordingRequest, Recordings
 from dual_mode_streaming.stores import RedisStore
 from dual_mode_streaming.testing import StreamingTransport
 from tests.stores.redis_server import RedisServer
 
-from .slow_stores import FaultyStore, Stage
+from .slow_stores import FaultyRecordings, FaultyStore
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def redis(tmp_path):
 
 async def test_all_readers_in_a_process_have_one_connection_that_listens(redis):
     store = RedisStore(redis.url)
-    hub = Recordings(store)
+    recordings = Recordings(store)
     gate = asyncio.Event()
 
     async def source():
@@ -35,22 +35,29 @@ async def test_all_readers_in_a_process_have_one_connection_that_listens(redis):
         await gate.wait()
         yield 1
 
-    async def read(info):
-        start = Cursor(info.new.stream, 1, 0)
-        async with contextlib.aclosing(hub.read(info, start)) as records:
-            return [recorded.cursor.sequence async for recorded in records]
+    started = 0
 
-    start = Start(operation=Stage().operation, owner="", fingerprint="")
-    streams = [await hub.start(start, source) for _ in range(2)]
+    async def read(info):
+        nonlocal started
+        sequences = []
+        after = Cursor(info.new.stream, 1, 0)
+        async with contextlib.aclosing(recordings.read(info, after)) as records:
+            async for stored in records:
+                started += not sequences
+                sequences.append(stored.cursor.sequence)
+        return sequences
+
+    request = RecordingRequest(operation=FaultyRecordings().operation, owner="", fingerprint="")
+    streams = [await recordings.start(request, source) for _ in range(2)]
     readers = [asyncio.create_task(read(info)) for info in streams for _ in range(50)]
     async with asyncio.timeout(10):
-        while len(hub._tails) < 2 or any(tail._last.sequence < 1 for tail in hub._tails.values()):
+        while started < 100:
             await asyncio.sleep(0.01)
     listening = await asyncio.to_thread(redis.ask, "CLIENT LIST TYPE pubsub")
     assert len(listening.splitlines()) == 1
     gate.set()
     assert await asyncio.gather(*readers) == [[1, 2, 3]] * 100
-    await hub.aclose()
+    await recordings.aclose()
 
 
 async def test_heartbeats_go_on_while_the_store_takes_nothing():
@@ -113,7 +120,7 @@ async def test_who_waits_for_a_document_is_told_that_the_store_is_out_of_reach()
         begun = await http.get("/never", headers={"prefer": "respond-async"})
         found = store.info
 
-        async def info(stream):  # the first is for who asks whether it is there
+        async def info(stream):  # the first call looks whether the stream exists
             here = await found(stream)
             store.failing.add("info")
             return here

@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from dual_mode_streaming.recordings import Cursor, Gone, Record
+from dual_mode_streaming.recordings import Cursor, StreamGone, StreamRecord
+from dual_mode_streaming.recordings._producer import Producer
 from dual_mode_streaming.running.owner import End
 from dual_mode_streaming.stores import Limits, NewStream, StoreError
 
-from .slow_stores import Stage, on_virtual_clock
+from .slow_stores import FaultyRecordings, on_virtual_clock, problem_of, record_of
 
 
 async def count(upto):
@@ -32,40 +33,46 @@ def whole(upto, end="done"):
 @on_virtual_clock
 async def test_a_producer_that_is_stopped_before_its_first_step_ends():
     for end in (End.STOPPED, End.DRAINING, End.TOO_LONG):
-        stage = Stage()
-        info = await stage.start(endless)
-        stage.hub._producers[info.new.stream].stop(end)
-        told = await stage.told(info)
-        assert [name for _, name in told] == [
+        stage = FaultyRecordings()
+        new = NewStream(stream="a" * 32, operation="op")
+        await stage.store.create(new)
+        producer = Producer(
+            stage.store, new.stream, endless, record_of=record_of, problem_of=problem_of
+        )
+        producer.stop(end)
+        await producer.run()
+        info = await stage.store.info(new.stream)
+        records = await stage.read(info)
+        assert [name for _, name in records] == [
             {"STOPPED": "cancelled", "DRAINING": "interrupted", "TOO_LONG": "error"}[end.name]
         ]
-        await stage.hub.aclose()
+        await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_the_end_of_the_app_waits_for_no_producer_that_has_just_begun():
-    stage = Stage()
+    stage = FaultyRecordings()
     await stage.start(endless)
     async with asyncio.timeout(30):
-        await stage.hub.aclose()
+        await stage.recordings.aclose()
     with pytest.raises(StoreError):
         await stage.start(endless)
 
 
 @on_virtual_clock
 async def test_a_producer_does_not_need_the_bell():
-    stage = Stage()
+    stage = FaultyRecordings()
     stage.store.failing.add("subscribe")
     info = await stage.start(lambda: count(3))
     await asyncio.sleep(1)
     assert await stage.state(info) == "done"
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_a_stop_while_a_batch_is_being_written_loses_nothing():
     for moment in ("before", "after"):
-        stage = Stage()
+        stage = FaultyRecordings()
 
         async def slowly(payloads, end):
             if payloads and not end:
@@ -74,9 +81,9 @@ async def test_a_stop_while_a_batch_is_being_written_loses_nothing():
         setattr(stage.store, moment, slowly)
         info = await stage.start(endless)
         await asyncio.sleep(0.5)
-        await stage.hub.cancel(info.new.stream)
-        assert await stage.told(info) == [(1, "0"), (2, "cancelled")]
-        await stage.hub.aclose()
+        await stage.recordings.cancel(info.new.stream)
+        assert await stage.read(info) == [(1, "0"), (2, "cancelled")]
+        await stage.recordings.aclose()
 
 
 @on_virtual_clock
@@ -99,24 +106,24 @@ async def test_a_timeout_of_the_generator_while_a_batch_is_being_written_loses_n
             yield "timeout"
 
     for moment in ("before", "after"):
-        stage = Stage()
+        stage = FaultyRecordings()
 
         async def slowly(payloads, end):
             await asyncio.sleep(1)
 
         setattr(stage.store, moment, slowly)
         info = await stage.start(source)
-        assert await stage.told(info) == whole(2)
+        assert await stage.read(info) == whole(2)
         info = await stage.start(in_the_pump)
-        told = await stage.told(info)
-        assert [name for _, name in told[-2:]] == ['"timeout"', "done"]
-        assert [n for n, _ in told] == list(range(1, len(told) + 1))
-        await stage.hub.aclose()
+        records = await stage.read(info)
+        assert [name for _, name in records[-2:]] == ['"timeout"', "done"]
+        assert [n for n, _ in records] == list(range(1, len(records) + 1))
+        await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_what_is_made_while_the_lease_is_renewed_is_not_held_back():
-    stage = Stage(Limits(lease=3))
+    stage = FaultyRecordings(Limits(lease=3))
 
     async def renewals_are_slow(payloads, end):
         if not payloads:
@@ -131,14 +138,16 @@ async def test_what_is_made_while_the_lease_is_renewed_is_not_held_back():
 
     info = await stage.start(source)
     async with asyncio.timeout(3):
-        async with contextlib.aclosing(stage.hub.read(info, Cursor(info.new.stream, 1, 0))) as read:
+        async with contextlib.aclosing(
+            stage.recordings.read(info, Cursor(info.new.stream, 1, 0))
+        ) as read:
             assert (await anext(read)).cursor.sequence == 1
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_a_stop_while_the_end_is_being_written_does_not_lose_it():
-    stage = Stage()
+    stage = FaultyRecordings()
 
     async def slowly(payloads, end):
         await asyncio.sleep(1)
@@ -146,15 +155,15 @@ async def test_a_stop_while_the_end_is_being_written_does_not_lose_it():
     stage.store.before = slowly
     info = await stage.start(lambda: count(0))
     await asyncio.sleep(0.5)
-    await stage.hub.cancel(info.new.stream)
-    assert (await stage.told(info))[-1] == (1, "done")
+    await stage.recordings.cancel(info.new.stream)
+    assert (await stage.read(info))[-1] == (1, "done")
     assert asyncio.get_running_loop().time() < 5
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_a_store_that_is_gone_for_too_long_ends_the_generator_once():
-    stage = Stage(Limits(lease=3))
+    stage = FaultyRecordings(Limits(lease=3))
     seen = []
 
     async def source():
@@ -171,28 +180,28 @@ async def test_a_store_that_is_gone_for_too_long_ends_the_generator_once():
     info = await stage.start(source)
     await asyncio.sleep(30)
     assert seen == ["closed"]
-    assert not stage.hub._producers
+    assert not stage.recordings.producing
     stage.store.failing.clear()
     await asyncio.sleep(5)
-    assert await stage.told(info) == [(1, "interrupted")]
-    await stage.hub.aclose()
+    assert await stage.read(info) == [(1, "interrupted")]
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_a_store_out_of_reach_for_a_while_is_waited_for():
-    stage = Stage()
+    stage = FaultyRecordings()
     info = await stage.start(lambda: endless(0.1))
-    reading = asyncio.create_task(stage.told(info))
+    reading = asyncio.create_task(stage.read(info))
     await asyncio.sleep(1)
     stage.store.failing |= {"append", "info", "read", "subscribe", "abandoned"}
     await asyncio.sleep(8)
     stage.store.failing.clear()
     await asyncio.sleep(5)
-    await stage.hub.cancel(info.new.stream)
-    told = await reading
-    assert told == whole(len(told) - 1, "cancelled")
-    assert len(told) > 30
-    await stage.hub.aclose()
+    await stage.recordings.cancel(info.new.stream)
+    records = await reading
+    assert records == whole(len(records) - 1, "cancelled")
+    assert len(records) > 30
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
@@ -216,12 +225,12 @@ async def test_what_a_generator_does_when_it_is_ended():
             raise RuntimeError("in finally")
 
     for source in (swallows, returns, raises):
-        stage = Stage()
+        stage = FaultyRecordings()
         info = await stage.start(source)
         await asyncio.sleep(2.5)
-        await stage.hub.cancel(info.new.stream)
-        assert (await stage.told(info))[-1][1] == "cancelled"
-        await stage.hub.aclose()
+        await stage.recordings.cancel(info.new.stream)
+        assert (await stage.read(info))[-1][1] == "cancelled"
+        await stage.recordings.aclose()
 
 
 @on_virtual_clock
@@ -229,9 +238,9 @@ async def test_a_source_that_cannot_be_made_is_an_error_of_the_stream():
     def broken():
         raise RuntimeError("no source")
 
-    stage = Stage()
-    assert await stage.told(await stage.start(broken)) == [(1, "error")]
-    await stage.hub.aclose()
+    stage = FaultyRecordings()
+    assert await stage.read(await stage.start(broken)) == [(1, "error")]
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
@@ -241,23 +250,23 @@ async def test_a_stream_that_cannot_be_resumed_ends_and_others_are_looked_after(
             raise ValueError("not a request of this version")
         return count(2)
 
-    stage = Stage(Limits(lease=3), shared=True, resume=resume)
+    stage = FaultyRecordings(Limits(lease=3), shared=True, resume=resume)
     new = [
         NewStream(stream=str(n) * 32, operation="op", request=r)
         for n, r in enumerate((b"bad", b""))
     ]
     for one in new:
         await stage.store.create(one)
-    stage.hub.look_after()
+    stage.recordings.start_recovery()
     await asyncio.sleep(10)
     states = [(await stage.store.info(one.stream)).state for one in new]
     assert states == ["error", "done"]
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_who_looks_after_streams_survives_what_a_store_raises():
-    stage = Stage(Limits(lease=3))
+    stage = FaultyRecordings(Limits(lease=3))
     abandoned = stage.store.abandoned
     faults = iter([StoreError("no"), ZeroDivisionError()])
 
@@ -269,22 +278,22 @@ async def test_who_looks_after_streams_survives_what_a_store_raises():
     stage.store.abandoned = fails_first
     new = NewStream(stream="a" * 32, operation="another")
     await stage.store.create(new)
-    stage.hub.look_after()
+    stage.recordings.start_recovery()
     await asyncio.sleep(20)
     assert (await stage.store.info(new.stream)).state == "interrupted"
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_readers_are_told_when_their_hub_closes():
-    stage = Stage()
+    stage = FaultyRecordings()
     info = await stage.start(lambda: endless(1000))
     new = NewStream(stream="b" * 32, operation="elsewhere")
     await stage.store.create(new)
     other = await stage.store.info(new.stream)
-    readers = [asyncio.create_task(stage.told(each)) for each in (info, other) for _ in range(3)]
+    readers = [asyncio.create_task(stage.read(each)) for each in (info, other) for _ in range(3)]
     await asyncio.sleep(1)
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
     results = await asyncio.gather(*readers, return_exceptions=True)
     assert results[:3] == [[(1, "0"), (2, "interrupted")]] * 3
     assert all(isinstance(result, StoreError) for result in results[3:])
@@ -292,40 +301,40 @@ async def test_readers_are_told_when_their_hub_closes():
 
 @on_virtual_clock
 async def test_a_tail_that_has_failed_is_not_for_new_readers():
-    stage = Stage()
+    stage = FaultyRecordings()
     info = await stage.start(lambda: count(500))
     running = await stage.start(lambda: endless(1))
-    slow = stage.hub.read(running, Cursor(running.new.stream, 1, 0))
+    slow = stage.recordings.read(running, Cursor(running.new.stream, 1, 0))
     await anext(slow)
     await asyncio.sleep(3)
     stage.store.failing |= {"info", "read", "subscribe"}
     await asyncio.sleep(60)
     stage.store.failing.clear()
-    fresh = stage.hub.read(running, Cursor(running.new.stream, 1, 0))
+    fresh = stage.recordings.read(running, Cursor(running.new.stream, 1, 0))
     for n in range(1, 10):
         assert (await anext(fresh)).cursor.sequence == n
     await slow.aclose()
     assert (await anext(fresh)).cursor.sequence == 10
     await fresh.aclose()
-    assert len(await stage.told(info)) == 501
-    await stage.hub.aclose()
-    assert not stage.hub._tails
+    assert len(await stage.read(info)) == 501
+    await stage.recordings.aclose()
+    assert not stage.recordings.readers
 
 
 @on_virtual_clock
 async def test_a_store_that_answers_all_but_reads_is_told_to_the_readers():
-    stage = Stage()
+    stage = FaultyRecordings()
     info = await stage.start(lambda: endless(1))
     stage.store.failing.add("read")
     with pytest.raises(StoreError):
         async with asyncio.timeout(60):
-            await stage.told(info)
-    await stage.hub.aclose()
+            await stage.read(info)
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_what_cannot_be_decoded_fails_and_skips_nothing():
-    stage = Stage()
+    stage = FaultyRecordings()
     new = NewStream(stream="c" * 32, operation="op")
     await stage.store.create(new)
     await stage.store.append(new.stream, 1, 1, [b"j\n%d" % n for n in range(10)])
@@ -333,11 +342,11 @@ async def test_what_cannot_be_decoded_fails_and_skips_nothing():
     seen = []
 
     async def read():
-        async for recorded in stage.hub.read(info, Cursor(new.stream, 1, 8)):
+        async for recorded in stage.recordings.read(info, Cursor(new.stream, 1, 8)):
             seen.append(recorded.cursor.sequence)
             await asyncio.sleep(1)
 
-    other = asyncio.create_task(stage.told(info))
+    other = asyncio.create_task(stage.read(info))
     reader = asyncio.create_task(read())
     await asyncio.sleep(0.5)
     await stage.store.append(new.stream, 1, 11, [b"j\n10", b"j\n11", b"nonsense"])
@@ -346,13 +355,13 @@ async def test_what_cannot_be_decoded_fails_and_skips_nothing():
             await task
     assert seen[:2] == [9, 10]
     assert seen == list(range(9, 9 + len(seen)))
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_a_long_stream_is_read_from_the_store_once_for_all_its_readers():
     def named(n):
-        return Record("json", "n" * 5000, b"%d" % n)
+        return StreamRecord("json", "n" * 5000, b"%d" % n)
 
     async def threes():
         for n in range(300):
@@ -360,17 +369,17 @@ async def test_a_long_stream_is_read_from_the_store_once_for_all_its_readers():
             if n % 3 == 2:
                 await asyncio.sleep(1)
 
-    stage = Stage(record_of=named)
+    stage = FaultyRecordings(record_of=named)
     info = await stage.start(threes)
-    for told in await asyncio.gather(*(stage.told(info) for _ in range(20))):
-        assert told == whole(300)
+    for records in await asyncio.gather(*(stage.read(info) for _ in range(20))):
+        assert records == whole(300)
     assert stage.store.calls["read"] < 300  # two for each batch, and some; not twenty
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_where_a_taken_over_stream_ends_is_a_place():
-    stage = Stage(Limits(lease=3))
+    stage = FaultyRecordings(Limits(lease=3))
     for before in (0, 2):
         new = NewStream(stream=str(before) * 32, operation="op")
         await stage.store.create(new)
@@ -379,54 +388,54 @@ async def test_where_a_taken_over_stream_ends_is_a_place():
         assert await stage.store.take_over(new.stream) == 2
         info = await stage.store.info(new.stream)
         here = Cursor.at(info, info.head)
-        reading = asyncio.create_task(stage.told(info, here))
+        reading = asyncio.create_task(stage.read(info, here))
         await asyncio.sleep(1)
         await stage.store.append(new.stream, 2, before + 1, [b"j\nnew", b"edone\n{}"], end="done")
         assert await reading == [(before + 1, "new"), (before + 2, "done")]
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_a_deleted_stream_is_gone_for_its_readers_at_once():
-    stage = Stage()
+    stage = FaultyRecordings()
     info = await stage.start(lambda: endless(1000))
-    reading = asyncio.create_task(stage.told(info))
+    reading = asyncio.create_task(stage.read(info))
     await asyncio.sleep(1)
-    await stage.hub.delete(info.new.stream)
-    with pytest.raises(Gone):
+    await stage.recordings.delete(info.new.stream)
+    with pytest.raises(StreamGone):
         async with asyncio.timeout(0.5):
             await reading
     await asyncio.sleep(1)
-    assert not stage.hub._producers
-    await stage.hub.aclose()
+    assert not stage.recordings.producing
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_a_long_lease_is_no_end_of_patience():
-    stage = Stage(Limits(lease=100_000))
+    stage = FaultyRecordings(Limits(lease=100_000))
     info = await stage.start(lambda: count(1))
     stage.store.failing.add("append")
     await asyncio.sleep(3000)
     stage.store.failing.clear()
     await asyncio.sleep(10)
-    assert await stage.told(info) == whole(1)
-    await stage.hub.aclose()
+    assert await stage.read(info) == whole(1)
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_who_reads_a_stream_to_which_others_come_and_go():
-    stage = Stage(unread=5)
+    stage = FaultyRecordings(unread=5)
     info = await stage.start(lambda: endless(0.1))
     start = Cursor(info.new.stream, 1, 0)
     for n in range(1, 40):  # the last one leaves in the moment in which the next one comes
-        records = stage.hub.read(info, start)
+        records = stage.recordings.read(info, start)
         for sequence in range(1, n):
             assert (await anext(records)).cursor.sequence == sequence
         leaving = asyncio.create_task(records.aclose())
-        coming = stage.hub.read(info, start)
+        coming = stage.recordings.read(info, start)
         assert (await anext(coming)).cursor.sequence == 1
         await leaving
-        waits = asyncio.create_task(stage.told(info))
+        waits = asyncio.create_task(stage.read(info))
         await asyncio.sleep(0.05)
         await coming.aclose()
         waits.cancel()
@@ -434,31 +443,31 @@ async def test_who_reads_a_stream_to_which_others_come_and_go():
     assert await stage.state(info) == "running"
     await asyncio.sleep(6)
     assert await stage.state(info) == "cancelled"
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_nothing_is_left_when_all_is_over():
     before = asyncio.all_tasks()
-    stage = Stage(unread=1)
+    stage = FaultyRecordings(unread=1)
     streams = [await stage.start(lambda: endless(0.1)) for _ in range(5)]
-    readers = [asyncio.create_task(stage.told(info)) for info in streams for _ in range(3)]
+    readers = [asyncio.create_task(stage.read(info)) for info in streams for _ in range(3)]
     await asyncio.sleep(1)
     for reader in readers[3:]:
         reader.cancel()
     await asyncio.sleep(3)
     states = [await stage.state(info) for info in streams]
     assert states == ["running", *["cancelled"] * 4]
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
     await asyncio.wait(readers)
     assert asyncio.all_tasks() == before
-    assert not stage.hub._tails
-    assert not stage.hub._producers
+    assert not stage.recordings.readers
+    assert not stage.recordings.producing
 
 
 @on_virtual_clock
 async def test_nothing_reaches_a_reader_before_the_store_has_acknowledged_it():
-    stage = Stage()
+    stage = FaultyRecordings()
     gate = asyncio.Event()
     seen = []
 
@@ -467,7 +476,7 @@ async def test_nothing_reaches_a_reader_before_the_store_has_acknowledged_it():
             await gate.wait()
 
     async def read(info):
-        async for recorded in stage.hub.read(info, Cursor(info.new.stream, 1, 0)):
+        async for recorded in stage.recordings.read(info, Cursor(info.new.stream, 1, 0)):
             seen.append(recorded.cursor.sequence)
 
     stage.store.before = shut
@@ -478,13 +487,13 @@ async def test_nothing_reaches_a_reader_before_the_store_has_acknowledged_it():
     gate.set()
     await reading
     assert seen == [1, 2, 3, 4]
-    await stage.hub.aclose()
+    await stage.recordings.aclose()
 
 
 @on_virtual_clock
 async def test_a_slow_store_pauses_the_generator_within_a_bound():
     for size, most in ((10, 256), (10_000, 7)):
-        stage = Stage()
+        stage = FaultyRecordings()
         made = 0
 
         async def source(size=size):
@@ -501,10 +510,10 @@ async def test_a_slow_store_pauses_the_generator_within_a_bound():
         info = await stage.start(source)
         await asyncio.sleep(8)
         assert 1 <= made <= most
-        await stage.hub.cancel(info.new.stream)
-        told = await stage.told(info)
-        assert [n for n, _ in told] == list(range(1, made + 2))
-        await stage.hub.aclose()
+        await stage.recordings.cancel(info.new.stream)
+        records = await stage.read(info)
+        assert [n for n, _ in records] == list(range(1, made + 2))
+        await stage.recordings.aclose()
 
 
 async def test_a_generator_that_never_waits_holds_up_nobody():
@@ -521,12 +530,12 @@ async def test_a_generator_that_never_waits_holds_up_nobody():
         for n in work():
             yield n
 
-    stage = Stage()
+    stage = FaultyRecordings()
     info = await stage.start(source)
     longest, then = 0, made
     while await stage.state(info) == "running":
         await asyncio.sleep(0)
         longest, then = max(longest, made - then), made
     assert longest < 100  # items, of 2 ms each; a batch has 256
-    assert await stage.told(info) == whole(300)
-    await stage.hub.aclose()
+    assert await stage.read(info) == whole(300)
+    await stage.recordings.aclose()

@@ -1,4 +1,4 @@
-"""A recording where it could lose something: its writer and its readers, over a slow store."""
+"""Recordings that could lose records: a store that loses its last entries, a failed takeover."""
 
 import asyncio
 import contextlib
@@ -6,9 +6,14 @@ import sqlite3
 
 import pytest
 
-from dual_mode_streaming.recordings import Lost, Operation, Record, Recordings, Start
-from dual_mode_streaming.recordings._entries import Cursor
-from dual_mode_streaming.recordings._tail import Tail
+from dual_mode_streaming.recordings import (
+    Cursor,
+    Gap,
+    Operation,
+    RecordingRequest,
+    Recordings,
+    StreamRecord,
+)
 from dual_mode_streaming.stores import Limits, NewStream, SQLiteStore
 
 STREAM = "0123456789abcdef" * 2
@@ -16,28 +21,24 @@ STREAM = "0123456789abcdef" * 2
 
 @pytest.fixture
 async def store(tmp_path):
-    store = SQLiteStore(tmp_path / "file", Limits(lease=0.3))
+    store = SQLiteStore(tmp_path / "file", Limits(lease=30))
     await store.create(NewStream(stream=STREAM, operation="test"))
     yield store
     await store.aclose()
 
 
 def text(number):
-    return Record("text", "", f"item {number}".encode())
+    return StreamRecord("text", "", f"item {number}".encode())
 
 
 async def test_what_another_wrote_in_place_of_what_was_lost_is_never_read_on(store, tmp_path):
-    """The store loses its tail and another writes on; a reader that is behind is told so."""
-    big = b"x" * 300_000  # more than the tail of a stream remembers
-    await store.append(STREAM, 1, 1, [Record("text", "", big).pack()] * 6)
+    """The store loses its last entries and another writer continues; a slow reader gets a gap."""
+    big = b"x" * 300_000  # more than the tail of a stream keeps
+    await store.append(STREAM, 1, 1, [StreamRecord("text", "", big).pack()] * 6)
     info = await store.info(STREAM)
 
-    async def revive(stream):
-        pass
-
-    tail = Tail(store, info, revive)
-    tail.readers = 1
-    reading = tail.read(Cursor(STREAM, 1, 0))
+    recordings = Recordings(store)
+    reading = recordings.read(info, Cursor(STREAM, 1, 0))
     seen = [await anext(reading) for _ in range(3)]
     assert [recorded.cursor.sequence for recorded in seen] == [1, 2, 3]
     await store.append(STREAM, 1, 7, [text(7).pack()])
@@ -47,18 +48,18 @@ async def test_what_another_wrote_in_place_of_what_was_lost_is_never_read_on(sto
     async with asyncio.timeout(10):
         async for recorded in reading:
             rest.append(recorded)
-            if isinstance(recorded, Lost):
+            if isinstance(recorded, Gap):
                 break
-    # What had been read from the store before may still come; nothing of the other writer does.
+    # What was read from the store before may still come, but nothing of the other writer.
     *before, last = rest
     assert {recorded.cursor.generation for recorded in before} <= {1}
-    assert (type(last), last.reason) == (Lost, "rewritten")
+    assert (type(last), last.reason) == (Gap, "rewritten")
     await reading.aclose()
-    await tail.close()
+    await recordings.aclose()
 
 
 async def rewind(store, path, *, to):
-    """Take the end of the stream away, as a crash may, and have another go on; its generation."""
+    """Remove the last entries, as a crash may, and append as another writer; its generation."""
     info = await store.info(STREAM)
     with contextlib.closing(sqlite3.connect(path)) as file, file:
         (number,) = file.execute("select number from streams").fetchone()
@@ -66,32 +67,32 @@ async def rewind(store, path, *, to):
         file.execute("update streams set head = ?, lease = 0", (to,))
     assert info.head > to
     generation = await store.take_over(STREAM)
-    others = [Record("text", "", b"another").pack()] * 3
+    others = [StreamRecord("text", "", b"another").pack()] * 3
     await store.append(STREAM, generation, to + 1, others)
     return generation
 
 
 async def test_an_operation_that_cannot_resume_after_all_ends_in_an_error(tmp_path):
-    """A takeover that fails ends the stream; it does not end the looking after of all others."""
+    """A failed takeover ends the stream, and the process still serves all other streams."""
 
     def resume(request, items):
         raise ValueError("the parameters are others now")
 
     store = SQLiteStore(tmp_path / "file", Limits(lease=0.2))
-    hub = Recordings(store)
+    recordings = Recordings(store)
     operation = Operation(name="test", record_of=text, problem_of=lambda error: {}, resume=resume)
-    hub.add(operation)
+    recordings.add(operation)
     stream = await store.create(NewStream(stream=STREAM, operation="test"))
-    hub.look_after()
+    recordings.start_recovery()
     async with asyncio.timeout(5):
         info = await store.info(stream)
-        async with contextlib.aclosing(hub.read(info, Cursor(stream, 1, 0))) as records:
-            told = [recorded.record.name async for recorded in records]
-    assert told == ["error"]
-    start = Start(operation=operation, owner="", fingerprint="")
+        async with contextlib.aclosing(recordings.read(info, Cursor(stream, 1, 0))) as records:
+            names = [recorded.record.name async for recorded in records]
+    assert names == ["error"]
+    request = RecordingRequest(operation=operation, owner="", fingerprint="")
 
     async def source():
         yield 1
 
-    assert (await hub.start(start, source)).new.operation == "test"
-    await hub.aclose()
+    assert (await recordings.start(request, source)).new.operation == "test"
+    await recordings.aclose()

@@ -1,7 +1,16 @@
-"""Streams that outlive their connection: producers that run on, readers that come and go."""
+"""Recorded streams: a producer writes to a store and outlives its readers; readers can resume."""
 
-from dual_mode_streaming.recordings._entries import Cursor, Lost, Record, Recorded
-from dual_mode_streaming.recordings._service import Operation, Recordings, Start
-from dual_mode_streaming.recordings._tail import Gone
+from dual_mode_streaming.recordings._entries import Cursor, Gap, StoredRecord, StreamRecord
+from dual_mode_streaming.recordings._service import Operation, RecordingRequest, Recordings
+from dual_mode_streaming.recordings._tail import StreamGone
 
-__all__ = ["Cursor", "Gone", "Lost", "Operation", "Record", "Recorded", "Recordings", "Start"]
+__all__ = [
+    "Cursor",
+    "Gap",
+    "Operation",
+    "RecordingRequest",
+    "Recordings",
+    "StoredRecord",
+    "StreamGone",
+    "StreamRecord",
+]

@@ -1,4 +1,4 @@
-"""What a recorded stream is made of: its records, as bytes for a store, and the ids they go by."""
+"""The records of a recorded stream: their bytes in a store, and their ids."""
 
 import dataclasses
 import re
@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 from dual_mode_streaming.sse import EndState, dumps
 from dual_mode_streaming.stores._base import Entry, StreamInfo
 
-__all__ = ["Cursor", "Lost", "Record", "Recorded"]
+__all__ = ["Cursor", "Gap", "StoredRecord", "StreamRecord"]
 
 Kind = Literal["json", "event", "text", "end"]
 
@@ -16,10 +16,14 @@ _LETTERS: Final = {kind: letter for letter, kind in _KINDS.items()}
 _CURSOR: Final = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,14})")
 
 
-class Record(NamedTuple):
-    """One record: an item as JSON, an event's data as JSON or text, or the end with its state.
+class StreamRecord(NamedTuple):
+    """One record of a stream.
 
-    `name` is the event's name (empty: none), or the state of the end.
+    Attributes:
+        kind: `json` for an item, `event` or `text` for an event with JSON or text as its data,
+            `end` for the end of the stream.
+        name: the name of the event, empty if it has none; for an end, the state of the stream.
+        data: the JSON or the text, in UTF-8.
     """
 
     kind: Kind
@@ -27,31 +31,38 @@ class Record(NamedTuple):
     data: bytes
 
     @classmethod
-    def end(cls, state: EndState, data: Any) -> "Record":
-        """The last record of a stream."""
+    def end(cls, state: EndState, data: Any) -> "StreamRecord":
+        """Return the last record of a stream that ends in `state`, with `data` as JSON."""
         return cls("end", state, dumps(data))
 
     @property
     def is_error(self) -> bool:
-        """It is the end of a stream that failed."""
+        """Whether this is the end of a stream that failed."""
         return self.kind == "end" and self.name == "error"
 
     def pack(self) -> bytes:
-        """The record as a payload. A name holds no line end: no event's does."""
+        """Return the record as the payload of an entry. The name must not contain a line end."""
         return b"%b%b\n%b" % (_LETTERS[self.kind], self.name.encode(), self.data)
 
     @classmethod
-    def unpack(cls, payload: bytes) -> "Record":
-        """The record of a payload. Raises ValueError if there is none in it."""
+    def unpack(cls, payload: bytes) -> "StreamRecord":
+        """Return the record that `pack` made into this payload.
+
+        Raises:
+            ValueError: the payload is not a record.
+        """
         head, newline, data = payload.partition(b"\n")
         kind = _KINDS.get(head[:1])
         if kind is None or not newline:
-            raise ValueError(f"no record: {payload[:40]!r}")
+            raise ValueError(f"the payload {payload[:40]!r} is not a record of a stream")
         return cls(kind, head[1:].decode(), data)
 
 
 class Cursor(NamedTuple):
-    """The id of a record: `<stream>.<generation>.<sequence>`; sequence 0 is before the first."""
+    """The id of a record, `<stream>.<generation>.<sequence>`.
+
+    Sequence 0 is the position before the first record.
+    """
 
     stream: str
     generation: int
@@ -62,7 +73,7 @@ class Cursor(NamedTuple):
 
     @classmethod
     def at(cls, info: StreamInfo, sequence: int) -> "Cursor":
-        """The place of a sequence in a stream, whoever wrote it."""
+        """Return the cursor of a sequence in a stream, with the generation that wrote it."""
         found = info.generations[0][0]
         for generation, first in info.generations:
             if first <= sequence:
@@ -71,31 +82,42 @@ class Cursor(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Cursor | None":
-        """The cursor that a text is; None if it is none."""
+        """Return the cursor that a text contains; None if the text is not a cursor."""
         found = _CURSOR.fullmatch(text)
         return None if found is None else cls(found[1], int(found[2]), int(found[3]))
 
 
 @dataclasses.dataclass(slots=True)
-class Recorded:
-    """A record where it stands. `frame` is for who renders it: all readers of a tail share it."""
+class StoredRecord:
+    """A record with its id.
+
+    Attributes:
+        cursor: the id.
+        record: the record.
+        frame: a place for the rendered record. The readers in one process share it.
+    """
 
     cursor: Cursor
-    record: Record
+    record: StreamRecord
     frame: bytes | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
-    def of(cls, stream: str, entry: Entry) -> "Recorded":
-        """The record of a store's entry."""
+    def of(cls, stream: str, entry: Entry) -> "StoredRecord":
+        """Return the record of a store's entry. Raises ValueError if it is not a record."""
         cursor = Cursor(stream, entry.generation, entry.sequence)
-        return cls(cursor, Record.unpack(entry.payload))
+        return cls(cursor, StreamRecord.unpack(entry.payload))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Lost:
-    """What a reader is told whose place in the history is not there: trimmed, or rewritten.
+class Gap:
+    """Records are missing after a reader's cursor; the next record is the earliest that is kept.
 
-    `requested` is where it was; what follows begins with `earliest`.
+    Attributes:
+        reason: `trimmed` if the records were removed because of a limit of the store, `rewritten`
+            if the stream has no such record: the store lost it, or it never existed.
+        requested: the cursor of the reader.
+        earliest: the cursor of the earliest record that is kept.
+        head: the cursor of the last record.
     """
 
     reason: Literal["trimmed", "rewritten"]
@@ -104,15 +126,15 @@ class Lost:
     head: Cursor
 
     @classmethod
-    def of(cls, info: StreamInfo, requested: Cursor) -> "Lost":
-        """What is lost to a reader at `requested`, which the stream does not have, or no longer."""
+    def of(cls, info: StreamInfo, requested: Cursor) -> "Gap":
+        """Return the gap after a cursor that the stream does not have, or has no more."""
         reason: Literal["trimmed", "rewritten"] = "rewritten"
         if info.has(requested.generation, requested.sequence):
             reason = "trimmed"
         return cls(reason, requested, Cursor.at(info, info.earliest), Cursor.at(info, info.head))
 
     def as_json(self) -> dict[str, str]:
-        """As the data of a `reset`."""
+        """Return the data of the `reset` event."""
         return {
             "reason": self.reason,
             "requested": str(self.requested),

@@ -1,7 +1,7 @@
-"""The producer of a recorded stream: it runs one generator into a store, with or without readers.
+"""The producer of a recorded stream: runs one generator and writes its items to a store.
 
-It writes what is ready whenever the generator waits, and at the latest when a bound is reached. So
-a slow store pauses the generator.
+It needs no readers. It writes whenever the generator waits, and at the latest when a bound is
+reached, so that a slow store pauses the generator.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-from dual_mode_streaming.recordings._entries import Record
+from dual_mode_streaming.recordings._entries import StreamRecord
 from dual_mode_streaming.recordings._writer import Writer
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.running.pull import drive, pull
@@ -23,19 +23,27 @@ logger = logging.getLogger("dual_mode_streaming")
 
 FLUSH_BYTES: Final = 64 * 1024
 FLUSH_RECORDS: Final = 256
-"""The most that is written at once, except one record that is larger by itself."""
+"""The bounds of one append. A single larger record is written by itself."""
 
 
 class Producer:
-    """Writes one stream, after its entry number `head`.
+    """Writes one stream, in one generation, after its entry number `head`.
 
     Args:
+        store: the store of the stream.
+        stream: the id of the stream.
         source: makes the generator. The producer closes it, in the task that runs it.
         record_of: returns the record of an item; None for an item that is not recorded.
-        problem_of: returns what readers see of an exception, as JSON.
-        cleanup_timeout: as for a response; see `Options`. In seconds.
-        resumes: another worker can continue the stream, so that a shutdown does not end it.
+        problem_of: returns the JSON that readers get for an exception.
+        generation: the generation of this writer.
+        head: the sequence of the last entry in the store.
+        cleanup_timeout: the time in seconds that the generator has to clean up; see `Options`.
+        resumes: whether another worker can continue the stream, so that a shutdown does not end it.
         max_duration: the time in seconds after which the stream ends with an error; None for never.
+
+    Attributes:
+        stream: the id of the stream.
+        waited: see `Sink`.
     """
 
     def __init__(
@@ -44,7 +52,7 @@ class Producer:
         stream: str,
         source: Callable[[], AsyncIterator[Any]],
         *,
-        record_of: Callable[[Any], Record | None],
+        record_of: Callable[[Any], StreamRecord | None],
         problem_of: Callable[[BaseException], dict[str, Any]],
         generation: int = 1,
         head: int = 0,
@@ -57,42 +65,42 @@ class Producer:
         self._source = source
         self._record_of = record_of
         self._problem_of = problem_of
-        self._writer = Writer(store, stream, generation, head, self._heed)
+        self._writer = Writer(store, stream, generation, head, self._on_result)
         self._owner = Owner(cleanup_timeout)
-        self._begun = False
+        self._started = False
         self._requested_end: End | None = None
         self._resumes = resumes
         self._max_duration = max_duration
-        self._batch: list[bytes] = []  # what the store has not acknowledged
+        self._batch: list[bytes] = []  # not acknowledged by the store yet
         self._size = 0
         self._flushing = False
 
     def stop(self, end: End) -> None:
-        """Stop the generator, now or as soon as it begins. Returns at once."""
+        """Stop the generator, now or as soon as it starts. Only the first reason counts."""
         self._requested_end = self._requested_end or end
-        if self._begun:  # a task that is cancelled before its first step would write no end
+        if self._started:  # a task that is cancelled before its first step would write no end
             self._owner.stop(end)
 
     async def run(self) -> None:
-        """Run the generator to its end, and write the end of the stream. Raises nothing."""
+        """Run the generator to its end, and write the end of the stream. Errors are logged."""
         loop = asyncio.get_running_loop()
-        cut = self._max_duration and loop.call_later(self._max_duration, self.stop, End.TOO_LONG)
+        timer = self._max_duration and loop.call_later(self._max_duration, self.stop, End.TOO_LONG)
         try:
             async with self._writer:
                 await self._owner.run(self._produce())
         except Exception:
-            logger.exception("the recording %s was left unfinished", self.stream)
+            logger.exception("the recorded stream %s has no end", self.stream)
         finally:
-            if cut:
-                cut.cancel()
+            if timer:
+                timer.cancel()
 
     async def _produce(self) -> None:
         error: BaseException | None = None
-        self._begun = True
+        self._started = True
         if self._requested_end is not None:
             self._owner.stop(self._requested_end)
         try:
-            await asyncio.sleep(0)  # where that cancellation arrives
+            await asyncio.sleep(0)  # the cancellation arrives here
             await drive(pull(self._source(), self, self._owner, Timeslice()), self._on_wait)
         except asyncio.CancelledError as cancelled:
             error = cancelled
@@ -101,7 +109,7 @@ class Producer:
         await self._conclude(error)
 
     def take(self, item: Any) -> bool:
-        """Keep the record of an item to be written. Returns whether it is time to write."""
+        """Keep the record of an item. Returns whether a bound is reached and it must be written."""
         record = self._record_of(item)
         if record is not None:
             payload = record.pack()
@@ -110,39 +118,43 @@ class Producer:
         return len(self._batch) >= FLUSH_RECORDS or self._size >= FLUSH_BYTES
 
     def check(self) -> None:
-        """Nothing: the bounds are those of `take`."""
+        """Do nothing: `take` checks the bounds."""
 
     def _on_wait(self) -> Awaitable[None] | None:
-        """Write what the generator has made while it waits."""
+        """Write what the generator has yielded before it waits."""
         self.waited = True
         if not self._batch or self._flushing or self._owner.end is not None:
             return None
         return self.flush()
 
     async def flush(self) -> None:
-        """Write what there is; it is kept until the store has acknowledged it.
+        """Write the kept records. They are dropped when the store has acknowledged them.
 
-        A store that fails for good ends the generator, which does not see the error.
+        If the store fails for too long, the generator is cancelled; it does not see the error.
         """
         self._flushing = True
         try:
-            verdict = await self._writer.append(self._batch) if self._batch else AppendResult.OK
-            if verdict is AppendResult.GAP:
-                raise StoreError("the store has lost the end of the stream")
+            result = await self._writer.append(self._batch) if self._batch else AppendResult.OK
+            if result is AppendResult.GAP:
+                raise StoreError("the store has lost the last entries of the stream")
         except StoreError as error:
-            logger.error("the recording %s is given up: %s", self.stream, error)
+            logger.error("the recording of the stream %s is abandoned: %s", self.stream, error)
             self.stop(End.SUPERSEDED)
         else:
             self._batch, self._size = [], 0
-            self._heed(verdict)
+            self._on_result(result)
         finally:
             self._flushing = False
 
     async def _conclude(self, error: BaseException | None) -> None:
-        """Write the end, unless another worker will."""
+        """Write the end of the stream, unless another worker will write it."""
         end = self._owner.end
         if end is not None and isinstance(error, Exception):
-            logger.error("the source of %s failed when it was ended", self.stream, exc_info=error)
+            logger.error(
+                "the source of the stream %s failed while it was closed",
+                self.stream,
+                exc_info=error,
+            )
         if end is End.SUPERSEDED or (end is End.DRAINING and self._resumes):
             return
         state: EndState
@@ -157,24 +169,25 @@ class Producer:
             state, body = "done", {}
         else:
             state, body = "error", self._problem_of(error)
-            bug = body.get("status") == 500
+            is_bug = body.get("status") == 500
             logger.error(
-                "the recording %s failed: %s",
+                "the source of the stream %s failed: %s",
                 self.stream,
                 body.get("detail"),
-                exc_info=error if bug else None,
+                exc_info=error if is_bug else None,
             )
         items = self._writer.head + len(self._batch)
-        last = [*self._batch, Record.end(state, {**body, "items": items}).pack()]
+        last = [*self._batch, StreamRecord.end(state, {**body, "items": items}).pack()]
         try:
             await self._writer.append(last, end=state)
         except asyncio.CancelledError:
             if end is not None:
                 raise
-            await self._writer.append(last, end=state)  # it was stopped when it was over already
+            await self._writer.append(last, end=state)  # stopped after the source had ended
 
-    def _heed(self, verdict: AppendResult) -> None:
-        if verdict is AppendResult.CANCEL:
+    def _on_result(self, result: AppendResult) -> None:
+        """Stop the generator if the result of an append says so."""
+        if result is AppendResult.CANCEL:
             self.stop(End.STOPPED)
-        elif verdict in (AppendResult.FENCED, AppendResult.CLOSED):
+        elif result in (AppendResult.FENCED, AppendResult.CLOSED):
             self.stop(End.SUPERSEDED)

@@ -1,4 +1,7 @@
-"""The recordings of one app: start one, read any, end one; look after what others have left."""
+"""The recordings of one process: start, find, read, cancel and delete streams of a store.
+
+They also take over the streams whose producer is gone.
+"""
 
 import asyncio
 import contextlib
@@ -9,28 +12,36 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dual_mode_streaming.recordings._entries import Cursor, Lost, Record, Recorded
+from dual_mode_streaming.recordings._entries import Cursor, Gap, StoredRecord, StreamRecord
 from dual_mode_streaming.recordings._producer import Producer
-from dual_mode_streaming.recordings._tail import Tail
+from dual_mode_streaming.recordings._tail import Tail, TailReader
 from dual_mode_streaming.running.owner import End
+from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import NewStream, Store, StoreError, StreamInfo
 
-__all__ = ["Operation", "Recordings", "Start"]
+__all__ = ["Operation", "RecordingRequest", "Recordings"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What is recorded, known to every worker under the same name.
+    """What is recorded. Every worker knows it under the same name.
 
-    `record_of` and `problem_of` are as for a Producer. `resume` makes the source that goes on after
-    so many records of a request; None where nobody can. `unread` says what becomes of a producer
-    whose last reader in this process has left: it goes on (None), or stops after so many seconds.
+    Attributes:
+        name: the name.
+        record_of: returns the record of an item; None for an item that is not recorded.
+        problem_of: returns the JSON that readers get for an exception.
+        resume: makes the source that continues a stream, from its request and the number of its
+            records; None if a stream cannot be continued.
+        unread: what happens to a producer when its last reader in this process has left: it
+            continues (None), or is cancelled after this time in seconds.
+        cleanup_timeout: the time in seconds that a generator has to clean up; see `Options`.
+        max_duration: the time in seconds after which a stream ends with an error; None for never.
     """
 
     name: str
-    record_of: Callable[[Any], Record | None]
+    record_of: Callable[[Any], StreamRecord | None]
     problem_of: Callable[[BaseException], dict[str, Any]]
     resume: Callable[[bytes, int], AsyncIterator[Any]] | None = None
     unread: float | None = None
@@ -39,8 +50,16 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """What one request asks to be recorded. `idempotency_key` is None if it has none."""
+class RecordingRequest:
+    """A request to record one stream.
+
+    Attributes:
+        operation: what is recorded.
+        owner: who may see the stream.
+        fingerprint: a digest of the request. Two requests with the same one are the same.
+        request: the request, for a worker that continues the stream.
+        idempotency_key: the key under which the stream is found again; None for no key.
+    """
 
     operation: Operation
     owner: str
@@ -50,10 +69,16 @@ class Start:
 
 
 class Recordings:
-    """All streams of a store, as one process sees them.
+    """The recorded streams of one store, as one process sees them.
 
-    `open` before use, and `aclose` at the end, which closes the store. Generators that others can
-    resume are left to them then; the streams of all others end as interrupted.
+    `aclose` ends the generators that run in this process and closes the store. If other workers can
+    resume a stream, they continue it; every other stream ends as interrupted.
+
+    Args:
+        store: the store, which these recordings own from now on.
+
+    Attributes:
+        store: the same.
     """
 
     def __init__(self, store: Store) -> None:
@@ -63,33 +88,53 @@ class Recordings:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tails: dict[str, Tail] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._unread: dict[str, asyncio.TimerHandle] = {}
-        self._janitor: asyncio.Task[None] | None = None
+        self._unread_timers: dict[str, asyncio.TimerHandle] = {}
+        self._recovery: asyncio.Task[None] | None = None
         self._is_closing = False
 
+    @property
+    def producing(self) -> frozenset[str]:
+        """The ids of the streams that are produced in this process."""
+        return frozenset(self._producers)
+
+    @property
+    def readers(self) -> dict[str, int]:
+        """The number of readers in this process, by the id of the stream."""
+        return {stream: tail.readers for stream, tail in self._tails.items()}
+
     def add(self, operation: Operation) -> None:
-        """Make an operation known, so that its streams can be taken over here."""
+        """Register an operation, so that its streams can be continued in this process."""
         self._operations[operation.name] = operation
 
-    async def start(self, start: Start, source: Callable[[], AsyncIterator[Any]]) -> StreamInfo:
-        """Begin a recording, or find the one of the same idempotency key. Out: how it is with it.
+    async def start(
+        self, request: RecordingRequest, source: Callable[[], AsyncIterator[Any]]
+    ) -> StreamInfo:
+        """Start a recording, or find the one with the same idempotency key.
 
-        `source` makes the generator; it is called only if the recording is new, by the task that
-        runs it. Raises StoreError.
+        Args:
+            request: what to record.
+            source: makes the generator. It is called only for a new recording, in the task that
+                runs and closes the generator.
+
+        Returns:
+            The state of the stream.
+
+        Raises:
+            StoreError: the store failed, or these recordings are being closed.
         """
         if self._is_closing:
-            raise StoreError("these recordings are being closed")
-        self.look_after()
+            raise StoreError("no recording can be started: this process is shutting down")
+        self.start_recovery()
         new = NewStream(
             stream=secrets.token_hex(16),
-            operation=start.operation.name,
-            owner=start.owner,
-            fingerprint=start.fingerprint,
-            request=start.request,
+            operation=request.operation.name,
+            owner=request.owner,
+            fingerprint=request.fingerprint,
+            request=request.request,
         )
-        stream = await self.store.create(new, start.idempotency_key)
+        stream = await self.store.create(new, request.idempotency_key)
         if stream == new.stream:
-            self._produce(start.operation, stream, source, generation=1, head=0)
+            self._produce(request.operation, stream, source, generation=1, head=0)
             return StreamInfo(
                 new=new,
                 state="running",
@@ -101,11 +146,15 @@ class Recordings:
             )
         info = await self.store.info(stream)
         if info is None:
-            raise StoreError("the store has lost a stream that was just there")
+            raise StoreError(f"the store lost the stream {stream} after it had found it")
         return info
 
     async def find(self, stream: str, owner: str) -> StreamInfo | None:
-        """How it is with a stream of that owner; None if there is none. Raises StoreError."""
+        """Return the state of a stream; None if the owner has no such stream.
+
+        Raises:
+            StoreError: the store failed.
+        """
         try:
             info = await self.store.info(stream)
         except ValueError:
@@ -113,42 +162,62 @@ class Recordings:
         if info is None or info.new.owner != owner:
             return None
         if info.is_abandoned:
-            await self._revive(stream)
+            await self._recover(stream)
             info = await self.store.info(stream)
         return info
 
-    async def read(self, info: StreamInfo, after: Cursor) -> AsyncGenerator[Recorded | Lost, None]:
-        """The records of a stream after a place, and what is lost of them; see `Tail.read`."""
+    async def read(
+        self, info: StreamInfo, after: Cursor
+    ) -> AsyncGenerator[StoredRecord | Gap, None]:
+        """Yield the records of a stream after a cursor, to its end, as they arrive.
+
+        If the stream does not have the cursor, or has it no more, a Gap is yielded, and then the
+        records from the earliest on.
+
+        Args:
+            info: the state of the stream, from `start` or `find`.
+            after: the cursor.
+
+        Raises:
+            StreamGone: the stream was deleted or has expired.
+            StoreError: the store failed for too long, or `aclose` was called.
+        """
         async with self._tail(info) as tail:
-            records = tail.read(after)
-            try:
-                async for record in records:
+            reader = TailReader(tail, after)
+            while records := await reader.next():
+                for record in records:
                     yield record
-            finally:
-                await records.aclose()
 
     async def cancel(self, stream: str) -> None:
-        """Ask the producer of a stream to stop, wherever it runs. Raises StoreError."""
+        """Ask the producer of a stream to stop, in whichever process it runs.
+
+        Raises:
+            StoreError: the store failed.
+        """
         await self.store.cancel(stream)
         producer = self._producers.get(stream)
         if producer is not None:
             producer.stop(End.STOPPED)
         else:
-            await self._revive(stream)  # a producer that is dead cannot stop: then it is ended here
+            await self._recover(stream)  # if its producer is gone, nobody else ends it
 
     async def delete(self, stream: str) -> None:
-        """Stop a stream and forget it. Raises StoreError."""
+        """Stop a stream and delete it.
+
+        Raises:
+            StoreError: the store failed.
+        """
         await self.store.delete(stream)
         if (producer := self._producers.get(stream)) is not None:
             producer.stop(End.SUPERSEDED)
 
     async def aclose(self) -> None:
-        """End what runs here, as said above, and close the store. Readers get a StoreError."""
+        """End the generators of this process, and close the store. Readers get a StoreError."""
         self._is_closing = True
-        if self._janitor is not None:
-            self._janitor.cancel()
-            self._closing.add(self._janitor)
-        for timer in self._unread.values():
+        if self._recovery is not None:
+            self._recovery.cancel()
+            self._closing.add(self._recovery)
+        for timer in self._unread_timers.values():
             timer.cancel()
         while waited := {*self._running.values(), *self._closing}:
             for producer in self._producers.values():
@@ -186,20 +255,21 @@ class Recordings:
         if self._is_closing:
             producer.stop(End.DRAINING)
 
-        def ended(_: object) -> None:
+        def remove(_: object) -> None:
             self._producers.pop(stream, None)
             self._running.pop(stream, None)
 
-        task.add_done_callback(ended)
+        task.add_done_callback(remove)
 
     @contextlib.asynccontextmanager
     async def _tail(self, info: StreamInfo) -> AsyncIterator[Tail]:
+        """Count a reader of the tail that all readers of a stream share; the last one closes it."""
         stream = info.new.stream
-        if (timer := self._unread.pop(stream, None)) is not None:
+        if (timer := self._unread_timers.pop(stream, None)) is not None:
             timer.cancel()
         tail = self._tails.get(stream)
         if tail is None or tail.has_failed:
-            tail = self._tails[stream] = Tail(self.store, info, self._revive)
+            tail = self._tails[stream] = Tail(self.store, info, self._recover)
         tail.readers += 1
         try:
             yield tail
@@ -212,43 +282,43 @@ class Recordings:
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
                 if stream not in self._tails:
-                    self._left(info)
+                    self._start_unread_timer(info)
 
-    def _left(self, info: StreamInfo) -> None:
-        """The last reader has left: some producers are not to go on for nobody."""
+    def _start_unread_timer(self, info: StreamInfo) -> None:
+        """Cancel the producer in a while, if its operation wants that without readers."""
         stream = info.new.stream
         operation = self._operations.get(info.new.operation)
-        producer = self._producers.get(stream)
-        if producer is not None and operation is not None and operation.unread is not None:
+        if stream in self._producers and operation is not None and operation.unread is not None:
             loop = asyncio.get_running_loop()
-            self._unread[stream] = loop.call_later(operation.unread, self._abandon, stream)
+            timer = loop.call_later(operation.unread, self._cancel_unread, stream)
+            self._unread_timers[stream] = timer
 
-    def _abandon(self, stream: str) -> None:
-        self._unread.pop(stream, None)
+    def _cancel_unread(self, stream: str) -> None:
+        self._unread_timers.pop(stream, None)
         if (producer := self._producers.get(stream)) is not None:
             producer.stop(End.STOPPED)
 
-    def look_after(self) -> None:
-        """From now on, look for streams that others have left; `start` does it as well."""
-        if self._janitor is None:
-            self._janitor = asyncio.get_running_loop().create_task(self._look_after_all())
+    def start_recovery(self) -> None:
+        """Start to take over, regularly, streams whose producer is gone. `start` does it too."""
+        if self._recovery is None:
+            self._recovery = asyncio.get_running_loop().create_task(self._recover_all())
 
-    async def _look_after_all(self) -> None:
+    async def _recover_all(self) -> None:
         while True:
             await asyncio.sleep(self.store.limits.lease / 2)
             try:
                 for stream in await self.store.abandoned():
                     try:
-                        await self._revive(stream)
+                        await self._recover(stream)
                     except StoreError as error:
-                        logger.warning("no look at the abandoned stream %s: %s", stream, error)
+                        logger.warning("the stream %s could not be taken over: %s", stream, error)
             except StoreError as error:
-                logger.warning("no look at abandoned streams: %s", error)
-            except Exception:  # whatever it is: somebody has to look
-                logger.exception("no look at abandoned streams")
+                logger.warning("abandoned streams could not be listed: %s", error)
+            except Exception:  # the task must not end
+                logger.exception("abandoned streams could not be taken over")
 
-    async def _revive(self, stream: str) -> None:
-        """Take an abandoned stream over: go on with it if that can be done here, else end it."""
+    async def _recover(self, stream: str) -> None:
+        """Take a stream over if its producer is gone: continue it if possible, else end it."""
         info = await self.store.info(stream)
         if info is None or not info.is_abandoned or stream in self._producers or self._is_closing:
             return
@@ -263,6 +333,6 @@ class Recordings:
             source = functools.partial(operation.resume, info.new.request, info.head)
             self._produce(operation, stream, source, generation=generation, head=info.head)
             return
-        state: Any = "cancelled" if info.cancelling else "interrupted"
-        last = Record.end(state, {"reason": "the producer is gone", "items": info.head})
+        state: EndState = "cancelled" if info.cancelling else "interrupted"
+        last = StreamRecord.end(state, {"reason": "the producer is gone", "items": info.head})
         await self.store.append(stream, generation, info.head + 1, [last.pack()], end=state)

@@ -1,137 +1,103 @@
-"""One look at the end of a stream, shared by all who read it in this process.
+"""The tail of one stream: follows the store once for all readers in this process.
 
-However many readers there are, the store is asked once for what is new. A reader that is further
-back than the tail remembers asks the store by itself until it has caught up. Places are ids, so
-nothing is lost or doubled between the two.
+A tail keeps the last records in memory. A reader that is further behind reads from the store by
+itself until it has caught up. Positions are cursors, so that no record is missed or repeated when a
+reader changes from the one to the other.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Final
 
-from dual_mode_streaming.errors import ServingError
-from dual_mode_streaming.recordings._entries import Cursor, Lost, Recorded
+from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.recordings._entries import Cursor, Gap, StoredRecord
 from dual_mode_streaming.stores._base import Entry, Store, StoreError, StreamInfo
 
-__all__ = ["Gone", "Tail"]
+__all__ = ["StreamGone", "Tail", "TailReader"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
 _KEPT_BYTES: Final = 256 * 1024
-"""What a tail remembers, and what one reader that is further back is given at once."""
+"""The size of the records that a tail keeps, and of one read by a reader that is further behind."""
 
 _OVERHEAD: Final = 500
-"""What a record takes in memory beside its data, about."""
+"""The approximate memory that a record takes besides its data, in bytes."""
 
-_AT_ONCE: Final = 64
-"""So many records a reader is given before it looks again."""
+_BATCH_RECORDS: Final = 64
+"""The most records that a reader takes from the tail at once."""
 
-_WATCH: Final = 5.0
-"""So often, in seconds, the state of a silent stream is looked at, or twice in a lease if that is
-less: a bell may be lost."""
+_CHECK_INTERVAL: Final = 5.0
+"""The time in seconds after which the state of a silent stream is checked, because a notification
+may be lost. Half of the lease if that is shorter."""
 
-_PATIENCE: Final = 15.0
-"""A store that is out of reach for so many seconds is told to the readers, who may come again."""
+_STORE_TIMEOUT: Final = 15.0
+"""The time in seconds for which the store may fail before the readers get its error."""
 
 
-class Gone(ServingError):
-    """The stream was deleted, or has expired."""
+class StreamGone(Problem):
+    """The stream was deleted or has expired (410)."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(410, detail)
 
 
 class Tail:
-    """What comes at the end of one stream, for any number of readers.
+    """Follows the end of one stream for any number of readers.
 
-    `revive` is called when nobody writes the stream any more: it finds somebody, or ends it.
+    It runs a task from its creation on; `close` ends it.
+
+    Args:
+        store: the store of the stream.
+        info: the state of the stream.
+        recover: called with the id of the stream if its producer is gone. It takes the stream over
+            or ends it.
+
+    Attributes:
+        stream: the id of the stream.
+        readers: the number of readers; its user counts them.
     """
 
     def __init__(
-        self, store: Store, info: StreamInfo, revive: Callable[[str], Awaitable[None]]
+        self, store: Store, info: StreamInfo, recover: Callable[[str], Awaitable[None]]
     ) -> None:
         self.stream = info.new.stream
         self.readers = 0
         self._store = store
-        self._revive = revive
+        self._recover = recover
         self._last = Cursor.at(info, info.head)
-        self._kept: deque[Recorded] = deque()  # the last of them, up to `_last`
+        self._kept: deque[StoredRecord] = deque()  # the last records, up to `_last`
         self._size = 0
-        self._doubts = 0  # how often places that were good may have become bad
+        self._rewrites = 0  # how often cursors that were valid may have become invalid
         self._ended = info.state != "running"
         self._error: Exception | None = None
-        self._bell = asyncio.Event()
-        self._news: asyncio.Future[None] | None = None
-        self._in_reach = asyncio.get_running_loop().time()
+        self._changed = asyncio.Event()  # set by the store
+        self._waiting: asyncio.Future[None] | None = None  # for the readers
+        self._reached_at = asyncio.get_running_loop().time()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
     def has_failed(self) -> bool:
-        """It says nothing more, though the stream may go on."""
+        """Whether it has stopped because of an error, although the stream may continue."""
         return self._error is not None
 
     async def close(self) -> None:
-        """Follow the stream no more; who still reads it gets a StoreError."""
+        """Stop following the stream. Its readers get a StoreError."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
-    async def read(self, after: Cursor) -> AsyncGenerator[Recorded | Lost, None]:
-        """The records after a place, to the stream's end, as they come.
-
-        A place that the stream has not, or no longer, gives a Lost, and then the earliest there is.
-        Raises Gone, and StoreError if the store stays out of reach.
-        """
-        place, doubts = after, -1
-        while True:
-            if doubts != self._doubts:
-                doubts = self._doubts
-                info = await self._info()
-                if not info.has(place.generation, place.sequence) or (
-                    place.sequence + 1 < info.earliest
-                ):
-                    yield Lost.of(info, place)
-                    place = Cursor.at(info, info.earliest - 1)
-            if place.sequence >= self._last.sequence:
-                if self._error is not None:
-                    raise self._error.with_traceback(None)  # it is raised to all of them
-                if self._ended:
-                    return
-                await self._wait()
-                continue
-            records = self._remembered(place)
-            if not records:
-                entries = await self._store.read(self.stream, place.sequence, size=_KEPT_BYTES)
-                if not entries or entries[0].sequence != place.sequence + 1:
-                    doubts = -1  # it was trimmed meanwhile
-                    await asyncio.sleep(0.01)
-                    continue
-                if entries[0].generation != place.generation:
-                    info = await self._info()
-                    if not info.has(place.generation, place.sequence):
-                        doubts = -1  # the place was lost, and another has written there
-                        continue
-                records = [Recorded.of(self.stream, entry) for entry in entries]
-            for recorded in records:
-                yield recorded
-            place = records[-1].cursor
-            if records[-1].record.kind == "end":
-                return
-
-    def _remembered(self, place: Cursor) -> list[Recorded]:
-        """What follows a place, if the tail has it."""
-        skipped = place.sequence + 1 - (self._last.sequence + 1 - len(self._kept))
-        return [] if skipped < 0 else list(islice(self._kept, skipped, skipped + _AT_ONCE))
-
     async def _wait(self) -> None:
-        """Until there is something new."""
-        if self._news is None:
-            self._news = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._news)
+        """Wait until there is something new for the readers."""
+        if self._waiting is None:
+            self._waiting = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._waiting)
 
-    def _tell(self) -> None:
-        if self._news is not None:
-            self._news.set_result(None)
-            self._news = None
+    def _notify_readers(self) -> None:
+        if self._waiting is not None:
+            self._waiting.set_result(None)
+            self._waiting = None
 
     async def _run(self) -> None:
         try:
@@ -140,84 +106,160 @@ class Tail:
         except Exception as error:
             self._error = error
         except asyncio.CancelledError:
-            self._error = StoreError("the stream is not followed here any more")
+            self._error = StoreError("this process has stopped following the stream")
             raise
         finally:
-            self._tell()
+            self._notify_readers()
 
     async def _follow(self) -> None:
-        """Follow the stream while the store is in reach. Raises StoreError if it is not again."""
+        """Follow the stream until it ends or the store fails.
+
+        Raises:
+            StoreError: the store has failed for `_STORE_TIMEOUT`.
+        """
         try:
-            async with self._store.subscribe(self.stream, self._bell.set):
+            async with self._store.subscribe(self.stream, self._changed.set):
                 await self._check()
                 while not self._ended:
                     await self._step()
-                    self._in_reach = asyncio.get_running_loop().time()
+                    self._reached_at = asyncio.get_running_loop().time()
         except StoreError as error:
-            logger.warning("the tail of %s: %s", self.stream, error)
-            if asyncio.get_running_loop().time() - self._in_reach > _PATIENCE:
+            logger.warning("the stream %s cannot be followed now: %s", self.stream, error)
+            if asyncio.get_running_loop().time() - self._reached_at > _STORE_TIMEOUT:
                 raise
             await asyncio.sleep(0.2)
 
     async def _step(self) -> None:
-        """Take what is new; if nothing is, wait for the bell, and look why it rang."""
-        rang = self._bell.is_set()
-        self._bell.clear()
+        """Add new entries. If there are none, wait for a notification and check the stream."""
+        was_notified = self._changed.is_set()
+        self._changed.clear()
         entries = await self._store.read(self.stream, self._last.sequence)
         if entries:
             if entries[0].generation != self._last.generation:
                 await self._check()
             self._add(entries)
-        elif rang:
+        elif was_notified:
             await self._check()
         else:
             try:
-                async with asyncio.timeout(min(_WATCH, self._store.limits.lease / 2)):
-                    await self._bell.wait()
+                async with asyncio.timeout(min(_CHECK_INTERVAL, self._store.limits.lease / 2)):
+                    await self._changed.wait()
             except TimeoutError:
                 await self._check()
 
     async def _check(self) -> None:
-        """Look whether the stream is still there, is still written, and still has its last entry.
+        """Check that the stream exists, has a producer, and still has its last record.
 
-        Raises Gone.
+        Raises:
+            StreamGone: the stream does not exist any more.
         """
         info = await self._info()
         if info.is_abandoned:
-            await self._revive(self.stream)
+            await self._recover(self.stream)
             info = await self._info()
         last = self._last
         if not info.has(last.generation, last.sequence):
-            self._last = Lost.of(info, last).head
-            self._kept.clear()
-            self._size = 0
-            self._doubts += 1
-            self._tell()
+            self._last = Cursor.at(info, info.head)
+            self._forget()
+            self._notify_readers()
         if info.state != "running" and self._last.sequence >= info.head:
             self._ended = True
 
     def _add(self, entries: Sequence[Entry]) -> None:
         if entries[0].sequence <= self._last.sequence:
             return
-        new = [Recorded.of(self.stream, entry) for entry in entries]
-        if entries[0].sequence != self._last.sequence + 1:  # trimmed while we were behind
-            self._kept.clear()
-            self._size = 0
-            self._doubts += 1
+        new = [StoredRecord.of(self.stream, entry) for entry in entries]
+        if entries[0].sequence != self._last.sequence + 1:  # trimmed before this tail has read it
+            self._forget()
         self._kept.extend(new)
         self._size += sum(map(_size_of, new))
         while self._size > _KEPT_BYTES and len(self._kept) > 1:
             self._size -= _size_of(self._kept.popleft())
         self._last = self._kept[-1].cursor
         self._ended = self._kept[-1].record.kind == "end"
-        self._tell()
+        self._notify_readers()
+
+    def _forget(self) -> None:
+        """Drop the kept records, and make each reader check its position."""
+        self._kept.clear()
+        self._size = 0
+        self._rewrites += 1
 
     async def _info(self) -> StreamInfo:
         info = await self._store.info(self.stream)
         if info is None or info.expired:
-            raise Gone("the stream was deleted" if info is None else "the stream has expired")
+            state = "was deleted" if info is None else "has expired"
+            raise StreamGone(f"the stream {state}")
         return info
 
 
-def _size_of(recorded: Recorded) -> int:
-    return len(recorded.record.data) + len(recorded.record.name) + _OVERHEAD
+class TailReader:
+    """Reads a stream from a cursor to its end, from its tail or from the store."""
+
+    def __init__(self, tail: Tail, after: Cursor) -> None:
+        self._tail = tail
+        self._position = after
+        self._checked = -1  # the tail's `_rewrites` when the position was checked
+        self._has_ended = False
+
+    async def next(self) -> Sequence[StoredRecord | Gap]:
+        """Return the next records, as soon as there are some; nothing at the end of the stream.
+
+        If the stream does not have the position, or has it no more, the result is a Gap; the
+        earliest record that is kept comes next.
+
+        Raises:
+            StreamGone: the stream was deleted or has expired.
+            StoreError: the store failed for too long, or the tail was closed.
+        """
+        tail = self._tail
+        while not self._has_ended:
+            if self._checked != tail._rewrites:
+                self._checked = tail._rewrites
+                if (gap := await self._gap()) is not None:
+                    return (gap,)
+            if self._position.sequence >= tail._last.sequence:
+                if tail._error is not None:
+                    raise tail._error.with_traceback(None)  # all readers get the same error
+                if tail._ended:
+                    break
+                await tail._wait()
+            elif records := self._from_tail() or await self._from_store():
+                self._position = records[-1].cursor
+                self._has_ended = records[-1].record.kind == "end"
+                return records
+        return ()
+
+    async def _gap(self) -> Gap | None:
+        """Return the gap after the position, and move to its end; None if there is no gap."""
+        position, info = self._position, await self._tail._info()
+        is_there = info.has(position.generation, position.sequence)
+        if is_there and position.sequence + 1 >= info.earliest:
+            return None
+        self._position = Cursor.at(info, info.earliest - 1)
+        return Gap.of(info, position)
+
+    def _from_tail(self) -> list[StoredRecord]:
+        """Return the records that follow the position, if the tail has them."""
+        tail = self._tail
+        skipped = self._position.sequence + 1 - (tail._last.sequence + 1 - len(tail._kept))
+        return [] if skipped < 0 else list(islice(tail._kept, skipped, skipped + _BATCH_RECORDS))
+
+    async def _from_store(self) -> list[StoredRecord]:
+        """Return the records that follow the position; nothing if it must be checked again."""
+        tail, position = self._tail, self._position
+        entries = await tail._store.read(tail.stream, position.sequence, size=_KEPT_BYTES)
+        if not entries or entries[0].sequence != position.sequence + 1:
+            self._checked = -1  # the entries were trimmed meanwhile
+            await asyncio.sleep(0.01)
+            return []
+        if entries[0].generation != position.generation:
+            info = await tail._info()
+            if not info.has(position.generation, position.sequence):
+                self._checked = -1  # the position was lost, and another writer has written there
+                return []
+        return [StoredRecord.of(tail.stream, entry) for entry in entries]
+
+
+def _size_of(stored: StoredRecord) -> int:
+    return len(stored.record.data) + len(stored.record.name) + _OVERHEAD

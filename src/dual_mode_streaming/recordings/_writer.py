@@ -1,4 +1,4 @@
-"""Writes one stream into a store: tries again, keeps the lease, hears of a request to stop."""
+"""The writer of one stream: repeats failed appends, renews the lease, notices a cancellation."""
 
 import asyncio
 import logging
@@ -14,20 +14,31 @@ __all__ = ["Writer"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
-_NEWS_DELAY: Final = 0.2
-"""So long after news of the stream it asks whether it is to stop, if no append has told by then."""
+_CHANGE_DELAY: Final = 0.2
+"""The time in seconds after a change of the stream until the writer asks what has changed, unless
+an append has told it by then."""
 
-_OUR_OWN: Final = 0.02
-"""News that come so soon after a write are of that write."""
+_OWN_CHANGE: Final = 0.02
+"""The time in seconds after an append in which a change is taken for that append."""
 
 _RETRY_PAUSES: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class Writer:
-    """The writer of a stream, of a generation, after `head`: the last entry that the store has.
+    """Appends to one stream in one generation.
 
-    While it is entered (`async with`), it keeps the lease, and gives to `heed` the verdicts that
-    come with that. It needs no bell of the store for it, but hears sooner with one.
+    In its context (`async with`) it renews the lease. It works without the store's notifications,
+    but with them it notices a cancellation sooner.
+
+    Args:
+        store: the store of the stream.
+        stream: the id of the stream.
+        generation: the generation of the writer.
+        head: the sequence of the last entry in the store.
+        on_result: called with the result of each append that renewed the lease.
+
+    Attributes:
+        head: the sequence of the last entry that the store has acknowledged.
     """
 
     def __init__(
@@ -36,22 +47,22 @@ class Writer:
         stream: str,
         generation: int,
         head: int,
-        heed: Callable[[AppendResult], None],
+        on_result: Callable[[AppendResult], None],
     ) -> None:
         self.head = head
         self._store = store
         self._stream = stream
         self._generation = generation
-        self._heed = heed
+        self._on_result = on_result
         self._writing = asyncio.Lock()
         self._wrote_at = 0.0
-        self._bell = asyncio.Event()
+        self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> None:
         loop = asyncio.get_running_loop()
         self._wrote_at = loop.time()
-        self._tasks = [loop.create_task(self._listen()), loop.create_task(self._keep_in_touch())]
+        self._tasks = [loop.create_task(self._subscribe()), loop.create_task(self._renew_lease())]
 
     async def __aexit__(self, *exc_info: object) -> None:
         for task in self._tasks:
@@ -61,16 +72,22 @@ class Writer:
     async def append(
         self, payloads: Sequence[bytes], *, end: EndState | None = None
     ) -> AppendResult:
-        """Write, and try again while the store is out of reach: that is safe for it to see twice.
+        """Append entries, and repeat that while the store cannot be reached.
 
-        Raises StoreError if it stays so for as long as another might have taken the stream over.
+        Args:
+            payloads: the entries. If there are none, only the lease is renewed.
+            end: the state in which the stream ends with the last of these entries.
+
+        Raises:
+            StoreError: the store could not be reached for so long that another writer may have
+                taken the stream over.
         """
         loop = asyncio.get_running_loop()
         since = loop.time()
         async with self._writing:
             for attempt in count():
                 try:
-                    verdict = await self._store.append(
+                    result = await self._store.append(
                         self._stream, self._generation, self.head + 1, payloads, end=end
                     )
                     break
@@ -79,43 +96,45 @@ class Writer:
                         raise
                     await asyncio.sleep(_RETRY_PAUSES[min(attempt, len(_RETRY_PAUSES) - 1)])
             self._wrote_at = loop.time()
-            if verdict in (AppendResult.OK, AppendResult.CANCEL):
+            if result in (AppendResult.OK, AppendResult.CANCEL):
                 self.head += len(payloads)
-            return verdict
+            return result
 
-    async def _listen(self) -> None:
-        """Have the bell rung by the store: without it, all is heard when the lease is renewed."""
+    async def _subscribe(self) -> None:
+        """Subscribe to changes of the stream, again whenever the store fails."""
         while True:
             try:
-                async with self._store.subscribe(self._stream, self._ring):
+                async with self._store.subscribe(self._stream, self._on_change):
                     await asyncio.Event().wait()
             except StoreError as error:
-                logger.info("no news of %s: %s", self._stream, error)
+                logger.info("no notifications of the stream %s: %s", self._stream, error)
                 await asyncio.sleep(_RETRY_PAUSES[-1])
 
-    def _ring(self) -> None:
-        """There is news of the stream, and none of our own: a write tells its verdict by itself."""
+    def _on_change(self) -> None:
+        """Note a change, unless it comes from an append of this writer."""
         since = asyncio.get_running_loop().time() - self._wrote_at
-        if since > _OUR_OWN and not self._writing.locked():
-            self._bell.set()
+        if since > _OWN_CHANGE and not self._writing.locked():
+            self._changed.set()
 
-    async def _keep_in_touch(self) -> None:
-        """Write nothing, in time, when there is nothing to write: that keeps the lease, and tells
-        of a request to stop."""
+    async def _renew_lease(self) -> None:
+        """Append nothing whenever a third of the lease is over, or after a change.
+
+        That renews the lease, and its result says whether the producer must stop.
+        """
         loop = asyncio.get_running_loop()
         pause = self._store.limits.lease / 3
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._wrote_at + pause):
-                    await self._bell.wait()
-                    await asyncio.sleep(_NEWS_DELAY)
-            written = loop.time() - self._wrote_at
-            rung = self._bell.is_set()
-            self._bell.clear()
-            if written < (_NEWS_DELAY / 2 if rung else pause * 0.99):
-                continue  # which has told, and has renewed the lease
+                    await self._changed.wait()
+                    await asyncio.sleep(_CHANGE_DELAY)
+            since = loop.time() - self._wrote_at
+            has_changed = self._changed.is_set()
+            self._changed.clear()
+            if since < (_CHANGE_DELAY / 2 if has_changed else pause * 0.99):
+                continue  # an append has done both
             try:
-                self._heed(await self.append(()))
+                self._on_result(await self.append(()))
             except Exception as error:
-                logger.warning("the lease of %s could not be kept: %s", self._stream, error)
+                logger.warning("the lease of %s could not be renewed: %s", self._stream, error)
                 await asyncio.sleep(pause)

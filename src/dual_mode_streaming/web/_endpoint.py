@@ -24,7 +24,8 @@ from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._signatures import parameter_of, resolved, undecorated
 from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec
-from dual_mode_streaming.web.recorded._endpoint import RecordedEndpoint
+from dual_mode_streaming.web.recorded._endpoint import answer_recorded
+from dual_mode_streaming.web.recorded._operation import parameter_adapters
 
 __all__ = ["BatchOf", "dual_mode"]
 
@@ -130,10 +131,9 @@ def _endpoint(
         record=Record() if record is True else record or None,
         options=options,
     )
-    recorded = None if spec.record is None else RecordedEndpoint(spec)
-
     parameters = dict(signature.parameters)
-    if recorded is not None:
+    if spec.record is not None:
+        parameter_adapters(spec)  # a parameter that cannot be stored is an error here
         parameters.pop("resume_from", None)
     request_name = parameter_of(parameters, Request) or _hide(parameters, "request", Request)
     response_name = parameter_of(parameters, Response) or _hide(parameters, "response", Response)
@@ -144,8 +144,8 @@ def _endpoint(
         for name in hidden:
             del values[name]
         mode = _mode(spec, request, values)
-        if recorded is not None:
-            return await recorded.answer(request, values, mode=mode, injected=injected)
+        if spec.record is not None:
+            return await answer_recorded(spec, request, values, mode=mode, injected=injected)
         route = request.scope.get("route")
         return DualModeResponse(
             spec.source(values),

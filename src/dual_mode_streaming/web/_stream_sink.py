@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Send
 
-from dual_mode_streaming.errors import BrokenTransfer, ItemTooLarge
+from dual_mode_streaming.errors import BrokenTransfer, ItemTooLarge, StoreError
 from dual_mode_streaming.rendering import Frames
 from dual_mode_streaming.running.owner import End, Owner, logger
 from dual_mode_streaming.running.pull import drive, pull
@@ -224,7 +224,7 @@ class StreamSink:
         elif error is None:
             ending = self._frames.done()
         else:
-            intended = isinstance(error, (HTTPException, BrokenTransfer))
+            intended = isinstance(error, (HTTPException, BrokenTransfer, StoreError))
             logger.error(
                 "a stream failed after %d items%s",
                 self._frames.count,

@@ -1,1 +1,1 @@
-"""Endpoints whose answers are recorded, and the routes that read them again."""
+"""Recorded endpoints, and the routes that read, cancel and delete their streams."""

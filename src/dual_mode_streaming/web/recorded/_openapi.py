@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of recorded endpoints besides what it says of all."""
+"""The parts of the OpenAPI document that only recorded endpoints have."""
 
 from typing import Any, Final, get_args
 
@@ -15,7 +15,7 @@ STATE: Final[dict[str, Any]] = {
         "items": {"type": "integer", "minimum": 0},
     },
 }
-"""How it is with a stream."""
+"""The state of a stream, as `/streams/{id}` and a 202 return it."""
 
 _ITEMS: Final = {"type": "integer", "minimum": 0}
 _TEXT: Final = {"type": "string"}
@@ -24,7 +24,7 @@ ENDS: Final[dict[str, dict[str, Any]]] = {
     name: {"type": "object", "required": ["items"], "properties": {"items": _ITEMS, **more}}
     for name, more in {"cancelled": {}, "interrupted": {"reason": _TEXT}}.items()
 }
-"""The data of the ends that only recordings have, by event."""
+"""The data of the end events that only recorded streams have, by event name."""
 
 RESET: Final = {
     "type": "object",
@@ -34,29 +34,30 @@ RESET: Final = {
         **dict.fromkeys(("requested", "earliest", "head"), _TEXT),
     },
 }
+"""The data of a `reset` event."""
 
 ERRORS: Final = {
-    409: "The stream was cancelled or interrupted, and is no whole document.",
-    410: "The stream has lost some of its entries, was deleted, or has expired.",
+    409: "The stream was cancelled or interrupted, so there is no complete batch.",
+    410: "Some records of the stream are no longer stored, or it was deleted or has expired.",
     422: "The Idempotency-Key was used with another request.",
 }
 
 LOCATION: Final = {
     "Location": {
-        "description": "Where the stream is read again, stopped and forgotten: /streams/{id}.",
+        "description": "The recorded stream, `/streams/{id}`: read, cancel or delete it there.",
         "schema": {"type": "string", "format": "uri-reference"},
     }
 }
 
 _HEADERS: Final = {
-    "Prefer": "`respond-async`: answer 202 at once, and let the stream be read at its Location.",
-    "Idempotency-Key": "A request with the same key is answered with the stream that is there.",
-    "Last-Event-ID": "Go on after this event of the stream that it is of, and begin none.",
+    "Prefer": "`respond-async`: answer 202 at once; the stream can be read at its Location.",
+    "Idempotency-Key": "A repeated request with the same key is answered with the same stream.",
+    "Last-Event-ID": "Continue the stream of this event after it; no new stream is started.",
 }
 
 
 def parameters(method: str) -> list[dict[str, Any]]:
-    """The headers that a recorded operation heeds."""
+    """Return the request headers of a recorded operation, as parameters of OpenAPI."""
     return [
         {"name": name, "in": "header", "required": False, "description": text, "schema": _TEXT}
         for name, text in _HEADERS.items()

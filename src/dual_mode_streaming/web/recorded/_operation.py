@@ -10,7 +10,7 @@ import pydantic_core
 from pydantic import TypeAdapter
 
 from dual_mode_streaming.errors import ItemTooLarge
-from dual_mode_streaming.recordings import Operation, Record
+from dual_mode_streaming.recordings import Operation, StreamRecord
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import RESERVED_EVENTS, dumps
 from dual_mode_streaming.web._options import Options, resolved_options
@@ -27,11 +27,12 @@ class RecordedOperation:
     """A recorded endpoint under one route of an app.
 
     Attributes:
-        operation: the same for the recordings, which know no web.
-        spec: what its decorator said.
-        representation: under the route's own `response_model_*` options.
-        options: the endpoint's, over those of the app.
-        adapters: of the parameters that a resumed generator is called with again.
+        operation: the same for `Recordings`, which do not depend on the web.
+        spec: the specification of the endpoint.
+        representation: the endpoint's, under the route's own `response_model_*` options.
+        options: all options: the endpoint's, the app's, and the defaults.
+        adapters: the types of the parameters that are stored for a worker that resumes a stream;
+            None if no worker can.
     """
 
     operation: Operation
@@ -45,8 +46,7 @@ class RecordedOperation:
         cls, spec: EndpointSpec, name: str, route: Any, defaults: Options
     ) -> "RecordedOperation":
         """Return the operation of an endpoint under a route, in an app with these defaults."""
-        overrides: Options = {**defaults, **spec.options}
-        options = resolved_options(overrides)
+        options = resolved_options(defaults, spec.options)
         representation = spec.representation_of(route)
         adapters = parameter_adapters(spec)
         assert spec.record is not None
@@ -65,17 +65,17 @@ class RecordedOperation:
             operation=operation,
             spec=spec,
             representation=representation,
-            options=overrides,
+            options=options,
             adapters=adapters,
         )
 
     def source(self, values: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Return the source of a new recording. The caller closes it."""
-        begins = {} if self.adapters is None else {_RESUME_FROM: 0}
-        return self.spec.source({**values, **begins})
+        start = {} if self.adapters is None else {_RESUME_FROM: 0}
+        return self.spec.source({**values, **start})
 
     def packed(self, values: Mapping[str, Any]) -> bytes:
-        """Return the arguments as bytes for a worker that resumes; empty if none can."""
+        """Return the arguments as JSON, for a worker that resumes; empty if none can."""
         if self.adapters is None:
             return b""
         packed = {
@@ -91,14 +91,14 @@ def operation_name(methods: Iterable[str] | None, path: str) -> str:
 
 
 def parameter_adapters(spec: EndpointSpec) -> dict[str, TypeAdapter[Any]] | None:
-    """Return the adapters of the parameters of a function that can be resumed; else None.
+    """Return the types of the parameters of a generator function that can be resumed; else None.
 
-    A generator function with the parameter `resume_from` (a number, 0 at first) can go on where
-    another worker stopped. It is called again with the same arguments and the number of items that
-    are recorded, so its other parameters must be data.
+    A function with the parameter `resume_from` (0 for a new recording) can continue where another
+    worker stopped. It is called again with the same arguments and with the number of recorded
+    items. So its other parameters must be data that pydantic can store as JSON.
 
     Raises:
-        TypeError: one of them is no data.
+        TypeError: the type of a parameter is not data.
     """
     parameters = spec.signature.parameters
     if _RESUME_FROM not in parameters:
@@ -118,7 +118,8 @@ def _adapter(
         return TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation)
     except Exception as error:
         raise TypeError(
-            f"{function.__qualname__} cannot be resumed: its parameter {name!r} is no data"
+            f"{function.__qualname__} cannot be resumed: its parameter {name!r} is not data that"
+            " can be stored; remove it, or remove `resume_from`"
         ) from error
 
 
@@ -133,35 +134,35 @@ def _resumed(
 
 def _record_of(
     codec: ItemCodec, error_event: str, event_bytes: int
-) -> Callable[[Any], Record | None]:
-    """Return the function that makes the record of an item.
+) -> Callable[[Any], StreamRecord | None]:
+    """Return the function that makes the record of an item, as `Operation.record_of`.
 
-    An event's own id is left out: in a recording all ids are ours.
+    An event's own id is not recorded, since the cursor of a record is its id.
     """
     reserved = RESERVED_EVENTS | {error_event}
 
-    def record(item: Any) -> Record | None:
+    def record(item: Any) -> StreamRecord | None:
         event = codec.event(item)
         if event is None:
             data, name = codec.named(item)
-            made = Record("json", name or "", data)
+            made = StreamRecord("json", name or "", data)
         elif event.data is None:
             return None
         elif isinstance(event.data, str):
-            made = Record("text", event.event or "", event.data.encode())
+            made = StreamRecord("text", event.event or "", event.data.encode())
         else:
-            made = Record("event", event.event or "", dumps(event.data))
+            made = StreamRecord("event", event.event or "", dumps(event.data))
         if len(made.data) > event_bytes:
             raise ItemTooLarge(len(made.data), event_bytes)
         if made.name in reserved:
-            raise ValueError(f"the event name {made.name!r} is reserved; name the event otherwise")
+            raise ValueError(f"the event name {made.name!r} is reserved; use another name")
         return made
 
     return record
 
 
 def _recorded_problem(error: BaseException) -> dict[str, Any]:
-    """Return what is recorded of a failure: the problem, and the pause that it asks for."""
+    """Return a failure as recorded: the problem, and its `Retry-After` as `retry_after`."""
     problem = problem_of(error)
     body = problem.body
     for name, value in (problem.headers or {}).items():

@@ -1,4 +1,4 @@
-"""The recordings of one app: which endpoints are recorded, in which store, and whose they are."""
+"""The registry of an app's recordings: its recorded endpoints, their stores, and the owners."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from dual_mode_streaming.web.recorded._operation import RecordedOperation, opera
 __all__ = ["OwnerOf", "RecordingRegistry", "registry_of"]
 
 OwnerOf = Callable[[Request], str]
-"""Who asks, as a string: a stream is shown to nobody but who had it made."""
+"""Returns the owner of a request as a string. Only the owner of a stream can read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """Where an endpoint is found: its methods and its whole path, with the prefixes of routers."""
+    """A route to a recorded endpoint: its methods and its path with the prefixes of routers."""
 
     spec: EndpointSpec
     methods: frozenset[str]
@@ -35,7 +35,15 @@ class _Route:
 
 
 class RecordingRegistry:
-    """The recordings of one app, in its own store and in those that endpoints have of their own."""
+    """The recordings of one app, in its own store and in the stores of single endpoints.
+
+    Args:
+        app: the app.
+        state: its state.
+        store: the app's own store, or its address.
+        limits: the limits of a store that is given by its address.
+        owner: returns the owner of a request.
+    """
 
     def __init__(
         self,
@@ -54,7 +62,7 @@ class RecordingRegistry:
         self._routes: list[_Route] = []
 
     def recordings_in(self, store: Store | None = None) -> Recordings:
-        """The recordings in a store, or in the app's own."""
+        """Return the recordings in a store; in the app's own store if None."""
         store = store or self._store
         observers = self._state.observers
         found = self._opened.get(id(store))
@@ -65,27 +73,30 @@ class RecordingRegistry:
 
     @property
     def has_operations(self) -> bool:
-        """Whether an endpoint of the app is recorded."""
-        self._learn()
+        """Whether the app has a recorded endpoint."""
+        self._add_routes()
         return bool(self._operations)
 
     def operation(self, name: str) -> RecordedOperation | None:
-        """The recorded operation of that name."""
+        """Return the recorded operation with this name; None if there is none."""
         if name not in self._operations:
-            self._learn()
+            self._add_routes()
         return self._operations.get(name)
 
     def operation_of(self, spec: EndpointSpec, request: Request) -> RecordedOperation:
-        """The operation that a request to an endpoint means: it may be included more than once.
+        """Return the operation of a request; an endpoint may have several routes.
 
-        Raises RuntimeError if the endpoint is none of the app's.
+        Raises:
+            RuntimeError: the app has no route to the endpoint.
         """
         found = self._route(spec, request)
         if found is None:
-            self._learn()  # a route that came later
+            self._add_routes()  # one may have been added since
             found = self._route(spec, request)
         if found is None:
-            raise RuntimeError("the endpoint is none of the app on which install was called")
+            raise RuntimeError(
+                f"the app on which install was called has no route to {spec.function.__qualname__}"
+            )
         return self._operations[found.name]
 
     def _route(self, spec: EndpointSpec, request: Request) -> _Route | None:
@@ -96,7 +107,11 @@ class RecordingRegistry:
         return None
 
     async def find(self, stream: str, owner: str) -> tuple[Recordings, StreamInfo] | None:
-        """A stream of that owner, and where it is; None if there is none. Raises StoreError."""
+        """Return a stream and its recordings; None if the owner has no such stream.
+
+        Raises:
+            StoreError: a store failed.
+        """
         self.recordings_in()
         for recordings in tuple(self._opened.values()):
             info = await recordings.find(stream, owner)
@@ -105,20 +120,20 @@ class RecordingRegistry:
         return None
 
     async def open(self) -> None:
-        """Begin to look after what other workers have left, if anything here is recorded."""
-        self._learn()
+        """Start to take over the streams of dead workers, if the app has recorded endpoints."""
+        self._add_routes()
         for recordings in self._opened.values():
-            recordings.look_after()
+            recordings.start_recovery()
 
     async def aclose(self) -> None:
-        """End what runs here, and close the stores."""
+        """End the generators of this process, and close the stores."""
         for recordings in self._opened.values():
             await recordings.aclose()
         if not self._opened:
             await self._store.aclose()
 
-    def _learn(self) -> None:
-        """Look through the app's routes for what is recorded."""
+    def _add_routes(self) -> None:
+        """Add the recorded endpoints among the app's routes."""
         for context in iter_route_contexts(self._app.routes):
             spec = spec_of(getattr(context, "endpoint", None))
             path = getattr(context, "path_format", None)
@@ -138,5 +153,7 @@ def registry_of(app: Starlette) -> RecordingRegistry:
     """Return the registry of an app. Raises RuntimeError if `install` was not called on it."""
     registry: RecordingRegistry | None = getattr(app.state, "dual_mode_recordings", None)
     if registry is None:
-        raise RuntimeError("a recorded endpoint needs install(app): it has the store and /streams")
+        raise RuntimeError(
+            "a recorded endpoint needs install(app), which adds its store and /streams"
+        )
     return registry

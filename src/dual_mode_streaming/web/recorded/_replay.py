@@ -1,4 +1,4 @@
-"""A recorded stream as a response: events, lines or one batch, after any cursor."""
+"""The response of a recorded stream after a cursor: Server-Sent Events, lines or one batch."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final
@@ -10,26 +10,26 @@ from starlette.responses import Response
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.negotiation import Negotiated
-from dual_mode_streaming.recordings import Cursor, Gone, Lost, Record, Recorded, Recordings
+from dual_mode_streaming.recordings import Cursor, Gap, Recordings, StoredRecord, StreamRecord
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
-from dual_mode_streaming.stores import StoreError, StreamInfo
+from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
 
-__all__ = ["failure_of", "location", "replay", "state_of"]
+__all__ = ["location", "replay", "state_of"]
 
 _RECONNECT: Final = ServerSentEvent(retry=1000).encode()
-"""What the readers of a recording are told when this server ends: come again, soon."""
+"""The end of an event stream that its client can continue after one second."""
 
 
 def location(request: Request, stream: str) -> str:
-    """Where a stream is found, relative to this server's root."""
+    """Return the path of a stream, with the root path of the app."""
     return f"{request.scope.get('root_path', '')}/streams/{stream}"
 
 
 def state_of(info: StreamInfo) -> dict[str, Any]:
-    """How it is with a stream, for its reader."""
+    """Return the state of a stream as JSON; see `STATE`."""
     items = info.head - (0 if info.state == "running" else 1)
     return {"stream": info.new.stream, "state": info.state, "items": max(0, items)}
 
@@ -50,21 +50,29 @@ def replay(
     """Return the records of a stream after a cursor as a response.
 
     Args:
-        raise_first: answer a stream that failed before its first record by that failure's status.
+        recordings: where the stream is.
+        info: its state.
+        operation: what was recorded, and how it is represented.
+        form: the form of the answer.
+        after: the cursor.
+        headers: as for a DualModeResponse.
+        raise_first: answer a stream that failed before its first record with the status of that
+            failure.
         unknown: the unknown cursor that the client sent, echoed in `reset`; empty if none.
-        headers, status_code, injected: as for a DualModeResponse.
+        status_code: as for a DualModeResponse.
+        injected: as for a DualModeResponse.
     """
     representation = operation.representation
-    error_event = operation.options.get("error_event", "error")
-    fold = representation.fold
+    codec, fold = representation.codec, representation.fold
+    error_event = operation.options["error_event"]
     return DualModeResponse(
-        _records(recordings, info, after, raise_first=raise_first),
+        recordings.read(info, after),
         mode=form,
         representation=Representation(
-            _RecordCodec(representation.codec),
-            None if fold is None else lambda records: fold(_items(records, representation.codec)),
+            _RecordCodec(codec),
+            None if fold is None else lambda records: fold(_items(records, codec)),
             representation.fold_result,
-            lambda: _RecordFrames(error_event, unknown),
+            lambda: _RecordFrames(error_event, unknown, raise_first=raise_first),
         ),
         headers=headers,
         handles_last_event_id=True,
@@ -74,29 +82,39 @@ def replay(
     )
 
 
-async def _records(
-    recordings: Recordings, info: StreamInfo, after: Cursor, *, raise_first: bool
-) -> AsyncGenerator[Recorded | Lost, None]:
-    records = recordings.read(info, after)
-    first = raise_first
-    try:
-        async for record in records:
-            if first and isinstance(record, Recorded) and record.record.is_error:
-                raise failure_of(record.record)
-            first = False
-            yield record
-    except Gone as gone:
-        raise Problem(410, str(gone)) from gone
-    except StoreError as error:
-        raise Problem(503, "the stream cannot be read now", retry_after=1) from error
-    finally:
-        await records.aclose()
+async def _items(
+    records: AsyncIterator[StoredRecord | Gap], codec: ItemCodec
+) -> AsyncGenerator[Any, None]:
+    """Yield the items that were recorded, for a fold. Raises as `_checked`."""
+    async for stored in records:
+        record = _checked(stored)
+        if record.kind == "text":
+            yield ServerSentEvent(data=record.data.decode(), event=record.name or None)
+        elif record.kind == "event":
+            data = pydantic_core.from_json(record.data)
+            yield ServerSentEvent(data=data, event=record.name or None)
+        elif record.kind == "json":
+            yield codec.parsed(record.data)
 
 
-def failure_of(end: Record) -> HTTPException:
-    """Return an end other than `done` as an error, for an answer that has no event for it."""
+def _checked(stored: StoredRecord | Gap) -> StreamRecord:
+    """Return a record of an answer that must be complete.
+
+    Raises:
+        HTTPException: there is a gap before it, or it is an end other than `done`.
+    """
+    if isinstance(stored, Gap):
+        raise Problem(410, f"the stream has no records before {stored.earliest} any more")
+    record = stored.record
+    if record.kind == "end" and record.name != "done":
+        raise _failure_of(record)
+    return record
+
+
+def _failure_of(end: StreamRecord) -> HTTPException:
+    """Return an end other than `done` as an error: the recorded one, or a 409."""
     body = pydantic_core.from_json(end.data)
-    if end.name == "error":
+    if end.is_error:
         wait = body.get("retry_after")
         detail = body.get("detail") or body.get("errors") or body.get("title")
         headers = None if wait is None else {"Retry-After": wait}
@@ -105,76 +123,60 @@ def failure_of(end: Record) -> HTTPException:
     return Problem(409, f"the stream was {end.name} after {items} items; read it as a stream")
 
 
-async def _items(records: AsyncIterator[Any], codec: ItemCodec) -> AsyncGenerator[Any, None]:
-    """The items that records were made of, for a fold."""
-    async for record in records:
-        if isinstance(record, Lost):
-            raise _incomplete(record)
-        if record.record.kind != "end":
-            yield _item(record.record, codec)
-        elif record.record.name != "done":
-            raise failure_of(record.record)
-
-
-def _item(record: Record, codec: ItemCodec) -> Any:
-    if record.kind == "text":
-        return ServerSentEvent(data=record.data.decode(), event=record.name or None)
-    if record.kind == "event":
-        return ServerSentEvent(data=pydantic_core.from_json(record.data), event=record.name or None)
-    return codec.parsed(record.data)
-
-
-def _incomplete(lost: Lost) -> Problem:
-    return Problem(410, f"the stream's entries before {lost.earliest} are gone")
-
-
 class _RecordCodec(ItemCodec):
-    """Records for a batch or for lines, where an end other than `done` can only be a failure."""
+    """The records of a stream as the elements of a batch, or as lines.
+
+    Their JSON was validated when it was recorded, so it is not made again.
+    """
 
     def __init__(self, codec: ItemCodec) -> None:
-        super().__init__(event_types=codec.event_types, options=codec.options)
+        super().__init__(options=codec.options)  # which a fold's result has too
 
-    def data(self, item: Any) -> bytes | None:
-        """The JSON of a record; None of the end. Raises what a failed end is."""
-        if isinstance(item, Lost):
-            raise _incomplete(item)
-        record: Record = item.record
+    def data(self, item: StoredRecord | Gap) -> bytes | None:
+        """Return the JSON of a record; None for the end. Raises as `_checked`."""
+        record = _checked(item)
         if record.kind == "end":
-            if record.name != "done":
-                raise failure_of(record)
             return None
         return dumps(record.data.decode()) if record.kind == "text" else record.data
 
 
 class _RecordFrames:
-    """Records as Server-Sent Events; the end is a record like others, with an id of its own."""
+    """The records of a stream as Server-Sent Events (see `Frames`).
+
+    The end is a record like others, with its own id. The rendered frames are kept in the records,
+    which all readers in this process share.
+    """
 
     heartbeat = HEARTBEAT
 
-    def __init__(self, error_event: str, unknown: str) -> None:
+    def __init__(self, error_event: str, unknown: str, *, raise_first: bool) -> None:
         self.count = 0
         self._error_event = error_event
         self._unknown = unknown
+        self._raise_first = raise_first
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
-        """The reconnection time, and that history is lost, if that is to be told."""
+        """Return the reconnection time, and a `reset` event if the client's cursor is unknown."""
         frames = b"" if retry is None else ServerSentEvent(retry=retry).encode()
         if self._unknown:
             reset = {"reason": "not_recorded", "requested": self._unknown}
             frames += ServerSentEvent(event="reset", data=reset).encode()
         return frames
 
-    def item(self, item: Recorded | Lost) -> bytes:
-        """The frame of a record, or of what is lost."""
-        if isinstance(item, Lost):
+    def item(self, item: StoredRecord | Gap) -> bytes:
+        """Return the frame of a record, or a `reset` event for a gap."""
+        if isinstance(item, Gap):
+            self._raise_first = False
             return ServerSentEvent(event="reset", data=item.as_json()).encode()
         if item.record.kind != "end":
             self.count += 1
+        elif self._raise_first and not self.count and item.record.is_error:
+            raise _failure_of(item.record)
         if item.frame is None:
             item.frame = self._rendered(item.record, item.cursor)
         return item.frame
 
-    def _rendered(self, record: Record, cursor: Cursor) -> bytes:
+    def _rendered(self, record: StreamRecord, cursor: Cursor) -> bytes:
         if record.kind in ("json", "event"):
             line = b"event: %b\n" % record.name.encode() if record.name else b""
             return b"%bid: %b\ndata: %b\n\n" % (line, str(cursor).encode(), record.data)
@@ -183,11 +185,14 @@ class _RecordFrames:
         return ServerSentEvent(data=data, event=name or None, id=str(cursor)).encode()
 
     def done(self) -> bytes:
-        """Nothing more: the end was a record."""
+        """Return nothing: the end was a record."""
         return b""
 
-    def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes | None:
-        """A hint to come again: the stream itself goes on, or its end can be read again."""
+    def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
+        """Return an error event if the stream is gone; else ask the client to reconnect.
+
+        In that case the stream itself continues, or its end can be read again.
+        """
         if problem.get("status") in (410, 400):
             return ServerSentEvent(event=self._error_event, data=dict(problem)).encode()
         return _RECONNECT

@@ -1,6 +1,6 @@
-"""`/streams/{id}`: any recorded stream, for any reader, from any place on or as a whole.
+"""The routes of `/streams/{id}`: read a recorded stream, cancel it, delete it.
 
-docs/protocol.md says what is answered, and why.
+docs/protocol.md specifies the answers.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
-from dual_mode_streaming.recordings import Cursor, Gone, Recordings
+from dual_mode_streaming.recordings import Cursor, Recordings, StreamGone
 from dual_mode_streaming.running.owner import Owner
 from dual_mode_streaming.stores._base import StreamInfo
 from dual_mode_streaming.web._body import until_disconnect
@@ -33,16 +33,16 @@ __all__ = ["PATHS", "stream_routes"]
 PATHS: Final = ("/streams/{stream}", "/streams/{stream}/cancel")
 
 _CANCEL_WAIT: Final = 5.0
-"""The longest that a cancellation waits for the stream's end, in seconds."""
+"""The time in seconds that a cancellation waits for the end of the stream."""
 
 _REFUSALS: Final = {
-    400: "The cursor is malformed, or of another stream",
-    404: "There is no such stream, or it is not yours",
-    406: "Accept names nothing that there is",
-    409: "The stream was cancelled or interrupted, and is no whole document",
-    410: "The stream has expired, or has lost what was asked for",
+    400: "The cursor is malformed, or belongs to another stream",
+    404: "There is no such stream, or it has another owner",
+    406: "None of the media types in Accept is available",
+    409: "The stream was cancelled or interrupted, so there is no complete document",
+    410: "The stream has expired, or the requested records are no longer stored",
     413: "The document would be too large; read it as a stream",
-    500: "The stream ended in an error, which this is",
+    500: "The stream ended with this error",
     503: "The store cannot be reached, or the server is shutting down",
     504: "The document would take too long to make; read it as a stream",
 }
@@ -59,32 +59,34 @@ def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 class _Router(APIRouter):
-    """Looks at its routes for their own paths only: every request of the app comes past it."""
+    """Skips its routes for other paths, because every request of the app passes through here."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """As Starlette's routes do."""
+        """Match as Starlette's routes do."""
         return super().matches(scope) if "/streams/" in scope["path"] else (Match.NONE, {})
 
 
 def stream_routes(registry: RecordingRegistry) -> APIRouter:
-    """The routes of an app's recorded streams."""
+    """Return the router of an app's recorded streams."""
     routes = _Router(tags=["Recorded streams"])
 
     async def found(
         request: Request, stream: str, *, or_expired: bool = False
     ) -> tuple[Recordings, StreamInfo]:
-        """Return the stream, if it is there and belongs to the client. Raises Problem."""
-        here = await registry.find(stream, registry.owner_of(request))
-        if here is None:
-            raise Problem(404, "there is no such stream")
-        if here[1].expired and not or_expired:
+        """Return the client's stream. Raises Problem: 404 if there is none, 410 if expired."""
+        place = await registry.find(stream, registry.owner_of(request))
+        if place is None:
+            raise Problem(404, "there is no stream with this id, or it has another owner")
+        if place[1].expired and not or_expired:
             raise Problem(410, "the stream has expired")
-        return here
+        return place
 
     def operation_of(info: StreamInfo) -> RecordedOperation:
         operation = registry.operation(info.new.operation)
         if operation is None:
-            raise Problem(404, "this server has no endpoint that made the stream")
+            raise Problem(
+                404, f"this server has no endpoint {info.new.operation}, which recorded the stream"
+            )
         return operation
 
     @routes.get(
@@ -93,12 +95,12 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
         response_class=Response,
         responses={
             200: {
-                "description": "The stream from the cursor on, or the whole of it as a document",
+                "description": "The stream after the cursor, or all of it as a document",
                 "content": {mode.media_type: {} for mode in ResponseMode},
             },
-            202: {"description": "It is still running", "content": _STATE_CONTENT},
-            204: {"description": "The cursor is that of the end: there is no more to come"},
-            304: {"description": "The document is the one that If-None-Match names"},
+            202: {"description": "The stream is still running", "content": _STATE_CONTENT},
+            204: {"description": "The cursor is the end of the stream: nothing follows"},
+            304: {"description": "The document is the one named in If-None-Match"},
             **_refusals(400, 404, 406, 409, 410, 413, 500, 503, 504),
         },
     )
@@ -121,18 +123,18 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
         if shown := last_event_id(request):
             parsed = Cursor.parse(shown)
             if parsed is None or parsed.stream != stream:
-                raise Problem(400, f"{shown[:80]!r} is no cursor of this stream")
+                raise Problem(400, f"{shown[:80]!r} is not a cursor of this stream")
             after = parsed
         if on_gap == "fail" and (
             not info.has(after.generation, after.sequence) or after.sequence + 1 < info.earliest
         ):
-            raise Problem(410, "the stream has lost what comes after the cursor")
+            raise Problem(410, "the records after the cursor are no longer stored")
         return attach(request, recordings, info, operation_of(info), form, after)
 
     async def document(
         request: Request, recordings: Recordings, info: StreamInfo, form: Negotiated, wait: float
     ) -> Response:
-        """Return the stream as a document if it has ended, else its state."""
+        """Return the stream as a document if it has ended, otherwise its state."""
         info = await _until_ended(request, recordings, info, wait)
         tag = f'"{info.new.stream}.{info.generation}.{info.head}"'
         if info.state == "running":
@@ -147,11 +149,11 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
 
     @routes.post(
         PATHS[1],
-        summary="Stop a recorded stream",
+        summary="Cancel a recorded stream",
         response_class=JSONResponse,
         responses={
-            200: {"description": "How it ended", "content": _STATE_CONTENT},
-            202: {"description": "It will end", "content": _STATE_CONTENT},
+            200: {"description": "The state in which it ended", "content": _STATE_CONTENT},
+            202: {"description": "It has not ended yet, but will", "content": _STATE_CONTENT},
             **_refusals(404, 410, 503),
         },
     )
@@ -164,7 +166,7 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
 
     @routes.delete(
         PATHS[0],
-        summary="Stop a recorded stream and forget it",
+        summary="Cancel and delete a recorded stream",
         status_code=204,
         response_class=Response,
         responses=_refusals(404, 503),
@@ -180,7 +182,10 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
 async def _until_ended(
     request: Request, recordings: Recordings, info: StreamInfo, seconds: float
 ) -> StreamInfo:
-    """Return the state of a stream when it has ended, the time is over, or the server ends."""
+    """Wait until a stream ends, at most for `seconds`; return its state.
+
+    The wait ends early when the server shuts down or the client disconnects.
+    """
     state = request_state(request.scope)
     if info.state != "running" or seconds <= 0 or state.draining:
         return info
@@ -193,7 +198,7 @@ async def _until_ended(
                 async with contextlib.aclosing(recordings.read(info, after)) as records:
                     async for _ in records:
                         pass
-        except (TimeoutError, Gone):
+        except (TimeoutError, StreamGone):
             pass
         except asyncio.CancelledError:
             if waiting.end is None:
