@@ -19,7 +19,6 @@ The tree sorts them by whose fault they are:
     │   ├── ItemTooLarge         one item of a stream is too large
     │   ├── StoreError           a store failed; the same call may succeed later
     │   │   └── StoreFull            a store is at its limits, and all its streams are running
-    │   ├── Gone                 a recording was deleted while it was read (`recordings`)
     │   └── BrokenTransfer       a response is cut, so that no client takes it for whole
     ├── StreamError          a stage of a pipeline failed
     │   ├── StreamOverflow       a bound was reached, and its policy is to fail
@@ -27,6 +26,7 @@ The tree sorts them by whose fault they are:
     └── ProviderError        a model provider failed (`llm`)
     HTTPException            (Starlette's)
     └── Problem              a request is refused, with an RFC 9457 problem
+        ├── StreamGone           a recorded stream was deleted or has expired: 410 (`recordings`)
         └── TooMany              a limit is reached: 429 or 503 (`limits`)
 
 A name in parentheses is the package that exports the exception; all others are in this module.

@@ -58,7 +58,7 @@ def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"description": _REFUSALS[code], "content": _PROBLEM} for code in codes}
 
 
-class _Router(APIRouter):
+class _StreamsRouter(APIRouter):
     """Skips its routes for other paths, because every request of the app passes through here."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -68,7 +68,7 @@ class _Router(APIRouter):
 
 def stream_routes(registry: RecordingRegistry) -> APIRouter:
     """Return the router of an app's recorded streams."""
-    routes = _Router(tags=["Recorded streams"])
+    routes = _StreamsRouter(tags=["Recorded streams"])
 
     async def found(
         request: Request, stream: str, *, or_expired: bool = False
