@@ -1,4 +1,4 @@
-"""The item codec: validates an item and makes its JSON, as FastAPI's `response_model` would."""
+"""The item codec: validation and JSON of an item, as FastAPI's `response_model` does it."""
 
 import functools
 import typing
@@ -16,7 +16,7 @@ __all__ = ["ItemCodec", "SerializationOptions", "may_have_aliases"]
 
 
 class SerializationOptions(typing.TypedDict, total=False):
-    """How items are serialised: FastAPI's `response_model_*` options without the prefix."""
+    """FastAPI's `response_model_*` options, without the prefix."""
 
     by_alias: bool
     include: Any
@@ -27,13 +27,16 @@ class SerializationOptions(typing.TypedDict, total=False):
 
 
 class ItemCodec:
-    """Validate and serialise the items of one endpoint as FastAPI's `response_model` would.
+    """Validate and serialise the items of one endpoint as FastAPI's `response_model` does.
 
-    `item_type` is the annotation of the items: a pydantic model, dataclass, TypedDict, a union of
-    them (with a discriminator the tag names the events), or `Any` for whatever comes.
-    `event_types` tells how to read other libraries' event classes as ours.
+    Args:
+        item_type: the annotation of the items: a pydantic model, dataclass, TypedDict, or a union
+            of them; with a discriminator its tags name the events. `Any` accepts every item.
+        event_types: functions that convert event classes of other libraries to `ServerSentEvent`.
+        options: the `response_model_*` options.
 
-    Raises ValueError if a tag of the union is a reserved event name.
+    Raises:
+        ValueError: a tag of the union is a reserved event name.
     """
 
     def __init__(
@@ -48,19 +51,22 @@ class ItemCodec:
         self.tags = Tags.of(self.item_type)
         self.options: SerializationOptions = {"by_alias": True, **(options or {})}
         self._adapter = None if self.item_type is Any else TypeAdapter[Any](self.item_type)
-        # Straight into pydantic-core, for items that are valid; options that say nothing cost most.
+        # Valid items are serialised by pydantic-core directly. Options take most of the time, so
+        # they are left out where they make no difference.
         self.to_json: Callable[[Any], bytes] = dumps
-        self._said: Any = self.options
+        self._dump_options: Any = self.options
         if self._adapter is not None:
             if self.options == {"by_alias": True} and not may_have_aliases(
                 self._adapter.core_schema
             ):
-                self._said = {}
+                self._dump_options = {}
             to_json = self._adapter.serializer.to_json
-            self.to_json = functools.partial(to_json, **self._said) if self._said else to_json
+            self.to_json = (
+                functools.partial(to_json, **self._dump_options) if self._dump_options else to_json
+            )
         self._list_adapter: TypeAdapter[Any] | None = None
-        # An instance of exactly the declared model needs no validation: pydantic would return it
-        # as it is. (With `revalidate_instances` it would not, so then there is no such class.)
+        # pydantic does not validate an instance of exactly the declared model, so neither does the
+        # codec, unless the model sets `revalidate_instances`.
         self.exact: type | None = None
         if _is_model(self.item_type) and (
             self.item_type.model_config.get("revalidate_instances", "never") == "never"
@@ -68,10 +74,11 @@ class ItemCodec:
             self.exact = self.item_type
 
     def json(self, item: Any) -> bytes:
-        """The item as compact JSON on one line.
+        """Return the item as compact JSON on one line.
 
-        Raises pydantic's ValidationError if the item is not of the declared type, and
-        PydanticSerializationError if there is no JSON for it.
+        Raises:
+            ValidationError: pydantic's; the item is not of the declared type.
+            PydanticSerializationError: the item cannot be serialised.
         """
         adapter = self._adapter
         if adapter is None:
@@ -82,9 +89,10 @@ class ItemCodec:
         return raw if raw.isascii() else escape_line_separators(raw)
 
     def named(self, item: Any) -> tuple[bytes, str | None]:
-        """The same, with the name of the item's event if the declared type gives it one.
+        """Return the item as JSON, and the name of its event if its type is a tagged union.
 
-        Raises ValueError too, for a tag that is reserved.
+        Raises:
+            ValueError: the tag is reserved; or as `json`.
         """
         adapter, tags = self._adapter, self.tags
         if adapter is None or tags is None:
@@ -94,45 +102,48 @@ class ItemCodec:
         return escape_line_separators(raw), tags.tag(item)
 
     def validated(self, item: Any) -> Any:
-        """The item as the declared type, for a fold; events pass as they are.
+        """Return the item as the declared type, for a fold. Events are returned unchanged.
 
-        Raises pydantic's ValidationError.
+        Raises:
+            ValidationError: pydantic's; the item is not of the declared type.
         """
         if self._adapter is None or type(item) is self.exact or self._converter(item) is not None:
             return item
         return self._adapter.validate_python(item, from_attributes=True)
 
     def parsed(self, raw: bytes) -> Any:
-        """The item that JSON was made of. Raises pydantic's ValidationError."""
+        """Return the item that the JSON represents. Raises pydantic's ValidationError."""
         return from_json(raw) if self._adapter is None else self._adapter.validate_json(raw)
 
     def json_list(self, items: list[Any]) -> bytes:
-        """The items as JSON, comma-separated, without the brackets: a part of a batch."""
+        """Return the items as JSON, separated by commas, without brackets: a part of a batch."""
         exact: Any = self.exact
-        by_item = "include" in self.options or "exclude" in self.options  # they name its fields
+        by_item = (
+            "include" in self.options or "exclude" in self.options
+        )  # they name fields of an item
         if exact is None or by_item or list(map(type, items)).count(exact) < len(items):
             parts = (self.data(item) for item in items)
             return b",".join(part for part in parts if part is not None)
         if self._list_adapter is None:
-            # Fields of type Any are serialised by the settings of what is outermost.
+            # Fields of type Any are serialised by the settings of the outermost type.
             config: Any = {k: v for k, v in exact.model_config.items() if k.startswith("ser_json_")}
             self._list_adapter = TypeAdapter(list[exact], config=config)
-        raw = self._list_adapter.serializer.to_json(items, **self._said)[1:-1]
+        raw = self._list_adapter.serializer.to_json(items, **self._dump_options)[1:-1]
         return raw if raw.isascii() else escape_line_separators(raw)
 
     def event(self, item: Any) -> ServerSentEvent | None:
-        """The item as an event if it is of an event class, ours or another's; else None."""
+        """Return the item as a ServerSentEvent if it is of an event class; else None."""
         convert = self._converter(item)
         return None if convert is None else convert(item)
 
     def _converter(self, item: Any) -> Callable[[Any], ServerSentEvent] | None:
-        for base in type(item).__mro__:  # a user's subclass of an event is one
+        for base in type(item).__mro__:  # a subclass of an event class is one too
             if (convert := self.event_types.get(base)) is not None:
                 return convert
         return None
 
     def data(self, item: Any) -> bytes | None:
-        """What a batch or a line says of the item; None if it is an event that carries no data."""
+        """Return the item's JSON for a batch or a line; None for an event without data."""
         if type(item) is self.exact:
             return self.json(item)
         event = self.event(item)
@@ -146,7 +157,7 @@ def _is_model(item_type: Any) -> bool:
 
 
 def _without(item_type: Any, event_types: Mapping[type, Any]) -> Any:
-    """The declared type less the event classes, which are framed as they are, not validated."""
+    """Return the declared type without event classes, which are not validated."""
     classes = tuple(event_types)
 
     def is_event(member: Any) -> bool:
@@ -160,8 +171,8 @@ def _without(item_type: Any, event_types: Mapping[type, Any]) -> Any:
     return Union[members] if members else Any  # noqa: UP007  (built at run time)
 
 
-# Schemas that say all there is to know of how a value becomes JSON. Any other kind may do as it
-# likes: `any` goes by the value's own type, a function may ask for `info.by_alias`.
+# Core schemas that alone determine the JSON of a value. Others may depend on more: `any` on the
+# type of the value, a function on `info.by_alias`.
 _PLAIN: Final = frozenset(
     (
         *("model", "model-fields", "model-field", "dataclass", "dataclass-args", "dataclass-field"),
@@ -178,21 +189,21 @@ _NESTED: Final = (
 
 
 def may_have_aliases(schema: Any) -> bool:
-    """False if `by_alias` can make no difference to a value of this core schema."""
+    """Return False if `by_alias` makes no difference to the values of this core schema."""
     if not isinstance(schema, dict) or schema.get("type") not in _PLAIN:
         return True
     if "serialization_alias" in schema or "serialization" in schema:
         return True
     config = schema.get("config", {})
     if "allow" in (schema.get("extra_behavior"), config.get("extra_fields_behavior")):
-        return True  # what is extra may be of any type
+        return True  # extra fields may be of any type
     return any(may_have_aliases(part) for key in _NESTED for part in _parts(schema.get(key)))
 
 
 def _parts(within: Any) -> Any:
-    """The schemas in one place of another: one, several, or those of named fields."""
+    """Yield the schemas within a part of another: one, a sequence, or a mapping of fields."""
     if within is None:
         return ()
-    if isinstance(within, dict):  # a field may be named "type"; its value is then no name of a kind
+    if isinstance(within, dict):  # "type" is the name of a field if its value is a schema
         return (within,) if isinstance(within.get("type"), str) else within.values()
     return (part[0] if isinstance(part, tuple) else part for part in within)

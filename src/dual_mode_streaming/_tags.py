@@ -1,4 +1,4 @@
-"""Discriminated unions: the tag of an item names its event."""
+"""The tags of discriminated unions, which name the events of items."""
 
 import enum
 import typing
@@ -15,9 +15,17 @@ __all__ = ["Tags"]
 
 
 class Tags:
-    """The discriminator of a union: which tag an item carries, and which tags there are.
+    """The tags of a union with a discriminator.
 
-    `choices` maps each tag to its member type, where the tags can be told from the types.
+    Args:
+        key: the field that has the tag, or a function from an item to its tag.
+        members: the member types of the union.
+
+    Attributes:
+        choices: the member type of each tag, as far as the types declare them.
+
+    Raises:
+        ValueError: a tag cannot be the name of an event.
     """
 
     def __init__(self, key: str | Callable[[Any], Any], members: Sequence[Any]) -> None:
@@ -40,7 +48,7 @@ class Tags:
 
     @classmethod
     def of(cls, item_type: Any) -> "Tags | None":
-        """The tags of an annotated union with a discriminator; None for anything else."""
+        """Return the tags of an annotated union with a discriminator; None for any other type."""
         item_type = getattr(item_type, "__value__", item_type)  # `type X = ...`
         if get_origin(item_type) is not Annotated:
             return None
@@ -56,9 +64,10 @@ class Tags:
         return None
 
     def tag(self, item: Any) -> str | None:
-        """The name of the event of an item that has been validated, or None if it shows no tag.
+        """Return the tag of a validated item, which names its event; None if it has no tag.
 
-        Raises ValueError for a tag that cannot name an event and was not seen in the types.
+        Raises:
+            ValueError: the tag cannot be the name of an event.
         """
         key = self._key
         if not isinstance(key, str):
@@ -80,17 +89,17 @@ def _plain(tag: Any) -> str:
 
 
 def _choices(member: Any, key: str | Callable[[Any], Any]) -> list[tuple[str, Any]]:
-    """The tags of a member of the union, each with its type; a union in it has tags of its own."""
+    """Return the tags of a member of the union with their types; a nested union has several."""
     choice, *metadata = get_args(member) if get_origin(member) is Annotated else (member,)
     if not isinstance(key, str):
         return [(note.tag, choice) for note in metadata if isinstance(note, Tag)]
     if get_origin(choice) in (Union, UnionType):
-        return [found for inner in get_args(choice) for found in _choices(inner, key)]
+        return [pair for inner in get_args(choice) for pair in _choices(inner, key)]
     return [(tag, member) for tag in _literals(member, key)]
 
 
 def _literals(member: Any, key: str) -> list[str]:
-    """The values that the member's tag field may take: those of its Literal."""
+    """Return the possible values of the member's tag field: those of its Literal."""
     while get_origin(member) is Annotated:
         member = get_args(member)[0]
     if not isinstance(member, type):

@@ -1,8 +1,8 @@
-"""From item to wire: an item becomes JSON, and JSON becomes a frame of a wire format.
+"""The rendering of items: an item becomes JSON, and JSON becomes a frame of a wire format.
 
-`ItemCodec` knows the declared item type. `Frames` is the protocol of a wire format; `EventFrames`
-and `LineFrames` are ours. A batch is the same JSON in one list, so that the law holds by
-construction: what a client folds from the frames is the batch body.
+`ItemCodec` makes the JSON of the declared item type. `Frames` is the protocol of a wire format;
+`EventFrames` and `LineFrames` implement it. A batch is the same JSON in one list, so folding what a
+client decodes from the frames always gives the batch body.
 """
 
 import dataclasses
@@ -31,15 +31,15 @@ __all__ = [
 ]
 
 Fold = Callable[[AsyncIterator[Any]], Awaitable[Any]]
-"""Makes the batch body from the items. It may return before they end."""
+"""An async function from the items to the batch body. It may return before the items end."""
 
 
 class Frames(Protocol):
-    """The wire format of one streamed answer: how its items, its end and its failure look.
+    """The wire format of one streamed answer: the frames of its items, its end and its failure.
 
     Attributes:
-        heartbeat: what is sent when the source is silent; empty if the format has nothing for it.
-        count: the number of items that were framed.
+        heartbeat: what is sent while the source is silent; empty if the format has no such frame.
+        count: the number of items framed so far.
     """
 
     @property
@@ -48,7 +48,7 @@ class Frames(Protocol):
     def count(self) -> int: ...
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
-        """Return what stands before the first item.
+        """Return the frames before the first item.
 
         Args:
             retry: the reconnection time, in milliseconds (WHATWG, 9.2.6).
@@ -57,19 +57,19 @@ class Frames(Protocol):
         ...
 
     def item(self, item: Any) -> bytes:
-        """Return the frame of one item; an error that it raises fails the stream."""
+        """Return the frame of one item. An error that it raises fails the stream."""
         ...
 
     def done(self) -> bytes:
-        """Return the end of a whole answer."""
+        """Return the frame that ends a complete answer."""
         ...
 
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes | None:
-        """Return the end of a failed answer; None if only a broken transfer can say it.
+        """Return the frame that ends a failed answer; None if only a broken transfer can show it.
 
         Args:
             problem: an RFC 9457 problem.
-            final: False if the client is to reconnect, so that the end must not stop it.
+            final: False if the client shall reconnect, so the frame must not stop it.
         """
         ...
 
@@ -95,8 +95,13 @@ class Representation:
 class EventFrames:
     """The frames of one answer as Server-Sent Events: items with ids, then `done` or `error`.
 
-    Ids are `<run>.<n>`, n counting the items from 1; an event's own id replaces ours. `count` says
-    how many items there were; an event without data (a comment, a retry) is not an item.
+    The id of an item is `<run>.<n>`, where n counts the items from 1, unless the item is an event
+    with an id of its own. An event without data (a comment, a retry) is not counted as an item.
+
+    Args:
+        codec: serialises the items.
+        run: the part of the ids that differs from answer to answer.
+        error_event: the name of the event of a failure.
     """
 
     __slots__ = (
@@ -124,15 +129,20 @@ class EventFrames:
         self.count = 0
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
-        """What stands before the first item: the reconnection time, and that history is lost."""
+        """Return the reconnection time and the `reset` event, if given."""
         frames = b"" if retry is None else ServerSentEvent(retry=retry).encode()
         if reset is not None:
             frames += ServerSentEvent(event="reset", data=dumps(reset).decode()).encode()
         return frames
 
     def item(self, item: Any) -> bytes:
-        """The frame of one item. Raises as `ItemCodec.json`; ValueError for a reserved name."""
-        if type(item) is self._exact:  # the fast path: one model, valid, no name, our id
+        """Return the frame of one item.
+
+        Raises:
+            ValueError: the event name is reserved, or the item is not of the declared type.
+            PydanticSerializationError: the item cannot be serialised.
+        """
+        if type(item) is self._exact:  # the fast path: a valid model, no event name, no own id
             data = self._json(item)
             if not data.isascii():
                 data = escape_line_separators(data)
@@ -159,30 +169,28 @@ class EventFrames:
         if name in self._reserved:
             raise ValueError(
                 f"the event name {name!r} is reserved "
-                f"({', '.join(sorted(self._reserved))}); name the event otherwise"
+                f"({', '.join(sorted(self._reserved))}); use another name"
             )
 
     def done(self) -> bytes:
-        """The end of a whole answer; its id tells a reconnecting EventSource to stop."""
+        """Return the `done` event. A reconnecting EventSource sends its id and gets a 204."""
         return b'event: done\nid: %b.end\ndata: {"items":%d}\n\n' % (self._run.encode(), self.count)
 
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
-        """The end of a failed answer, an RFC 9457 problem as data.
+        """Return the event of a failure, with the problem as data.
 
-        `final=False` leaves out the id of the end, so that an EventSource comes again.
+        It has the id of the end only if it is `final`; without it an EventSource reconnects.
         """
-        return self._terminal(self._error_event, dumps(problem), final=final)
-
-    def _terminal(self, event: str, data: bytes, *, final: bool) -> bytes:
         end_id = f"{self._run}.end" if final else None
-        return ServerSentEvent(event=event, id=end_id, data=data.decode()).encode()
+        data = dumps(problem).decode()
+        return ServerSentEvent(event=self._error_event, id=end_id, data=data).encode()
 
 
 class LineFrames:
-    """The frames of one answer as JSON Lines: an item a line, and nothing else.
+    """The frames of one answer as JSON Lines: one line per item, and nothing else.
 
-    There is no frame for an end or an error: success is the clean end of the transfer, a failure
-    breaks it; and none for a heartbeat, since a strict reader parses every line.
+    The clean end of the transfer shows success; a failure breaks the transfer. There is no
+    heartbeat, since a strict client parses every line.
     """
 
     __slots__ = ("_codec", "count")
@@ -194,11 +202,11 @@ class LineFrames:
         self.count = 0
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
-        """Nothing: a line format has no place for either."""
+        """Return nothing: there are no lines besides the items."""
         return b""
 
     def item(self, item: Any) -> bytes:
-        """The line of one item; empty for an event that carries no data."""
+        """Return the line of one item; empty for an event without data."""
         data = self._codec.data(item)
         if data is None:
             return b""
@@ -206,9 +214,9 @@ class LineFrames:
         return data + b"\n"
 
     def done(self) -> bytes:
-        """Nothing: the transfer's clean end says it."""
+        """Return nothing: the clean end of the transfer shows success."""
         return b""
 
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> None:
-        """None: only a broken transfer can say it."""
+        """Return None: only a broken transfer can show a failure."""
         return

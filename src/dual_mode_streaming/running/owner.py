@@ -1,9 +1,8 @@
-"""One task owns the generator, from the first `anext` to `aclose`; here that task is started,
-watched and ended.
+"""The task that owns a generator from the first `anext` to `aclose`: started, watched and ended.
 
-Ending it is the delicate part. The order is: cancel **once**, so that the awaits in a generator's
-`finally` complete; wait, where no outer cancel scope reaches; after `cleanup_timeout` cancel a
-second time; after as long again, abandon it and say so in the log.
+To end it early, it is cancelled **once**, so that the awaits in the generator's `finally` complete.
+The wait for it is shielded from outer cancel scopes. After `cleanup_timeout` it is cancelled a
+second time. After the same time once more it is abandoned, and an error is logged.
 """
 
 import asyncio
@@ -23,33 +22,40 @@ logger = logging.getLogger("dual_mode_streaming")
 
 
 class End(enum.Enum):
-    """Why an answer was ended from outside."""
+    """The reason for which an answer was ended from outside."""
 
     DISCONNECTED = "the client disconnected"
-    STALLED = "the client took nothing for the send timeout"
+    STALLED = "the client read nothing within the send timeout"
     CANCELLED = "the request was cancelled"
-    TOO_LONG = "the answer lasted too long"
-    IDLE = "nothing came for the idle timeout"
+    TOO_LONG = "the answer took too long"
+    IDLE = "no item arrived within the idle timeout"
     EXPIRED = "the credentials have expired"
     DRAINING = "the server is shutting down"
-    STOPPED = "somebody asked for its end"
-    SUPERSEDED = "another writer has taken it over"
+    STOPPED = "the stream was cancelled"
+    SUPERSEDED = "another writer has taken over the stream"
 
     @property
     def client_is_there(self) -> bool:
-        """The connection still works, so the answer can say how it ended."""
-        return self in _TOLD
+        """Whether the connection still works, so that the answer can say why it ended."""
+        return self in _CLIENT_IS_THERE
 
 
-_TOLD = frozenset({End.TOO_LONG, End.IDLE, End.EXPIRED, End.DRAINING})
+_CLIENT_IS_THERE = frozenset({End.TOO_LONG, End.IDLE, End.EXPIRED, End.DRAINING})
 
 
 class Owner:
-    """Runs one answer in a task of its own, and ends it in order when it must end early.
+    """Run one answer in a task of its own, and end it in an orderly way if it must end early.
 
-    `end` is None while nobody asked for an end. `watch` and `stop` may be called from anywhere in
-    the event loop; `run` is awaited by the request's task and returns when the answer's task is
-    done, or abandoned. `until_gone` returns when the client has gone.
+    The task of the request awaits `run`. `watch` and `stop` may be called from anywhere in the
+    event loop.
+
+    Args:
+        cleanup_timeout: the time in seconds that a cancelled generator has for its cleanup.
+        until_gone: an async function that returns when the client has disconnected; None if there
+            is no client.
+
+    Attributes:
+        end: the reason for which the answer was stopped; None if it was not.
     """
 
     __slots__ = (
@@ -80,13 +86,16 @@ class Owner:
         self._over = False
 
     async def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` to its end.
+        """Run `work` until it is done or abandoned.
 
-        Raises what `work` raises, unless it was ended by `stop`: then what it raised on its way out
-        is logged. A cancellation of the caller stops the work, waits for it, and is raised again.
+        A cancellation of the caller stops the work, waits for it, and is raised again.
+
+        Raises:
+            BrokenTransfer: the client is there, but the work was abandoned or was cancelled.
+            Exception: what `work` raises, if the client is there; else it is logged.
         """
-        # A new task has no part in the anyio scopes around the request: none of them can interrupt
-        # the generator's cleanup. Its context is a copy of the request's.
+        # The cancel scopes around the request do not reach a new task, so they cannot interrupt the
+        # generator's cleanup. Its context is a copy of the request's.
         self._work = work
         self._loop = loop = asyncio.get_running_loop()
         self._task = task = loop.create_task(work)
@@ -103,7 +112,7 @@ class Owner:
                 while not (task.done() or self._abandoned):
                     try:
                         await self._until_ended()
-                    except asyncio.CancelledError:  # a native cancel passes a shield: go on waiting
+                    except asyncio.CancelledError:  # anyio's shield does not stop Task.cancel()
                         continue
             raise
         finally:
@@ -115,25 +124,28 @@ class Owner:
                     await asyncio.wait({self._watch}, timeout=1)
             raises = not cancelled and (self.end is None or self.end.client_is_there)
             self._report(task, raises)
-            self._task = None  # its exception holds frames, and those hold us
+            self._task = None  # the frames of its exception hold this object
             self._over = True
         if self.end is None or self.end.client_is_there:
             if not task.done():
-                raise BrokenTransfer("the generator did not end, and its answer neither")
+                raise BrokenTransfer("the generator did not end when it was cancelled")
             if self.end is not None and task.cancelled():
-                raise BrokenTransfer("the answer was ended before it was whole")
+                raise BrokenTransfer("the answer was ended before it was complete")
             try:
                 task.result()
             finally:
-                del task  # and they hold this one
+                del task  # the frames of its exception hold this frame
 
     def watch(self) -> None:
-        """Begin to watch for the client's disconnect, if that is not being done already."""
+        """Start watching for the client's disconnect, unless that has been started."""
         if self._watch is None and self._until_gone is not None:
             self._watch = asyncio.create_task(self._until_disconnect(self._until_gone))
 
     def stop(self, end: End) -> None:
-        """End the work because of `end`, or as soon as it runs; only the first reason counts."""
+        """End the work for the reason `end`; only the first call has an effect.
+
+        Work that has not started yet is ended as soon as it starts.
+        """
         task = self._task
         if self.end is not None or self._over or (task is not None and task.done()):
             return
@@ -144,7 +156,7 @@ class Owner:
     def _cancel(self, task: asyncio.Task[None]) -> None:
         self._timer = self._loop.call_later(self._timeout, self._insist, task)
         if inspect.getcoroutinestate(self._work) == inspect.CORO_CREATED:
-            # Before its first step it would not even tell of the end.
+            # A task cancelled before its first step never runs, and could not report the end.
             self._loop.call_soon(task.cancel)
         else:
             task.cancel()
@@ -163,8 +175,8 @@ class Owner:
     async def _until_disconnect(self, until_gone: Callable[[], Awaitable[None]]) -> None:
         try:
             await until_gone()
-        except Exception:  # a server that raises instead of giving the message
-            logger.debug("receive failed; taken for a disconnect", exc_info=True)
+        except Exception:  # some servers raise instead of sending the message
+            logger.debug("receive failed; treated as a disconnect", exc_info=True)
         self.stop(End.DISCONNECTED)
 
     def _until_ended(self) -> asyncio.Future[None]:
@@ -178,7 +190,7 @@ class Owner:
             self._waiter.set_result(None)
 
     def _report(self, task: asyncio.Task[None], raises: bool) -> None:
-        """Log what went wrong, unless `run` is about to raise it."""
+        """Log an abandoned task, or an error that `run` does not raise."""
         if not task.done():
             logger.error("a generator did not end on two cancellations and is abandoned: %r", task)
         elif not task.cancelled() and (error := task.exception()) and not raises:
