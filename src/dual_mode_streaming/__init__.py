@@ -8,7 +8,7 @@
         async for section in write_report(name):
             yield section
 
-The names below are loaded on first use, so that the import costs next to nothing.
+The names are loaded on first use, so importing the package is fast.
 """
 
 import importlib
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dual_mode_streaming.web._request_state import end_at
     from dual_mode_streaming.web._response import DualModeResponse
     from dual_mode_streaming.web._spec import Record
-    from dual_mode_streaming.web._tokens import TokenSigner
+    from dual_mode_streaming.web._tokens import Grant, TokenSigner
 
 __all__ = [
     "Admission",
@@ -47,6 +47,7 @@ __all__ = [
     "DualModeResponse",
     "EventDecoder",
     "EventTooLarge",
+    "Grant",
     "ItemTooLarge",
     "NotAcceptable",
     "Observer",
@@ -73,6 +74,7 @@ _MODULES = {
     "DualModeResponse": "web._response",
     "EventDecoder": "sse",
     "EventTooLarge": "errors",
+    "Grant": "web._tokens",
     "ItemTooLarge": "errors",
     "NotAcceptable": "errors",
     "Observer": "web._observing",

@@ -301,7 +301,7 @@ class ItemTooLarge(ServingError):
 
     def __init__(self, size: int, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"an item has {size} bytes; the limit is {limit}")
+        super().__init__(f"an item of {size} bytes exceeds the {limit} bytes that are allowed")
 
 
 class StoreError(ServingError):

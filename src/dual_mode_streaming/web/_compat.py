@@ -17,10 +17,10 @@ __all__ = ["EVENT_TYPES", "abort", "fail_dependencies"]
 
 
 def _from_fastapi(event: FastAPIServerSentEvent) -> ServerSentEvent:
-    """Return FastAPI's event as ours. `data` is always JSON, `raw_data` is sent as it is."""
+    """Convert FastAPI's event. Its `data` is always JSON, its `raw_data` is sent as it is."""
     data = event.data if event.raw_data is None else event.raw_data
     if isinstance(event.data, str):
-        data = RootModel[str](event.data)  # not a str to us, so it goes out as JSON, in quotes
+        data = RootModel[str](event.data)  # so that the str is sent as JSON, in quotes
     return ServerSentEvent(
         data=data, event=event.event, id=event.id, retry=event.retry, comment=event.comment
     )
@@ -32,10 +32,10 @@ EVENT_TYPES: Final[Mapping[type, Callable[[Any], ServerSentEvent]]] = {
 
 
 async def fail_dependencies(scope: Scope, failure: BaseException) -> None:
-    """Exit FastAPI's dependencies with `yield` by the failure, so that a transaction rolls back.
+    """Raise the failure in FastAPI's dependencies with `yield`, so that a transaction rolls back.
 
-    The stream has told the client of the failure. Raised out of the response it would only become a
-    second error in the server's log, so it ends here.
+    The client has received the failure in the stream. The response does not raise it, since the
+    server would log it a second time.
     """
     stack = scope.get("fastapi_inner_astack")
     if isinstance(stack, AsyncExitStack):
@@ -47,13 +47,16 @@ async def fail_dependencies(scope: Scope, failure: BaseException) -> None:
 
 
 async def abort(scope: Scope) -> None:
-    """Abort the connection of a client that reads nothing. Raises BrokenTransfer if that cannot be.
+    """Abort the connection of a client that does not read.
 
-    `dual-mode serve` offers the abort in the scope's extensions; ASGI has none.
+    `dual-mode serve` has a scope extension for it; ASGI itself has none.
+
+    Raises:
+        BrokenTransfer: the server has no such extension.
     """
     aborts = scope.get("extensions", {}).get("dual_mode.abort")
     if aborts is None:
         raise BrokenTransfer(End.STALLED.value)
     logger.info("%s: %s; the connection is aborted", scope["path"], End.STALLED.value)
     aborts()
-    await asyncio.sleep(0)  # the server sees it before the response returns
+    await asyncio.sleep(0)  # the server notices it before the response returns

@@ -1,4 +1,4 @@
-"""The deadlines of one answer: its whole duration, the silence of its source, a stalled client."""
+"""The deadlines of one answer: its duration, an idle source, a stalled client."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ __all__ = ["Deadlines"]
 
 
 class Deadlines:
-    """The timers that end an answer, whatever its source and its client do.
+    """The timers that end an answer that takes too long, is idle, or has a stalled client.
 
     They run from `start` to `stop`. Call `item` when an item was sent, `send_blocked` when a send
     waits for the connection, and `send_done` when it has returned.
@@ -40,7 +40,7 @@ class Deadlines:
             self._whole_timer = self._loop.call_later(duration, self._owner.stop, End.TOO_LONG)
         if self._options["idle_timeout"] is not None:
             self._last_item = self._loop.time()
-            self._look(self._options["idle_timeout"])
+            self._check_idle(self._options["idle_timeout"])
 
     def item(self, now: float) -> None:
         """Note that an item was sent at `now`, a time of the event loop."""
@@ -66,9 +66,9 @@ class Deadlines:
             if timer is not None:
                 timer.cancel()
 
-    def _look(self, limit: float) -> None:
+    def _check_idle(self, limit: float) -> None:
         left = self._last_item + limit - self._loop.time()
         if left <= 0:
             self._owner.stop(End.IDLE)
         else:
-            self._idle_timer = self._loop.call_later(left, self._look, limit)
+            self._idle_timer = self._loop.call_later(left, self._check_idle, limit)

@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT under any server: the open answers end while the server shuts down.
+"""SIGTERM and SIGINT under any server: the open answers end when the server shuts down.
 
-A server that is told to end waits for its connections, and a stream does not end by itself: uvicorn
-waits for ever, hypercorn and granian cut it. Their handlers are kept: ours go before them.
+A server that receives a signal waits for its connections, but a stream does not end by itself:
+uvicorn waits forever, hypercorn and granian cut it. The server's handlers are kept; ours run first.
 """
 
 import asyncio
@@ -21,26 +21,35 @@ __all__ = ["draining_on_signals"]
 logger = logging.getLogger("dual_mode_streaming")
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_NOBODYS: Final = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
+_NOT_OF_A_SERVER: Final = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
 
 
 @contextmanager
 def draining_on_signals(state: AppState, delay: float) -> Iterator[None]:
-    """For as long as this lasts, the first SIGTERM or SIGINT drains.
+    """Drain the app at the first SIGTERM or SIGINT within this context.
 
-    New answers are refused at once, and readiness should turn; after `delay` seconds the open ones
-    are ended, and the server is told. A second signal is the server's at once. Signals that nobody
-    handles stay so, and outside the main thread nothing is done.
+    New answers are refused at once, so that a readiness probe can fail. After `delay` seconds the
+    open answers are ended and the server's own handler is called. A second signal is passed to the
+    server at once. Signals without a handler of a server are left alone, and outside of the main
+    thread nothing is done.
+
+    Args:
+        state: the state of the app.
+        delay: the time in seconds between the signal and the end of the open answers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
     drains: set[asyncio.Task[None]] = set()
-    held: list[Callable[[], Any]] = []  # what the server has not been told yet
+    pending: list[Callable[[], Any]] = []  # the calls of the server's handlers that are due
 
-    def end() -> None:
-        tell()
+    def call_server() -> None:
+        while pending:
+            pending.pop(0)()
+
+    def end_answers() -> None:
+        call_server()
         task = loop.create_task(state.drain())
         drains.add(task)
         task.add_done_callback(drains.discard)
@@ -48,31 +57,27 @@ def draining_on_signals(state: AppState, delay: float) -> Iterator[None]:
     def begin() -> None:
         if state.open_answers:
             logger.info("draining: %d answers are open", len(state.open_answers))
-        loop.call_later(delay, end)
+        loop.call_later(delay, end_answers)
 
-    def tell() -> None:
-        while held:
-            held.pop(0)()
-
-    def handle(before: Callable[..., Any], number: int, frame: FrameType | None) -> None:
-        held.append(functools.partial(before, number, None))
+    def handle(original: Callable[..., Any], number: int, frame: FrameType | None) -> None:
+        pending.append(functools.partial(original, number, None))
         if state.draining:
-            tell()
+            call_server()
         else:
             state.draining = True
             loop.call_soon_threadsafe(begin)
 
-    kept: dict[int, Any] = {}
+    originals: dict[int, Any] = {}
     number: int
     for number in _SIGNALS:
-        before = signal.getsignal(number)
-        if before not in _NOBODYS and callable(before):
-            kept[number] = before
-            signal.signal(number, functools.partial(handle, before))
+        original = signal.getsignal(number)
+        if original not in _NOT_OF_A_SERVER and callable(original):
+            originals[number] = original
+            signal.signal(number, functools.partial(handle, original))
     try:
         yield
     finally:
-        for number, before in kept.items():
-            signal.signal(number, before)
+        for number, original in originals.items():
+            signal.signal(number, original)
         for task in drains:
             task.cancel()

@@ -1,9 +1,9 @@
-"""`dual_mode`: an async generator function becomes a FastAPI path operation with all modes.
+"""The decorator `dual_mode`: an async generator function becomes a path operation with all modes.
 
-FastAPI sees a coroutine function with the generator's parameters, and two hidden ones: the request
-and the injected response. The stream flag is no such parameter, since FastAPI would need as long to
-read it as we need for the rest of the negotiation. FastAPI must not see the generator: it unwraps
-`__wrapped__` and then answers an empty JSONL (0.165).
+FastAPI sees a coroutine function with the generator's parameters and two hidden ones, the request
+and the injected response. The stream flag is read from the query directly, since as a parameter it
+would take FastAPI as long as the rest of the negotiation. FastAPI must not see the generator: it
+would follow `__wrapped__` and answer with empty JSON Lines (0.165).
 """
 
 import inspect
@@ -42,7 +42,7 @@ _ITERATORS = (
 
 
 class BatchOf(BaseModel, Generic[T]):
-    """The batch body of an endpoint without a fold: every item, in order."""
+    """The batch body of an endpoint without a fold: all items, in order."""
 
     data: list[T]
 
@@ -68,25 +68,35 @@ def dual_mode(
     record: bool | Record = False,
     **options: Unpack[Options],
 ) -> Any:
-    """Answer an async generator function as batch JSON, Server-Sent Events or JSON Lines.
+    """Serve an async generator function as batch JSON, Server-Sent Events and JSON Lines.
 
-    Goes directly under a FastAPI route decorator, with or without arguments. The function may also
-    be a plain generator function, which then runs in a thread.
+    Use it directly below a FastAPI route decorator, with or without arguments. Each request calls
+    the function; the response closes the generator. A plain generator function works too: it runs
+    in a thread.
 
     Args:
-        fold: an async function from the async iterator of items to the batch body; it may return
-            early, and its return annotation is the batch schema. `{"data": [...]}` by default.
-        stream_flag: the query parameter that decides the mode before Accept does; a parameter of
-            that name in the function's own signature is used, and after it a field of that name in
-            a body's model; None for no flag.
-        handles_last_event_id: the function itself goes on where a Last-Event-ID left off; told by a
-            `last_event_id` header parameter of its own unless given.
-        record: keep what it yields in the app's store (see `install`): the generator runs on when
-            its reader leaves, and any reader may join or come back. A `Record` says how.
-        options: see `Options`.
+        function: the generator function. The annotation of its items is their schema.
+        fold: an async function from the async iterator of items to the batch body. It may return
+            before the items end. Its return annotation is the schema of the batch. By default the
+            body is `{"data": [item, ...]}`.
+        stream_flag: the name of the query parameter that sets the mode and wins over Accept; None
+            for no flag. A parameter of the function or a field of a body model with that name is
+            used too.
+        handles_last_event_id: whether the function itself continues after a Last-Event-ID. By
+            default it does if it has a header parameter `last_event_id`.
+        record: record the items in the app's store (see `install`). The generator then continues
+            when its client leaves, and clients can resume or join the stream. A `Record` has
+            the details.
+        options: see `Options`. They win over the options of `install`.
 
-    Raises TypeError if the function is no generator function or an annotation cannot be resolved,
-    ValueError for an option out of range or a union tag that is a reserved event name.
+    Returns:
+        The path operation for FastAPI, or a decorator if no function is given.
+
+    Raises:
+        TypeError: the function is not a generator function, an annotation cannot be resolved, or
+            there is no such option.
+        ValueError: an option is out of range, or a tag of the items' union is a reserved event
+            name.
     """
 
     def decorate(function: Generator) -> Endpoint:
@@ -94,7 +104,7 @@ def dual_mode(
             function, fold, stream_flag, handles_last_event_id, record, options, caller
         )
 
-    # Annotations may name what is local to the function that decorates: a test, a factory.
+    # Annotations may use local names of the function that decorates: a test, a factory.
     caller = sys._getframe(1).f_locals
     resolved_options(options)  # a wrong option is an error here
     return decorate if function is None else decorate(function)
@@ -135,8 +145,8 @@ def _endpoint(
     if spec.record is not None:
         parameter_adapters(spec)  # a parameter that cannot be stored is an error here
         parameters.pop("resume_from", None)
-    request_name = parameter_of(parameters, Request) or _hide(parameters, "request", Request)
-    response_name = parameter_of(parameters, Response) or _hide(parameters, "response", Response)
+    request_name = parameter_of(parameters, Request) or _add(parameters, "request", Request)
+    response_name = parameter_of(parameters, Response) or _add(parameters, "response", Response)
     hidden = parameters.keys() - signature.parameters.keys()
 
     async def endpoint(**values: Any) -> Response:
@@ -171,10 +181,12 @@ def _endpoint(
 
 
 def _mode(spec: EndpointSpec, request: Request, values: Mapping[str, Any]) -> ResponseMode | None:
-    """Return the mode that the stream flag asks for; None if there is none.
+    """Return the mode that the stream flag asks for; None if there is no flag.
 
-    The flag is the function's own parameter, the query's, or a field of a body's model. Raises
-    RequestValidationError as FastAPI does for a bool, of it alone, once all else was right.
+    The flag is a parameter of the function, a query parameter, or a field of a body model.
+
+    Raises:
+        RequestValidationError: the query parameter is not a bool.
     """
     name = spec.stream_flag
     if name is None:
@@ -198,12 +210,12 @@ def _flag_in_query(name: str, request: Request) -> bool | None:
     try:
         return _BOOL.validate_python(value)
     except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
-        raise RequestValidationError([{**wrong, "loc": ("query", name)}]) from None
+        details = error.errors(include_url=False)[0]
+        raise RequestValidationError([{**details, "loc": ("query", name)}]) from None
 
 
 def _item_type(returns: Any) -> Any:
-    """T of `AsyncIterator[T]` and its kin; Any where nothing is said."""
+    """Return T of `AsyncIterator[T]` and similar types; Any if there is no annotation."""
     if getattr(get_origin(returns), "__name__", None) in _ITERATORS:
         arguments = get_args(returns)
         return arguments[0] if arguments else Any
@@ -211,15 +223,15 @@ def _item_type(returns: Any) -> Any:
 
 
 def _batch_type(codec: ItemCodec, fold: Fold | None, caller: Mapping[str, Any]) -> Any:
-    """Return the type of the batch body: what the fold returns, or a list of items in `data`."""
+    """Return the type of the batch body: the fold's return annotation, or `BatchOf` the items."""
     if fold is not None:
         returns = resolved(fold, caller)[1]
         return Any if returns is None else returns
     return BatchOf[codec.item_type]  # type: ignore[name-defined]
 
 
-def _hide(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) -> str:
-    """Add a parameter of our own, under a name that the function does not use."""
+def _add(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) -> str:
+    """Add a hidden parameter, and return its name, which the function does not use."""
     name = f"dual_mode_{name}"
     parameters[name] = inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation
@@ -228,6 +240,7 @@ def _hide(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) 
 
 
 def _is_last_event_id(parameter: inspect.Parameter) -> bool:
+    """Return whether FastAPI fills the parameter from the Last-Event-ID header."""
     notes = [parameter.default, *get_args(parameter.annotation)[1:]]
     for note in notes:
         if isinstance(note, Header):

@@ -1,4 +1,4 @@
-"""What a request asks for, as a digest: two that ask the same have the same."""
+"""The fingerprint of a request: a digest that is the same for requests for the same thing."""
 
 import hashlib
 from collections.abc import Set
@@ -11,23 +11,25 @@ from starlette.requests import Request
 __all__ = ["ACCESS_TOKEN", "digest", "fingerprint"]
 
 ACCESS_TOKEN: Final = "access_token"  # noqa: S105
-"""The parameter of the query that says who asks (RFC 6750, 2.3); it is no part of what is asked."""
+"""The query parameter with the credentials (RFC 6750, section 2.3); fingerprints ignore it."""
 
-_AT_ONCE = 64 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
 
 
 def digest(*parts: str) -> str:
-    """The digest of some texts, none of which has a NUL but the last."""
+    """Return the SHA-256 digest of texts. Only the last may contain a NUL."""
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-async def fingerprint(request: Request, besides: Set[str | None] = frozenset()) -> str:
-    """The digest of method, path, query and body, `besides` some parameters of the query.
+async def fingerprint(request: Request, ignored: Set[str | None] = frozenset()) -> str:
+    """Return the digest of method, path, query and body.
 
-    The body as FastAPI has read it: as bytes, or as a form.
+    Args:
+        request: a request whose body FastAPI has read, as bytes or as a form.
+        ignored: query parameters that make no difference.
     """
-    besides = {ACCESS_TOKEN, *besides}
-    query = sorted(pair for pair in request.query_params.multi_items() if pair[0] not in besides)
+    ignored = {ACCESS_TOKEN, *ignored}
+    query = sorted(pair for pair in request.query_params.multi_items() if pair[0] not in ignored)
     body: bytes = getattr(request, "_body", b"")
     form: FormData | None = getattr(request, "_form", None)
     fields = [] if form is None else [await _field(*item) for item in form.multi_items()]
@@ -36,12 +38,12 @@ async def fingerprint(request: Request, besides: Set[str | None] = frozenset()) 
 
 
 async def _field(name: str, value: str | UploadFile) -> tuple[str, str]:
-    """A form's field, with the digest of its content in the place of a file."""
+    """Return a field of a form, with the digest of its content if it is a file."""
     if isinstance(value, str):
         return name, value
     content = hashlib.sha256()
     await value.seek(0)
-    while chunk := await value.read(_AT_ONCE):
+    while chunk := await value.read(_CHUNK_BYTES):
         content.update(chunk)
     await value.seek(0)
     return name, f"{value.filename}\0{value.content_type}\0{content.hexdigest()}"

@@ -1,4 +1,4 @@
-"""What is told of answers to those who look at an app from outside: metrics, traces, logs."""
+"""Observers of the answers of an app: for metrics, traces and logs."""
 
 import logging
 import time
@@ -8,28 +8,28 @@ from typing import Any, Final
 from starlette.types import Scope
 
 from dual_mode_streaming.negotiation import ResponseMode
-from dual_mode_streaming.running.owner import End, Owner
+from dual_mode_streaming.running.owner import End, Owner, logger
 from dual_mode_streaming.web._problems import problem_of
 
 __all__ = ["Answer", "Observer", "Observers", "StreamLog"]
 
-_logger = logging.getLogger("dual_mode_streaming.streams")
-_failures = logging.getLogger("dual_mode_streaming")
+_stream_logger = logging.getLogger("dual_mode_streaming.streams")
 
 
 class Answer:
-    """One answer of a generator, as far as it has come. Times are in seconds, sizes in bytes.
+    """One answer of a generator, and its progress. Times are in seconds, sizes in bytes.
 
     Attributes:
-        mode: how it is represented.
-        scope: the request's ASGI scope.
-        status: of the head that has left; known at the end, 0 if none has.
-            Of an error that is raised, the status it stands for.
-        items: how many have left, as events or lines; in a batch they leave together, uncounted.
-        size: of the body that was sent, heartbeats and the end included.
-        first: the time from the opening until the first items had been sent; None before.
-        seconds: how long it was open; 0 while it is.
-        end: why it ended: `done`, `failed`, or the name of an `End` in lower case; empty before.
+        mode: the representation.
+        scope: the ASGI scope of the request.
+        status: the status that was sent, or that of the error that was raised; set at the end. 0 if
+            there was none.
+        items: the number of items sent as events or lines; in a batch they are not counted.
+        size: the size of the body sent so far, with heartbeats and the end.
+        first: the time from the opening until the first items were sent; None before.
+        seconds: the time that the answer was open; 0 before its end.
+        end: how it ended: `done`, `failed`, or the name of an `End` in lower case; empty before.
+        context: where an observer keeps its own data of this answer, under a key of its own.
     """
 
     __slots__ = (
@@ -57,123 +57,136 @@ class Answer:
         self.seconds = 0.0
         self.end = ""
         self.context: dict[object, Any] = {}
-        """Where an observer keeps what belongs to this answer, under a key of its own."""
         self._observers = observers
         self._opened = self._last = time.perf_counter()
-        for opened in observers.opened:
-            _tell(opened, self)
+        observers.notify("opened", self)
 
     @property
     def route(self) -> str:
-        """The path as the app declares it, such as `/streams/{stream}`; never what a client made
-        up, so that there are only so many."""
+        """The path as the app declares it, such as `/streams/{stream}`.
+
+        It never contains what a client sent, so the number of different values is limited.
+        """
         return getattr(self.scope.get("route"), "path", "") or "unknown"
 
     @property
     def method(self) -> str:
-        """The request's method."""
+        """The method of the request."""
         method: str = self.scope["method"]
         return method
 
     def sent(self, items: int, size: int) -> None:
-        """A send of the body is done; `items` have left in all, `size` bytes by this one."""
+        """Note a send of the body.
+
+        Args:
+            items: the number of items sent so far, with those of this send.
+            size: the size of this send.
+        """
         self.size += size
         new = items - self.items
         if not new:
             return  # a heartbeat, or the end
         self.items = items
-        observers = self._observers.sent
-        if not observers and self.first is not None:
+        observed = self._observers.has("sent")
+        if not observed and self.first is not None:
             return
         now = time.perf_counter()
         if self.first is None:
             self.first = now - self._opened
         gap, self._last = now - self._last, now
-        for told in observers:
-            try:
-                told(self, new, gap)
-            except Exception:
-                _failures.exception("an observer failed: %r", told)
+        if observed:
+            self._observers.notify("sent", self, new, gap)
 
     def close(self, owner: Owner, status: int, error: BaseException | None) -> None:
-        """It has ended, by itself, by an error, or as its owner says."""
+        """Note the end: by itself, by an error, or for the reason of its owner."""
         self.status = status or (0 if error is None else problem_of(error).status_code)
         self.seconds = time.perf_counter() - self._opened
         if owner.end is not None:
             self.end = owner.end.name.lower()
         else:
             self.end = "done" if error is None else "failed"
-        for ended in self._observers.ended:
-            _tell(ended, self)
+        self._observers.notify("ended", self)
 
 
 class Observer:
-    """Is told what becomes of the answers of an app; `install(app, observers=[…])`.
+    """The base class of observers of an app's answers: `install(app, observers=[...])`.
 
-    Override what you want to hear of. All is called in the event loop, and must be quick: `sent` is
-    called for each send. What an observer raises is logged, and touches no answer.
+    Override the methods that you need. All are called in the event loop and must be quick; `sent`
+    is called for each send. An exception that one raises is logged and does not affect the answer.
     """
 
     def opened(self, answer: Answer) -> None:
-        """An answer is about to be made; its request was let in."""
+        """An answer begins; its request was admitted."""
 
     def sent(self, answer: Answer, items: int, gap: float) -> None:
-        """So many items have left in one send, `gap` seconds after the send of items before it, or
-        after the opening."""
+        """Items were sent.
+
+        Args:
+            answer: the answer.
+            items: the number of items in this send.
+            gap: the time in seconds since the previous send of items, or since the opening.
+        """
 
     def ended(self, answer: Answer) -> None:
-        """An answer has ended, its generator closed; `answer.end` says why."""
+        """An answer has ended and its generator is closed. `answer.end` is the reason."""
 
     def refused(self, scope: Scope, reason: str) -> None:
-        """A request was not let in: `draining`, or the name of the limit that it met."""
+        """A request was not admitted; `reason` is `draining` or the name of the limit."""
 
     def stored(self, operation: str, seconds: float, failed: bool) -> None:
-        """A call of a store has returned, or has failed."""
+        """A call of a store has returned or failed after `seconds`."""
+
+
+_METHODS: Final = ("opened", "sent", "ended", "refused", "stored")
 
 
 class Observers:
-    """The observers of an app, by what they want to hear of."""
+    """The observers of an app. Only methods that they override are called.
+
+    Raises:
+        TypeError: one is not an instance of Observer.
+    """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
-        every = tuple(observers)
-        for observer in every:
+        self._callbacks: dict[str, list[Callable[..., None]]] = {name: [] for name in _METHODS}
+        for observer in observers:
             if not isinstance(observer, Observer):
                 raise TypeError(f"an observer is an instance of Observer, not {observer!r}")
-        self.opened = _overridden(every, "opened")
-        self.sent = _overridden(every, "sent")
-        self.ended = _overridden(every, "ended")
-        self.refused = _overridden(every, "refused")
-        self.stored = _overridden(every, "stored")
+            for name, callbacks in self._callbacks.items():
+                if getattr(type(observer), name) != getattr(Observer, name):
+                    callbacks.append(getattr(observer, name))
 
-    def refuse(self, scope: Scope, reason: str) -> None:
-        """A request is not let in."""
-        for refused in self.refused:
-            _tell(refused, scope, reason)
+    def has(self, method: str) -> bool:
+        """Whether an observer overrides this method."""
+        return bool(self._callbacks[method])
 
-    def store(self, operation: str, seconds: float, failed: bool) -> None:
-        """A call of a store is over."""
-        for stored in self.stored:
-            _tell(stored, operation, seconds, failed)
+    def notify(self, method: str, *arguments: Any) -> None:
+        """Call this method of all observers."""
+        for callback in self._callbacks[method]:
+            try:
+                callback(*arguments)
+            except Exception:
+                logger.exception("an observer failed: %r", callback)
 
 
 _EXPECTED: Final = frozenset({"done", End.DISCONNECTED.name.lower(), End.DRAINING.name.lower()})
 
 
 class StreamLog(Observer):
-    """One line when a stream ends, and why; every app has it.
+    """Log one line when a stream ends, with the reason. Every app has this observer.
 
-    The logger is `dual_mode_streaming.streams`, at INFO, or at WARNING where the end was neither
-    the generator's, the reader's nor the server's own. The fields are in the record, too (`extra`).
-    The path is the declared one: a query may hold what no log should.
+    The logger is `dual_mode_streaming.streams`. The level is INFO if the generator, the client or a
+    shutdown ended the stream, else WARNING. The record has the fields too (`extra`). The path is
+    the declared one, since a query may have secrets.
     """
 
     def ended(self, answer: Answer) -> None:
-        """Log it."""
+        """Log the end of a stream."""
         level = logging.INFO if answer.end in _EXPECTED else logging.WARNING
-        if answer.mode is ResponseMode.BATCH or not _logger.isEnabledFor(level):
+        if answer.mode is ResponseMode.BATCH or not _stream_logger.isEnabledFor(level):
             return
         first = "none" if answer.first is None else f"{answer.first * 1000:.1f} ms"
-        _logger.log(
+        _stream_logger.log(
             level,
             "%s %s %s ended: %s, %d items, %d bytes in %.3f s, the first after %s",
             answer.method,
@@ -196,17 +209,3 @@ class StreamLog(Observer):
                 "first_seconds": answer.first,
             },
         )
-
-
-def _overridden(observers: tuple[Observer, ...], name: str) -> tuple[Callable[..., None], ...]:
-    base = getattr(Observer, name)
-    return tuple(
-        getattr(observer, name) for observer in observers if getattr(type(observer), name) != base
-    )
-
-
-def _tell(told: Callable[..., None], *what: Any) -> None:
-    try:
-        told(*what)
-    except Exception:
-        _failures.exception("an observer failed: %r", told)

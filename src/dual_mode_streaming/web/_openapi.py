@@ -1,7 +1,8 @@
-"""The OpenAPI 3.2 document of both modes: `itemSchema` beside `schema`, one operation.
+"""The streams in the OpenAPI 3.2 document: `itemSchema` beside `schema`, in one operation.
 
-FastAPI documents the batch from the endpoint's return annotation. A decorator reaches neither the
-route's `responses` nor the document's version, so the streams are added when the document is made.
+FastAPI documents the batch from the return annotation of the endpoint. A decorator can change
+neither the `responses` of the route nor the version of the document, so the streams are added when
+the document is made.
 """
 
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ _ERRORS: Final = {
 
 
 def add_streams(document: dict[str, Any], app: FastAPI, defaults: Options) -> None:
-    """Add to the document of `app`, in place, what its dual-mode endpoints stream."""
+    """Add the streams of the dual-mode endpoints of `app` to its document, in place."""
     for context in iter_route_contexts(app.routes):
         spec = spec_of(getattr(context, "endpoint", None))
         path = document["paths"].get(getattr(context, "path_format", None))
@@ -115,7 +116,7 @@ def _describe(
 
 
 def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]) -> None:
-    """Add the query parameter that decides before Accept does, and that it may be wrong."""
+    """Add the stream flag as a query parameter, and the 422 for an invalid one."""
     flag = {
         "name": name,
         "in": "query",
@@ -124,20 +125,20 @@ def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]
         "without it the Accept header decides.",
         "schema": {"type": "boolean"},
     }
-    there = operation.setdefault("parameters", [])
-    if any((each.get("in"), each.get("name")) == ("query", name) for each in there):
-        return  # a dependency has it, or the function under another name
-    there.append(flag)
-    if operation["responses"].keys().isdisjoint({"422", "4XX", "default"}):  # as FastAPI has it
+    declared = operation.setdefault("parameters", [])
+    if any((each.get("in"), each.get("name")) == ("query", name) for each in declared):
+        return  # a dependency declares it, or the function under another name
+    declared.append(flag)
+    if operation["responses"].keys().isdisjoint({"422", "4XX", "default"}):  # as FastAPI does
         schemas.setdefault("ValidationError", validation_error_definition)
         schemas.setdefault("HTTPValidationError", validation_error_response_definition)
         invalid = {"schema": {"$ref": f"{_REF}HTTPValidationError"}}
-        wrong = {"description": "Validation Error", "content": {"application/json": invalid}}
-        operation["responses"]["422"] = wrong
+        response = {"description": "Validation Error", "content": {"application/json": invalid}}
+        operation["responses"]["422"] = response
 
 
 def _describe_recorded(operation: dict[str, Any], status: str, method: str) -> None:
-    """Add that the answer is found again, may come later, and who may ask for that."""
+    """Add the parameters, headers and statuses of recorded streams."""
     responses = operation["responses"]
     operation["parameters"] = [*operation.get("parameters", ()), *parameters(method)]
     responses[status]["headers"] = LOCATION | responses[status].get("headers", {})
@@ -148,8 +149,8 @@ def _describe_recorded(operation: dict[str, Any], status: str, method: str) -> N
     if method == "GET":
         errors[400] = "The cursor shown is one of another request's stream."
     for code, description in errors.items():
-        made = _problem_response(code, description)
-        responses.setdefault(str(code), made).setdefault("content", {}).update(made["content"])
+        error = _problem_response(code, description)
+        responses.setdefault(str(code), error).setdefault("content", {}).update(error["content"])
 
 
 def _problem_response(code: int, description: str) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def _problem_response(code: int, description: str) -> dict[str, Any]:
 def _item_schemas(
     spec: EndpointSpec, schemas: dict[str, Any]
 ) -> tuple[dict[str, Any], list[tuple[str | None, dict[str, Any] | None]]]:
-    """The schema of an item, and of each event name that items come under."""
+    """Return the schema of an item, and the schemas of its events with their names."""
     codec = spec.representation.codec
     if codec.item_type is Any:
         return {}, [(None, None)]
@@ -175,9 +176,9 @@ def _item_schemas(
 
 
 def _event(data: Mapping[str, Any] | None, name: str | None) -> dict[str, Any]:
-    """One event as OpenAPI 3.2 models it (section 4.14.4): an object of its fields.
+    """Return the schema of one event: an object of its fields (OpenAPI 3.2, section 4.14.4).
 
-    `data` is None where anything may come, ServerSentEvents with names of their own included.
+    `data` is None if items may be of any type, so also events with names of their own.
     """
     text: dict[str, Any] = {"type": "string"}
     event: dict[str, Any] = {"type": "string", "not": {"enum": sorted(RESERVED_EVENTS)}}
@@ -190,9 +191,9 @@ def _event(data: Mapping[str, Any] | None, name: str | None) -> dict[str, Any]:
 
 
 def _registered(item_type: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a type, its models among the document's components.
+    """Return the JSON schema of a type, and add its models to the components of the document.
 
-    A model whose name is taken by another schema gets a name of its own.
+    If another schema has the name of a model already, the model gets a new name.
     """
     adapter = TypeAdapter[Any](item_type)
     schema = adapter.json_schema(mode="serialization", ref_template=_REF + "{model}")
@@ -213,6 +214,7 @@ def _registered(item_type: Any, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _free_name(name: str, definition: Any, schemas: Mapping[str, Any]) -> str:
+    """Return a name under which there is no other schema."""
     number = 1
     while schemas.get(f"{name}-Item{number}", definition) != definition:
         number += 1
@@ -220,7 +222,7 @@ def _free_name(name: str, definition: Any, schemas: Mapping[str, Any]) -> str:
 
 
 def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
-    """The schema with its references to the given names going to their new ones."""
+    """Return the schema with its references changed to the new names."""
     if isinstance(schema, dict):
         return {
             key: _REF + names[value.removeprefix(_REF)]

@@ -23,8 +23,6 @@ __all__ = ["END_ID", "Begun", "RequestState", "RequestStateMiddleware", "end_at"
 
 _KEY: Final = "dual_mode"
 
-_VARY: Final = (b"vary", b"Accept")
-
 END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last event of an unrecorded stream, whatever its run."""
 
@@ -139,7 +137,7 @@ class RequestState:
                 self._ticket = await app.admission.enter(scope)
         except TooMany as full:
             if app is not None:
-                app.observers.refuse(scope, full.reason)
+                app.observers.notify("refused", scope, full.reason)
             raise
 
     def leave(self) -> None:
@@ -224,7 +222,7 @@ class RequestStateMiddleware:
         async def send_with_vary(message: Message) -> None:
             if message["type"] == "http.response.start":
                 state.status = message["status"]
-                if state.negotiated and _VARY not in message.get("headers", ()):
+                if state.negotiated:
                     message.setdefault("headers", [])
                     vary_by_accept(MutableHeaders(scope=message))
             await send(message)

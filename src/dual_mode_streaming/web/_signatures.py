@@ -1,4 +1,4 @@
-"""The signature of a decorated function, with every annotation resolved."""
+"""The signature of a decorated function, with all annotations resolved."""
 
 import functools
 import inspect
@@ -10,19 +10,26 @@ __all__ = ["parameter_of", "resolved", "undecorated"]
 
 
 def undecorated(function: Any) -> Any:
-    """The function itself under any `functools.partial`, which has no name and no annotations."""
+    """Return the function inside `functools.partial`, which has no name and no annotations."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
 def resolved(function: Any, caller: Mapping[str, Any]) -> tuple[inspect.Signature, Any]:
-    """The signature with every annotation resolved, and the return annotation.
+    """Return the signature with all annotations resolved, and the return annotation.
 
-    FastAPI resolves strings against the globals of the function it is given, and that is ours.
+    FastAPI would resolve strings with the globals of the path operation, which is in our module.
+
+    Args:
+        function: the decorated function.
+        caller: the local names of the function that decorates.
+
+    Raises:
+        TypeError: an annotation cannot be resolved.
     """
     plain = undecorated(function)
-    # The caller's names mean something to a function that is made inside of it, and only to that.
+    # Only a function that is defined inside of the caller may use the caller's names.
     local = dict(caller) if "<locals>" in plain.__qualname__ else None
     try:
         hints = typing.get_type_hints(plain, localns=local, include_extras=True)
@@ -40,7 +47,7 @@ def resolved(function: Any, caller: Mapping[str, Any]) -> tuple[inspect.Signatur
 
 
 def parameter_of(parameters: Mapping[str, inspect.Parameter], kind: type) -> str | None:
-    """The name of the function's own parameter of that kind: FastAPI fills only one of each."""
+    """Return the name of the parameter of type `kind`, if any. FastAPI fills only one of each."""
     for name, parameter in parameters.items():
         annotation = parameter.annotation
         if get_origin(annotation) is Annotated:

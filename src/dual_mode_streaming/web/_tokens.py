@@ -1,7 +1,7 @@
-"""Tokens for who cannot send a header: an EventSource has nothing but its URL.
+"""Access tokens in a URL, for clients that cannot send a header, such as an EventSource.
 
-A token in a URL is seen by proxies, logs and histories (RFC 6750, 2.3 and 5.3). So it is
-short-lived, good for one path, and says whom it was given to rather than holding that one's key.
+Proxies, logs and histories see a URL (RFC 6750, sections 2.3 and 5.3). So a token is valid for a
+short time and for one path, and it contains a subject, not an API key.
 """
 
 import dataclasses
@@ -14,41 +14,47 @@ try:
     from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 except ModuleNotFoundError as error:
     raise ImportError("this needs: pip install 'dual-mode-streaming[server]'") from error
-from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
+from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.web._fingerprint import ACCESS_TOKEN
 from dual_mode_streaming.web._request_state import end_at
 
 __all__ = ["Grant", "TokenSigner"]
 
-_LEAST: Final = 16
-_LONGEST: Final = 1024
+_MIN_SECRET: Final = 16
+_MAX_TOKEN: Final = 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token says: whose it is, and until when it is good (Unix time, seconds)."""
+    """The content of a valid token.
+
+    Attributes:
+        subject: for whom the token was made.
+        expires: the end of its validity, as Unix time in seconds.
+    """
 
     subject: str
     expires: float
 
 
 class TokenSigner:
-    """Makes tokens and reads them.
+    """Sign access tokens, and verify them.
 
     Args:
-        secret: signs; at least 16 characters, and the same in every worker. Several are a rotation:
-            the last signs, all are read.
-        seconds: how long a token is good.
+        secret: the secret, of at least 16 characters; all workers need the same. Of several, the
+            last one signs and all verify, so that a secret can be rotated.
+        seconds: the time for which a token is valid.
 
-    Raises ValueError for a secret that could be guessed.
+    Raises:
+        ValueError: a secret is too short, or `seconds` is less than 1.
     """
 
     def __init__(self, secret: str | Sequence[str], *, seconds: int = 300) -> None:
         secrets = [secret] if isinstance(secret, str) else list(secret)
-        if not secrets or any(len(each) < _LEAST for each in secrets):
-            raise ValueError(f"a secret needs at least {_LEAST} characters")
+        if not secrets or any(len(each) < _MIN_SECRET for each in secrets):
+            raise ValueError(f"a secret needs at least {_MIN_SECRET} characters")
         if seconds < 1:
             raise ValueError(f"seconds must be at least 1, not {seconds!r}")
         self.seconds = seconds
@@ -57,47 +63,51 @@ class TokenSigner:
         )
 
     def sign(self, subject: str, path: str) -> str:
-        """A token by which `subject` may read `path`, and nothing else. It can be read by all."""
+        """Return a token with which `subject` may read `path`. It is signed, not encrypted."""
         return str(self._serializer.dumps([subject, path]))
 
     def read(self, token: str, path: str) -> Grant:
-        """What a token says that was shown for a path.
+        """Verify a token for a path, and return its content.
 
-        Raises HTTPException, 401: it is none of ours, for another path, or no longer good.
+        Raises:
+            Problem: 401; the token is invalid, has expired, or is for another path.
         """
         try:
-            if len(token) > _LONGEST:
+            if len(token) > _MAX_TOKEN:
                 raise BadSignature("too long")
-            (subject, asked), signed = self._serializer.loads(
+            (subject, signed_path), signed = self._serializer.loads(
                 token, max_age=self.seconds, return_timestamp=True
             )
         except SignatureExpired:
             raise _refusal("the access token has expired") from None
         except (BadSignature, ValueError):
             raise _refusal("the access token is not valid") from None
-        if asked != path:
+        if signed_path != path:
             raise _refusal("the access token is for another path")
         expires = signed.timestamp() + self.seconds
-        if expires <= time.time():  # the library counts whole seconds, and the last one in
+        if expires <= time.time():  # itsdangerous counts whole seconds, and includes the last
             raise _refusal("the access token has expired")
         return Grant(subject, expires)
 
     def subject_of(self, request: HTTPConnection) -> str | None:
-        """Whom a request's `access_token` was given to; None if it shows none.
+        """Return the subject of the request's `access_token`; None if there is no token.
 
-        The answer ends when the token does. Raises as `read`, and RuntimeError in an app without
-        `install`.
+        The answer to the request ends when the token expires.
+
+        Raises:
+            Problem: 401; the token is not valid, or the method is not GET or HEAD.
+            RuntimeError: `install` was not called on the app.
         """
         token = request.query_params.get(ACCESS_TOKEN)
         if token is None:
             return None
         if request.scope.get("method") not in ("GET", "HEAD"):
-            raise _refusal("an access token is for reading")
+            raise _refusal("an access token is only valid for GET and HEAD")
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
         grant = self.read(token, path)
         end_at(request, grant.expires)
         return grant.subject
 
 
-def _refusal(detail: str) -> HTTPException:
-    return HTTPException(401, detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+def _refusal(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})

@@ -1,4 +1,4 @@
-"""A stream as Server-Sent Events for a WSGI view (Flask, Django), which has no event loop.
+"""Server-Sent Events from a WSGI view (Flask, Django), which has no event loop.
 
 return Response(event_stream(words()), headers=HEADERS)
 """
@@ -11,7 +11,7 @@ from dual_mode_streaming.bridges import LoopThread, iterate_sync
 from dual_mode_streaming.errors import BrokenTransfer
 from dual_mode_streaming.rendering import EventFrames, ItemCodec
 from dual_mode_streaming.running.owner import logger
-from dual_mode_streaming.streams import heartbeat as beats
+from dual_mode_streaming.streams import heartbeat as with_heartbeats
 from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.web._compat import EVENT_TYPES
 from dual_mode_streaming.web._headers import STREAM_HEADERS
@@ -20,9 +20,9 @@ from dual_mode_streaming.web._problems import problem_of
 __all__ = ["HEADERS", "event_stream"]
 
 HEADERS: Final = {"content-type": "text/event-stream", **STREAM_HEADERS}
-"""What the response of a view needs: its type, and that nobody keeps or holds back a stream."""
+"""The headers for the response of a view: the content type, no caching and no buffering."""
 
-_BEAT: Final = object()  # never leaves this file
+_HEARTBEAT: Final = object()
 
 
 def event_stream(
@@ -32,34 +32,40 @@ def event_stream(
     heartbeat: float = 15.0,
     loop: LoopThread | None = None,
 ) -> iterate_sync[bytes]:
-    """The frames that a stream of `dual_mode` has, as an iterator of bytes for a WSGI server.
+    """Return the frames of a stream as an iterator of bytes for a WSGI server.
 
-    In: an async iterable, which nothing else iterates; `item_type` as an endpoint's annotation
-    would say it. Out: a comment, with which the head leaves at once; a frame an item, with ids;
-    then `done`. An error is told as `error`, an RFC 9457 problem, and logged. The stream runs in a
-    thread of its own, or in `loop`.
+    The frames are those of `dual_mode`: first a comment, with which the server sends the headers at
+    once; then the items with ids; at the end `done`. A failure is logged and becomes an `error`
+    event with an RFC 9457 problem.
 
-    A WSGI server sees that its client has left when it writes: a comment goes out after
-    `heartbeat` seconds of silence. It then calls `close()`, as do `Response` of Flask and
-    `StreamingHttpResponse` of Django, and the stream is cancelled and closed in its own task.
+    A WSGI server notices that the client has disconnected when it writes. It then calls `close()`
+    on the iterator, as do `Response` of Flask and `StreamingHttpResponse` of Django. The stream is
+    cancelled and closed in its own task.
 
-    Raises BrokenTransfer, where the stream does, to break the transfer off. ValueError for a
-    heartbeat that is not above 0.
+    Args:
+        stream: an async iterable that nothing else iterates.
+        item_type: the type of the items, as in the annotation of an endpoint.
+        heartbeat: the time without an item, in seconds, after which a comment is sent.
+        loop: the thread in which the stream runs; a thread of its own by default.
+
+    Raises:
+        BrokenTransfer: while iterating, if the stream raises it.
+        ValueError: `heartbeat` is not greater than 0.
     """
-    beating = beats(stream, heartbeat, lambda: _BEAT)
+    source = with_heartbeats(stream, heartbeat, lambda: _HEARTBEAT)
     frames = EventFrames(ItemCodec(item_type, event_types=EVENT_TYPES), secrets.token_hex(5))
-    scope = Scope(beating)
-    return iterate_sync(Stream(_framed(beating, frames, scope), scope), loop=loop)
+    scope = Scope(source)
+    return iterate_sync(Stream(_framed(source, frames, scope), scope), loop=loop)
 
 
 async def _framed(
     stream: Stream[Any], frames: EventFrames, scope: Scope
 ) -> AsyncGenerator[bytes, None]:
-    yield frames.heartbeat  # a WSGI server sends the head along with the first bytes
+    yield frames.heartbeat  # a WSGI server sends the headers with the first bytes
     try:
         async with scope:
             async for item in scope.open(stream):
-                yield frames.heartbeat if item is _BEAT else frames.item(item)
+                yield frames.heartbeat if item is _HEARTBEAT else frames.item(item)
         ending = frames.done()
     except BrokenTransfer:
         raise

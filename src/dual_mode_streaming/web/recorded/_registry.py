@@ -1,5 +1,6 @@
 """The registry of an app's recordings: its recorded endpoints, their stores, and the owners."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from re import Pattern
@@ -67,7 +68,9 @@ class RecordingRegistry:
         observers = self._state.observers
         found = self._opened.get(id(store))
         if found is None:
-            watched = observed(store, observers.store) if observers.stored else store
+            watched = store
+            if observers.has("stored"):
+                watched = observed(store, functools.partial(observers.notify, "stored"))
             found = self._opened[id(store)] = Recordings(watched)
         return found
 
