@@ -12,7 +12,7 @@ from dual_mode_streaming.recordings._producer import Producer
 from dual_mode_streaming.running.owner import End
 from dual_mode_streaming.stores import Limits, NewStream, StoreError
 
-from .slow_stores import FaultyRecordings, on_virtual_clock, problem_of, record_of
+from .slow_stores import FaultyRecordings, on_virtual_clock
 
 
 async def count(upto):
@@ -36,9 +36,7 @@ async def test_a_producer_that_is_stopped_before_its_first_step_ends():
         stage = FaultyRecordings()
         new = NewStream(stream="a" * 32, operation="op")
         await stage.store.create(new)
-        producer = Producer(
-            stage.store, new.stream, endless, record_of=record_of, problem_of=problem_of
-        )
+        producer = Producer(stage.store, new.stream, stage.operation, endless)
         producer.stop(end)
         await producer.run()
         info = await stage.store.info(new.stream)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from dual_mode_streaming.recordings._entries import StreamRecord
+from dual_mode_streaming.recordings._operation import Operation
 from dual_mode_streaming.recordings._writer import Writer
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.running.pull import drive, pull
@@ -32,17 +33,12 @@ class Producer:
     Args:
         store: the store of the stream.
         stream: the id of the stream.
+        operation: what is recorded.
         source: makes the generator. The producer closes it, in the task that runs it.
-        record_of: returns the record of an item; None for an item that is not recorded.
-        problem_of: returns the JSON that readers get for an exception.
         generation: the generation of this writer.
         head: the sequence of the last entry in the store.
-        cleanup_timeout: the time in seconds that the generator has to clean up; see `Options`.
-        resumes: whether another worker can continue the stream, so that a shutdown does not end it.
-        max_duration: the time in seconds after which the stream ends with an error; None for never.
 
     Attributes:
-        stream: the id of the stream.
         waited: see `Sink`.
     """
 
@@ -50,27 +46,22 @@ class Producer:
         self,
         store: Store,
         stream: str,
+        operation: Operation,
         source: Callable[[], AsyncIterator[Any]],
         *,
-        record_of: Callable[[Any], StreamRecord | None],
-        problem_of: Callable[[BaseException], dict[str, Any]],
         generation: int = 1,
         head: int = 0,
-        cleanup_timeout: float = 5.0,
-        resumes: bool = False,
-        max_duration: float | None = None,
     ) -> None:
-        self.stream = stream
         self.waited = False
+        self._stream = stream
+        self._operation = operation
         self._source = source
-        self._record_of = record_of
-        self._problem_of = problem_of
         self._writer = Writer(store, stream, generation, head, self._on_result)
-        self._owner = Owner(cleanup_timeout)
+        self._owner = Owner(operation.cleanup_timeout)
         self._started = False
         self._requested_end: End | None = None
-        self._resumes = resumes
-        self._max_duration = max_duration
+        # Another worker can continue the stream, so that a shutdown does not end it.
+        self._resumes = operation.resume is not None and store.shared
         self._batch: list[bytes] = []  # not acknowledged by the store yet
         self._size = 0
         self._flushing = False
@@ -84,12 +75,13 @@ class Producer:
     async def run(self) -> None:
         """Run the generator to its end, and write the end of the stream. Errors are logged."""
         loop = asyncio.get_running_loop()
-        timer = self._max_duration and loop.call_later(self._max_duration, self.stop, End.TOO_LONG)
+        longest = self._operation.max_duration
+        timer = longest and loop.call_later(longest, self.stop, End.TOO_LONG)
         try:
             async with self._writer:
                 await self._owner.run(self._produce())
         except Exception:
-            logger.exception("the recorded stream %s has no end", self.stream)
+            logger.exception("the recorded stream %s has no end", self._stream)
         finally:
             if timer:
                 timer.cancel()
@@ -110,7 +102,7 @@ class Producer:
 
     def take(self, item: Any) -> bool:
         """Keep the record of an item. Returns whether a bound is reached and it must be written."""
-        record = self._record_of(item)
+        record = self._operation.record_of(item)
         if record is not None:
             payload = record.pack()
             self._batch.append(payload)
@@ -138,7 +130,7 @@ class Producer:
             if result is AppendResult.GAP:
                 raise StoreError("the store has lost the last entries of the stream")
         except StoreError as error:
-            logger.error("the recording of the stream %s is abandoned: %s", self.stream, error)
+            logger.error("the recording of the stream %s is abandoned: %s", self._stream, error)
             self.stop(End.SUPERSEDED)
         else:
             self._batch, self._size = [], 0
@@ -152,7 +144,7 @@ class Producer:
         if end is not None and isinstance(error, Exception):
             logger.error(
                 "the source of the stream %s failed while it was closed",
-                self.stream,
+                self._stream,
                 exc_info=error,
             )
         if end is End.SUPERSEDED or (end is End.DRAINING and self._resumes):
@@ -168,11 +160,11 @@ class Producer:
         elif error is None:
             state, body = "done", {}
         else:
-            state, body = "error", self._problem_of(error)
+            state, body = "error", self._operation.problem_of(error)
             is_bug = body.get("status") == 500
             logger.error(
                 "the source of the stream %s failed: %s",
-                self.stream,
+                self._stream,
                 body.get("detail"),
                 exc_info=error if is_bug else None,
             )

@@ -9,63 +9,19 @@ import functools
 import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from dual_mode_streaming.recordings._entries import Cursor, Gap, StoredRecord, StreamRecord
+from dual_mode_streaming.recordings._operation import Operation, RecordingRequest
 from dual_mode_streaming.recordings._producer import Producer
 from dual_mode_streaming.recordings._tail import Tail, TailReader
 from dual_mode_streaming.running.owner import End
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import NewStream, Store, StoreError, StreamInfo
 
-__all__ = ["Operation", "RecordingRequest", "Recordings"]
+__all__ = ["Recordings"]
 
 logger = logging.getLogger("dual_mode_streaming")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """What is recorded. Every worker knows it under the same name.
-
-    Attributes:
-        name: the name.
-        record_of: returns the record of an item; None for an item that is not recorded.
-        problem_of: returns the JSON that readers get for an exception.
-        resume: makes the source that continues a stream, from its request and the number of its
-            records; None if a stream cannot be continued.
-        unread: what happens to a producer when its last reader in this process has left: it
-            continues (None), or is cancelled after this time in seconds.
-        cleanup_timeout: the time in seconds that a generator has to clean up; see `Options`.
-        max_duration: the time in seconds after which a stream ends with an error; None for never.
-    """
-
-    name: str
-    record_of: Callable[[Any], StreamRecord | None]
-    problem_of: Callable[[BaseException], dict[str, Any]]
-    resume: Callable[[bytes, int], AsyncIterator[Any]] | None = None
-    unread: float | None = None
-    cleanup_timeout: float = 5.0
-    max_duration: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordingRequest:
-    """A request to record one stream.
-
-    Attributes:
-        operation: what is recorded.
-        owner: who may see the stream.
-        fingerprint: a digest of the request. Two requests with the same one are the same.
-        request: the request, for a worker that continues the stream.
-        idempotency_key: the key under which the stream is found again; None for no key.
-    """
-
-    operation: Operation
-    owner: str
-    fingerprint: str
-    request: bytes = b""
-    idempotency_key: str | None = None
 
 
 class Recordings:
@@ -134,7 +90,7 @@ class Recordings:
         )
         stream = await self.store.create(new, request.idempotency_key)
         if stream == new.stream:
-            self._produce(request.operation, stream, source, generation=1, head=0)
+            self._produce(request.operation, stream, source)
             return StreamInfo(
                 new=new,
                 state="running",
@@ -234,21 +190,10 @@ class Recordings:
         stream: str,
         source: Callable[[], AsyncIterator[Any]],
         *,
-        generation: int,
-        head: int,
+        generation: int = 1,
+        head: int = 0,
     ) -> None:
-        producer = Producer(
-            self.store,
-            stream,
-            source,
-            record_of=operation.record_of,
-            problem_of=operation.problem_of,
-            generation=generation,
-            head=head,
-            cleanup_timeout=operation.cleanup_timeout,
-            resumes=operation.resume is not None and self.store.shared,
-            max_duration=operation.max_duration,
-        )
+        producer = Producer(self.store, stream, operation, source, generation=generation, head=head)
         task = asyncio.get_running_loop().create_task(producer.run())
         self._producers[stream] = producer
         self._running[stream] = task
