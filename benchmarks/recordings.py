@@ -1,9 +1,10 @@
-"""What recorded streams cost: to replay, to share among readers, to record at all, to keep idle.
+"""The cost of recorded streams: to record, to replay, to share among readers, to keep idle.
 
     python benchmarks/recordings.py [--records 100000] [--readers 1000] [--streams 5000]
 
-Everything runs in one process, through the responses, without sockets: what is measured is ours.
-Redis is started for it. Trust the ratios, and CPU more than seconds: the cores may be shared.
+Everything runs in one process, through the responses, without sockets, so that only this package is
+measured. A Redis server is started for it. Compare ratios, and CPU time rather than wall time: the
+cores may be shared.
 """
 
 import argparse
@@ -27,7 +28,7 @@ ACCEPT = (b"accept", b"text/event-stream")
 
 
 class Bench:
-    """An app that streams so many small items, recorded and not, and one that waits."""
+    """An app with three endpoints: small items, recorded and not, and an idle recorded stream."""
 
     def __init__(self, store: Store, records: int) -> None:
         self.app = FastAPI()
@@ -50,7 +51,7 @@ class Bench:
         self.app.get("/idle")(dual_mode(record=True)(idle))
 
     async def get(self, url: str, *more: tuple[bytes, bytes]) -> tuple[int, str]:
-        """Ask, and drop what comes. Out: how many events, and the location."""
+        """Send a request and drop its answer. Returns the number of events, and the location."""
         path, _, query = url.partition("?")
         scope = {
             "type": "http",
@@ -67,12 +68,12 @@ class Bench:
             "server": ("127.0.0.1", 80),
         }
         count, location = 0, ""
-        asked = False
+        received = False
 
         async def receive() -> dict[str, Any]:
-            nonlocal asked
-            if not asked:
-                asked = True
+            nonlocal received
+            if not received:
+                received = True
                 return {"type": "http.request", "body": b"", "more_body": False}
             await asyncio.Event().wait()
             raise AssertionError
@@ -89,37 +90,37 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def bench(store: Store, records: int = 0) -> AsyncIterator[Bench]:
-    """The app, alive for as long as this lasts."""
+    """Run the app in this context."""
     made = Bench(store, records)
     async with made.app.router.lifespan_context(made.app):
         yield made
 
 
 async def timed(work: Awaitable[Any]) -> tuple[Any, float, float]:
-    """What it gives, its seconds and its seconds of CPU."""
+    """Return the result, the seconds and the seconds of CPU."""
     began, cpu = time.perf_counter(), time.process_time()
     result = await work
     return result, time.perf_counter() - began, time.process_time() - cpu
 
 
 async def best(work: Callable[[], Awaitable[Any]]) -> tuple[Any, float, float]:
-    """The fastest of three."""
+    """Return the fastest of three runs."""
     return min([await timed(work()) for _ in range(3)], key=lambda result: result[1])
 
 
 async def replays(stores: dict[str, Callable[[], Store]], records: int) -> None:
     print(f"\n{records} small items as SSE          seconds of CPU  events/s")
 
-    def told(name: str, seconds: float, cpu: float) -> None:
+    def report(name: str, seconds: float, cpu: float) -> None:
         print(f"  {name:34} {seconds:7.2f} {cpu:7.2f} {records / seconds:9.0f}")
 
     for name, store in stores.items():
         async with bench(store(), records) as app:
             if name == "memory":
-                told("not recorded", *(await best(lambda: app.get("/plain")))[1:])
+                report("not recorded", *(await best(lambda: app.get("/plain")))[1:])
             (_, location), *times = await best(lambda: app.get("/recorded"))
-            told(f"live and recorded, {name}", *times)
-            told(f"replayed, {name}", *(await best(functools.partial(app.get, location)))[1:])
+            report(f"live and recorded, {name}", *times)
+            report(f"replayed, {name}", *(await best(functools.partial(app.get, location)))[1:])
 
 
 async def shared(stores: dict[str, Callable[[], Store]], readers: int) -> None:
@@ -143,20 +144,12 @@ async def shared(stores: dict[str, Callable[[], Store]], readers: int) -> None:
 
 
 async def _begun(app: Bench) -> tuple[asyncio.Task[tuple[int, str]], str]:
-    """A recorded stream that has just begun, and where it is."""
-    hub = app.app.state.dual_mode_recordings.recordings_in()
-    made: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    start = hub.start
-
-    async def noted(*given: Any) -> Any:
-        info = await start(*given)
-        made.set_result(info.new.stream)
-        return info
-
-    hub.start = noted
+    """Start a recorded stream. Returns the task of its first reader, and its path."""
+    recordings = app.app.state.dual_mode_recordings.recordings_in()
     first = asyncio.create_task(app.get("/recorded"))
-    stream = await made
-    hub.start = start
+    while not recordings.producing:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    (stream,) = recordings.producing
     return first, f"/streams/{stream}"
 
 
@@ -167,9 +160,9 @@ async def idle(stores: dict[str, Callable[[], Store]], streams: int, seconds: fl
             async with bench(store()) as app:
                 headers = () if read else ((b"prefer", b"respond-async"),)
                 open_ = [asyncio.create_task(app.get("/idle", *headers)) for _ in range(streams)]
-                await asyncio.sleep(15)  # until all have begun, and none is in step
+                await asyncio.sleep(15)  # until all have started, and their timers are spread
                 gc.collect()
-                gc.freeze()  # what is open stays so: as the service has it
+                gc.freeze()  # as the service does
                 _, took, cpu = await timed(asyncio.sleep(seconds))
                 print(f"  {name}, {'one reader each' if read else 'unread':22} {cpu / took:7.1%}")
                 app.gate.set()
@@ -183,7 +176,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=5_000)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--only", choices=["replays", "shared", "idle"])
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with redis_server() as (url, server), tempfile.TemporaryDirectory() as folder:
         limits = Limits(streams=1_000_000)
         stores: dict[str, Callable[[], Store]] = {
@@ -192,12 +185,12 @@ def main() -> None:
             "redis": lambda: RedisStore(url, limits, prefix=f"bench-{time.time_ns()}"),
         }
         parts = {
-            "replays": lambda: replays(stores, given.records),
-            "shared": lambda: shared(stores, given.readers),
-            "idle": lambda: idle(stores, given.streams, given.seconds),
+            "replays": lambda: replays(stores, arguments.records),
+            "shared": lambda: shared(stores, arguments.readers),
+            "idle": lambda: idle(stores, arguments.streams, arguments.seconds),
         }
         for name, part in parts.items():
-            if given.only in (None, name):
+            if arguments.only in (None, name):
                 asyncio.run(part())
         print(f"\nRedis itself took {cpu_of(server)[0]:.1f} s of CPU")
 

@@ -1,7 +1,7 @@
 """An app with recorded endpoints, as a process of its own: `python -m tests.faults.app STORE`.
 
-What it streams follows from the parameters, so that a run that was cut can be compared, byte for
-byte, with one that was not.
+The parameters determine the items, so that an interrupted run can be compared, byte for byte, with
+an uninterrupted one.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from dual_mode_streaming.server.run import SignalledServer, StreamingProtocol
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.stores import Limits
 
-SIGNS = 'aé→𝄞\u2028"\\\n\t{}: '  # what JSON, UTF-8 and the lines of a stream could fall over
+SIGNS = 'aé→𝄞\u2028"\\\n\t{}: '  # difficult for JSON, UTF-8 or lines
 
 
 class Item(BaseModel):
-    """`by` is the process that made it, if that is asked for."""
+    """`by` is the process that made the item, or 0 if the request did not ask for it."""
 
     n: int
     text: str
@@ -32,7 +32,7 @@ class Item(BaseModel):
 
 
 def text_of(seed: int, n: int, size: int) -> str:
-    """The text of item n: of some `size` characters, every 23rd a hundred times as long."""
+    """Return the text of item n, about `size` characters; every 23rd is a hundred times as long."""
     noise = sha256(b"%d %d" % (seed, n)).digest()
     word = "".join(SIGNS[byte % len(SIGNS)] for byte in noise) + noise.hex()
     length = (1 + noise[0]) * size // 128 * (100 if n % 23 == 7 else 1)
@@ -40,13 +40,13 @@ def text_of(seed: int, n: int, size: int) -> str:
 
 
 def items_of(seed: int, count: int, size: int = 64) -> list[str]:
-    """The items of an uncut run, as the stream has them."""
+    """Return the data of all events of an uninterrupted run."""
     items = (Item(n=n, text=text_of(seed, n, size)) for n in range(count))
     return [dumps(item.model_dump()).decode() for item in items]
 
 
 def make_app(store: str, limits: Limits, **options: float) -> FastAPI:
-    """The app. `/items` can be resumed, `/once` cannot."""
+    """Return the app. Another worker can resume `/items`, but not `/once`."""
     app = FastAPI()
     install(app, store=store, limits=limits, grace=0.05, **options)
     made = {"items": 0, "bytes": 0}
@@ -88,26 +88,26 @@ def make_app(store: str, limits: Limits, **options: float) -> FastAPI:
             yield item
 
     @app.get("/made")
-    async def how_much() -> dict[str, int]:
+    async def amounts() -> dict[str, int]:
         return made
 
     return app
 
 
 def main() -> None:
-    """Serve until SIGTERM; the port is printed once it can be connected to."""
+    """Serve until SIGTERM; print the port as soon as it accepts connections."""
     parser = argparse.ArgumentParser()
     parser.add_argument("store")
     parser.add_argument("--lease", type=float, default=1.0)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--heartbeat", type=float, default=0.25)
     parser.add_argument("--send-timeout", type=float, default=30.0)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     app = make_app(
-        told.store,
-        Limits(lease=told.lease, stream_entries=told.entries),
-        heartbeat=told.heartbeat,
-        send_timeout=told.send_timeout,
+        arguments.store,
+        Limits(lease=arguments.lease, stream_entries=arguments.entries),
+        heartbeat=arguments.heartbeat,
+        send_timeout=arguments.send_timeout,
     )
     config = uvicorn.Config(
         app, port=0, http=StreamingProtocol, log_level="error", timeout_graceful_shutdown=2
@@ -115,7 +115,7 @@ def main() -> None:
     listener = config.bind_socket()
     listener.listen(config.backlog)
     print(listener.getsockname()[1], flush=True)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; whoever started it stops it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal; the parent process stops it
     SignalledServer(config).run(sockets=[listener])
 
 

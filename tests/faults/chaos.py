@@ -1,13 +1,12 @@
-"""Recorded streams under random cuts and kills, on SQLite and Redis; nothing may be lost.
+"""Recorded streams under random faults, on SQLite and Redis; no event may be lost.
 
     python -m tests.faults.chaos [--seconds 300] [--streams 100] [--seed N]
 
-Half of the streams are on either store, a dozen at a time. Their readers are cut at random bytes;
-their workers are killed, leave in order, or stand still until they have lost their streams and wake
-again; Redis is killed and started again, loses its subscribers or pauses; the file of SQLite is
-kept locked. Each stream is compared with what an uncut run gives. The exit code is 1 if anything is
-lost, comes twice or in another order, if a stream does not end, or if one is shown as running after
-its end.
+Half of the streams are on each store, a dozen at a time. Connections are cut at random bytes.
+Workers are killed, shut down, or suspended until they have lost their streams. Redis is restarted,
+loses its subscribers, or pauses; the SQLite file is locked. Each stream is compared with an
+uninterrupted run. The exit code is 1 if an event is lost, repeated or out of order, if a stream
+does not end, or if an ended stream is shown as running.
 """
 
 import argparse
@@ -34,7 +33,7 @@ from .workers import LEASE, Line, Reader
 
 AT_ONCE = 12
 SIZE = 24
-PATIENCE = 120  # seconds, after which a stream counts as one that does not end
+STREAM_TIMEOUT = 120  # seconds after which a stream counts as endless
 
 
 class Chaos:
@@ -44,17 +43,17 @@ class Chaos:
         self.counts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.problems: list[str] = []
-        self.slowest = (0.0, "")  # by how much it took longer than an uncut one
+        self.slowest = (0.0, "")  # seconds beyond an uninterrupted run, and the path
         self._stage = stage
         self._random = random.Random(seed)
         self._deadline = deadline
 
     async def run(self, streams: int) -> None:
-        """So many streams, or as many as there is time for."""
+        """Read this number of streams, or fewer if the time is over."""
         self._stage.all_up()
         numbers = iter(range(streams))
         async with Line(self._stage, mean=20_000, seed=self._random.randrange(10**6)) as line:
-            harm = asyncio.create_task(self._harm())
+            faults = asyncio.create_task(self._cause_faults())
 
             async def some() -> None:
                 for number in numbers:
@@ -65,10 +64,10 @@ class Chaos:
             try:
                 await asyncio.gather(*(some() for _ in range(min(AT_ONCE, streams))))
             finally:
-                harm.cancel()
-                (how,) = await asyncio.gather(harm, return_exceptions=True)
-            if not isinstance(how, asyncio.CancelledError):
-                self.problems.append(f"the faults have ended: {how!r}")
+                faults.cancel()
+                (result,) = await asyncio.gather(faults, return_exceptions=True)
+            if not isinstance(result, asyncio.CancelledError):
+                self.problems.append(f"the faults ended early: {result!r}")
             self.counts["cuts"] += line.cuts
         self.counts["kills"] += self._stage.kills
 
@@ -80,16 +79,16 @@ class Chaos:
         reader = Reader(line.url, f"/{name}?{query}")
         began = time.monotonic()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(STREAM_TIMEOUT):
                 outcome = await reader.ended()
             await self._check_end(reader, outcome)
-        except ConnectionFailed:  # nobody was there to begin it: it is no stream
+        except ConnectionFailed:  # no worker was there to start it
             self.counts["refused"] += 1
             return
         except Exception as error:
             self.problems.append(
                 f"/{name}?{query}: {error!r} after {len(reader.seen)} items,"
-                f" {reader.events.reconnects} returns; {await self._told(reader)}"
+                f" {reader.events.reconnects} returns; {await self._states(reader)}"
             )
             outcome = None
         finally:
@@ -114,19 +113,19 @@ class Chaos:
         )
         self.counts["resets"] += len(reader.resets)
 
-    async def _told(self, reader: Reader) -> list[str]:
-        """What each worker says of a stream that went wrong."""
-        told = []
+    async def _states(self, reader: Reader) -> list[str]:
+        """Return what each worker answers for a stream that failed."""
+        answers = []
         for worker in self._stage.workers:
             try:
                 async with httpx.AsyncClient(base_url=worker.url, timeout=5) as http:
-                    told.append((await http.get(reader.path)).text[:200])
+                    answers.append((await http.get(reader.path)).text[:200])
             except httpx.HTTPError as error:
-                told.append(repr(error))
-        return told
+                answers.append(repr(error))
+        return answers
 
     async def _check_end(self, reader: Reader, outcome: str | None) -> None:
-        """What has ended is shown as ended, by whoever answers."""
+        """Check that a worker shows the ended stream as ended."""
         for _ in range(100):
             up = [worker for worker in self._stage.workers if worker.is_up]
             with contextlib.suppress(httpx.HTTPError, IndexError):
@@ -137,17 +136,17 @@ class Chaos:
                     break
             await asyncio.sleep(0.1)
         else:
-            self.problems.append(f"nobody answers for {reader.path}")
+            self.problems.append(f"no worker answers for {reader.path}")
             return
         if status != (200 if outcome == "done" else 409):
             self.problems.append(f"{reader.path} is {status} after it ended as {outcome}")
 
-    async def _harm(self) -> None:
-        """One fault after another; a dead or standing worker is up again before the next."""
+    async def _cause_faults(self) -> None:
+        """Cause one fault after another; all workers are up again before the next."""
         faults: list[Callable[[], Awaitable[None]]] = [
             self._kill,
             self._kill,
-            self._stand,
+            self._suspend,
             self._slow,
             self._leave,
         ]
@@ -169,9 +168,9 @@ class Chaos:
         self._stage.replace(number)
         await asyncio.to_thread(self._stage.all_up)
 
-    async def _stand(self) -> None:
+    async def _suspend(self) -> None:
         worker = self._random.choice(self._stage.workers)
-        await asyncio.to_thread(self._stage.let_stand, worker)
+        await asyncio.to_thread(self._stage.suspend, worker)
         try:
             await asyncio.sleep(self._random.uniform(0.2, 2.5) * LEASE)
         finally:
@@ -194,9 +193,9 @@ class Chaos:
 
 
 async def run(seconds: float, streams: int, seed: int) -> bool:
-    """Both stores at once. Out: whether all was well."""
+    """Run on both stores at once. Returns whether no event was lost or wrong."""
     print(f"seed {seed}: {streams} streams in {seconds:g} s at most", flush=True)
-    deadline = time.monotonic() + 0.8 * seconds  # what has begun is to end as well
+    deadline = time.monotonic() + 0.8 * seconds  # the rest is for the streams to end
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         flags = ("--appendonly", "yes", "--appendfsync", "everysec")
         redis = RedisServer(Path(folder), *flags)
@@ -207,18 +206,18 @@ async def run(seconds: float, streams: int, seed: int) -> bool:
             stack.callback(stage.close)
         parts = [Chaos(stage, seed + n, deadline) for n, stage in enumerate(stages)]
         half = streams // 2
-        async with asyncio.timeout(seconds + PATIENCE):
+        async with asyncio.timeout(seconds + STREAM_TIMEOUT):
             await asyncio.gather(
                 *(part.run(n) for part, n in zip(parts, (streams - half, half), strict=True))
             )
     for name, part in zip(("sqlite", "redis"), parts, strict=True):
-        told = ", ".join(f"{count} {fault}" for fault, count in sorted(part.faults.items()))
-        print(f"{name}: {told}; {part.slowest[0]:.1f} s longer than uncut: {part.slowest[1]}")
+        faults = ", ".join(f"{count} {fault}" for fault, count in sorted(part.faults.items()))
+        print(f"{name}: {faults}; {part.slowest[0]:.1f} s late at most: {part.slowest[1]}")
     total: Counter[str] = sum((part.counts for part in parts), Counter())
     problems = [problem for part in parts for problem in part.problems]
     for name in ("streams", "done", "interrupted", "cuts", "kills", "events"):
         print(f"{name:12}{total[name]}")
-    print(f"{'dropped':12}{total['dropped']}  (came again, and were not newer)")
+    print(f"{'dropped':12}{total['dropped']}  (repeated events, which the client dropped)")
     wrong = (*WRONG, "altered", "resets")
     for name in wrong:
         print(f"{name:12}{total[name]}")
@@ -233,8 +232,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    told = parser.parse_args()
-    sys.exit(0 if asyncio.run(run(told.seconds, told.streams, told.seed)) else 1)
+    arguments = parser.parse_args()
+    sys.exit(0 if asyncio.run(run(arguments.seconds, arguments.streams, arguments.seed)) else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is wrong with what a reader was given, as counts: what chaos and the soak add up."""
+"""Compare what a reader received with what was due; used by the chaos and soak tests."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ WRONG = ("lost", "duplicated", "reordered")
 
 
 def differences(given: Sequence[int], due: int, first: int = 0) -> Counter[str]:
-    """Compare numbers as they came with those that are due, `due` of them from `first` on."""
+    """Count what is wrong in `given`, where `due` consecutive numbers from `first` on are right."""
     return Counter(
         lost=due - len(set(given) & set(range(first, first + due))),
         duplicated=len(given) - len(set(given)),

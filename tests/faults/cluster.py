@@ -1,4 +1,4 @@
-"""A store with its workers, and the faults that can befall it."""
+"""A store with its workers, and faults of that store."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ from .workers import Cluster, Worker
 
 
 class StoreCluster(Cluster):
-    """Two workers on a store: in a file of SQLite, or on a server of Redis."""
+    """Two workers on one store: a SQLite file or a Redis server."""
 
     def __init__(self, *, file: Path | None = None, redis: RedisServer | None = None) -> None:
         super().__init__(f"sqlite:{file}" if redis is None else redis.url)
@@ -23,7 +23,7 @@ class StoreCluster(Cluster):
 
     @contextlib.contextmanager
     def slow(self, seconds: float) -> Iterator[None]:
-        """While this lasts, which is so long at least, nobody can write."""
+        """Block all writes in this context, at least for `seconds`."""
         until = time.monotonic() + seconds
         if self.redis is not None:
             assert self.redis.ask(f"CLIENT PAUSE {round(seconds * 1000)} ALL") == "+OK"
@@ -35,10 +35,10 @@ class StoreCluster(Cluster):
             yield
             time.sleep(max(0.0, until - time.monotonic()))
 
-    def let_stand(self, worker: Worker) -> None:
-        """Let a worker stand still, but not in the midst of a write.
+    def suspend(self, worker: Worker) -> None:
+        """Stop the process of a worker, but not during a write.
 
-        It would keep the file of SQLite locked for all others, for as long as it stands.
+        A write would keep the SQLite file locked for all others.
         """
         while True:
             worker.pause()
@@ -57,7 +57,7 @@ class StoreCluster(Cluster):
         return False
 
     def restart(self) -> None:
-        """Crash the store and begin it anew; with SQLite, that is all who have the file open."""
+        """Crash and restart the store; for SQLite, all processes that have the file open."""
         if self.redis is not None:
             self.redis.kill()
             self.kills += 1
@@ -66,7 +66,7 @@ class StoreCluster(Cluster):
             self.kill(0, 1)
 
     def mark(self) -> None:
-        """What is kept now survives `lose_the_rest`."""
+        """Set the point to which `lose_the_rest` takes the store back."""
         if self.redis is not None:
             self._size = self._log.stat().st_size
             return
@@ -77,7 +77,7 @@ class StoreCluster(Cluster):
             file.backup(copy)
 
     def lose_the_rest(self) -> None:
-        """Crash the store, take from it what came after the mark, and begin it anew."""
+        """Crash the store, remove what was written after the mark, and restart it."""
         if self.redis is not None:
             self.redis.kill()
             os.truncate(self._log, self._size)

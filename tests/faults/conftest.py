@@ -1,4 +1,4 @@
-"""Workers on a store, which the tests of faults share and kill."""
+"""Workers on a store. The tests of faults share and kill them."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,7 +13,7 @@ from .workers import Reader
 
 @pytest.fixture(scope="package")
 def kept_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that keeps every acknowledged write; it is started again if a test has killed it."""
+    """A Redis server that keeps its data on disk; it is restarted after a test has killed it."""
     flags = ("--appendonly", "yes", "--appendfsync", "everysec", "--aof-load-truncated", "yes")
     server = RedisServer(tmp_path_factory.mktemp("kept"), *flags)
     server.start()
@@ -34,10 +34,10 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreCluster
         yield stage
 
 
-# Each fault once, on the store that more of the world can befall; in make test-full on both.
+# By default each fault once, on Redis, where more can fail; in `make test-full` on both stores.
 @pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.full), "redis"])
 def stage(request: pytest.FixtureRequest) -> StoreCluster:
-    """Two workers, on either store."""
+    """Two running workers on one store."""
     found: StoreCluster = request.getfixturevalue(f"on_{request.param}")
     found.all_up()
     return found
@@ -45,7 +45,7 @@ def stage(request: pytest.FixtureRequest) -> StoreCluster:
 
 @pytest.fixture
 async def reading() -> AsyncIterator[Callable[..., Reader]]:
-    """Begins to read a stream; whatever is still read at the end of the test is left."""
+    """Start a reader of a stream; it is closed at the end of the test."""
     async with contextlib.AsyncExitStack() as stack:
 
         def read(url: str, path: str, **options: object) -> Reader:

@@ -1,7 +1,7 @@
-"""Faults of recorded streams, with real processes: a reader is given what an uncut run gives.
+"""Faults of recorded streams with real processes: a reader receives what it would without a fault.
 
-Nothing is missing, nothing comes twice, and what ended is never shown as running. The faults of one
-store alone are in `test_store_faults.py`.
+Nothing is missing or repeated, and an ended stream is never shown as running. Faults of the store
+are in `test_store_faults.py`.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from .workers import LEASE, Line
 ON_REDIS_IN_FULL = pytest.param("redis", marks=pytest.mark.full)
 BOTH_IN_FULL = pytest.mark.parametrize("stage", ["sqlite", ON_REDIS_IN_FULL], indirect=True)
 
-BUSY = 5.0  # seconds that a machine may be late which has other things to do
+BUSY = 5.0  # seconds by which a busy machine may be late
 
 SEEDS = itertools.count(1)
 
 
 def signers(reader):
-    """Who has made the items, in order, each once."""
+    """Return the processes that made the items, in order."""
     return [by for by, _ in itertools.groupby(json.loads(data)["by"] for data in reader.data)]
 
 
@@ -38,29 +38,29 @@ def numbers(reader):
 
 
 async def state_of(worker, path):
-    """How it is with a stream, as one worker says; 200 is done, 202 running, 409 another end."""
+    """Return a stream's status at one worker: 200 is done, 202 running, 409 another end."""
     async with httpx.AsyncClient(base_url=worker.url) as http:
         return (await http.get(path)).status_code
 
 
 @contextlib.asynccontextmanager
 async def watching(worker, path):
-    """What a worker says of a stream, again and again; at the end, that it never went back."""
-    told = []
+    """Poll the status of a stream at one worker; at the end, check that it never went back."""
+    statuses = []
 
     async def watch():
         async with httpx.AsyncClient(base_url=worker.url) as http:
             while True:
-                told.append((await http.get(path)).status_code)
+                statuses.append((await http.get(path)).status_code)
                 await asyncio.sleep(0.02)
 
     task = asyncio.create_task(watch())
     try:
-        yield told
+        yield statuses
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert [status for status, _ in itertools.groupby(told)] in ([202], [202, 200], [202, 409])
+    assert [status for status, _ in itertools.groupby(statuses)] in ([202], [202, 200], [202, 409])
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(40, marks=pytest.mark.full)])
@@ -89,7 +89,7 @@ async def test_a_killed_worker_is_followed_by_another(stage, reading, measured):
     await resumable.until(20)
     await once.until(20)
     seen, rest = (reading(other.url, reader.path) for reader in (resumable, once))
-    async with watching(other, resumable.path), watching(other, once.path) as told:
+    async with watching(other, resumable.path), watching(other, once.path) as statuses:
         await seen.until(30)
         await rest.until(30)
         pid = there.pid
@@ -105,7 +105,7 @@ async def test_a_killed_worker_is_followed_by_another(stage, reading, measured):
     assert signers(seen)[0] == pid
     assert numbers(rest) == [*range(len(rest.seen))]
     assert json.loads(rest.events.end_data)["items"] == len(rest.seen)
-    assert told[-1] == 409
+    assert statuses[-1] == 409
     for worker in stage.all_up():
         assert await state_of(worker, resumable.path) == 200
         assert await state_of(worker, once.path) == 409
@@ -117,7 +117,7 @@ async def test_a_zombie_is_fenced(stage, reading):
     await first.until(10)
     seen = reading(other.url, first.path)
     await seen.until(20)
-    await asyncio.to_thread(stage.let_stand, there)
+    await asyncio.to_thread(stage.suspend, there)
     try:
         await seen.until(generation=2)
     finally:
@@ -141,7 +141,7 @@ async def test_what_was_trimmed_is_told(stage, reading):
     assert await first.ended() == "done"
     later = reading(other.url, first.path, last_event_id=place)
     assert await later.ended() == "done"
-    assert [told["reason"] for told in later.resets] == ["trimmed"]
+    assert [reset["reason"] for reset in later.resets] == ["trimmed"]
     assert later.resets[0]["requested"] == place
     assert later.data == items_of(0, 600, 8)[-399:]  # and the end
     whole = items_of(0, 600, 8)
@@ -151,24 +151,24 @@ async def test_what_was_trimmed_is_told(stage, reading):
 
 @BOTH_IN_FULL
 async def test_a_subscriber_that_takes_nothing_is_dropped_and_resumes(stage, reading):
-    """Its socket stays unread until the server has had enough; then it comes back by its id."""
+    """Its socket is not read until the server closes it; then the client resumes by its cursor."""
     there, other = stage.all_up()
     path = "/items?count=150&size=16000&pause=0.0001&seed=3"
     with socket.socket() as unread:
         unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         unread.connect(("127.0.0.1", there.port))
-        head = f"GET {path} HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n"
-        unread.sendall(head.encode())
+        request = f"GET {path} HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n"
+        unread.sendall(request.encode())
         poll = select.poll()
-        poll.register(unread, 0)  # only that it is broken
+        poll.register(unread, 0)  # only wait until it is broken
         assert await asyncio.to_thread(poll.poll, 10_000)
         received = b""
         with contextlib.suppress(ConnectionResetError):
             while data := unread.recv(65536):
                 received += data
-    told, _, body = received.partition(b"\r\n\r\n")
-    at = told.lower().index(b"location: ") + len(b"location: ")
-    where = told[at:].split(b"\r\n")[0].decode()
+    head, _, body = received.partition(b"\r\n\r\n")
+    at = head.lower().index(b"location: ") + len(b"location: ")
+    where = head[at:].split(b"\r\n")[0].decode()
     events = EventDecoder().feed(unchunked(body))
     place = events[-1].id if events else f"{where.rpartition('/')[2]}.1.0"
     rest = reading(other.url, where, last_event_id=place)
@@ -178,7 +178,7 @@ async def test_a_subscriber_that_takes_nothing_is_dropped_and_resumes(stage, rea
 
 
 def unchunked(body):
-    """The bytes of a body in chunks; the last of them may be cut."""
+    """Decode a chunked body (RFC 9112, section 7.1); its last chunk may be incomplete."""
     found = b""
     while body:
         size, newline, body = body.partition(b"\r\n")

@@ -1,4 +1,4 @@
-"""The service with four workers on one store: begun at one, read, resumed and stopped at others."""
+"""The service with four workers on one store: one records, the others read, resume and cancel."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ EVENTS = {"accept": "text/event-stream"}
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.full)])
 def service(request, start_service, tmp_path):
-    """Four workers on either store, with a model that takes its time."""
+    """Four workers on one store, with a slow model."""
     store = f"sqlite:{tmp_path / 'file'}"
     if request.param == "redis":
         store = request.getfixturevalue("kept_redis").url
@@ -27,7 +27,7 @@ def service(request, start_service, tmp_path):
 
 
 def worker_of(service, response):
-    """The process at the other end of an answer's connection."""
+    """Return the process at the other end of the response's connection."""
     host, port = response.extensions["network_stream"].get_extra_info("client_addr")[:2]
     for worker in psutil.Process(service.process.pid).children(recursive=True):
         for connection in worker.net_connections("tcp"):
@@ -38,16 +38,16 @@ def worker_of(service, response):
 
 @contextlib.asynccontextmanager
 async def a_client_each(service):
-    """A client, with its one connection kept, for each of the workers.
+    """Yield one client for each worker, with one persistent connection.
 
-    Those that have one stand still while another connects, or they might take all.
+    Workers that have a client are suspended while another connects, or they might accept it too.
     """
     found = {}
     async with contextlib.AsyncExitStack() as stack:
         while len(found) < 4:
             limits = httpx.Limits(max_connections=1)
             client = httpx.AsyncClient(base_url=service.url, limits=limits, timeout=2)
-            with standing_still(found), contextlib.suppress(httpx.TimeoutException):
+            with suspended(found), contextlib.suppress(httpx.TimeoutException):
                 async with client.stream("GET", "/healthz") as response:
                     found[worker_of(service, response)] = client
                     await response.aread()
@@ -57,7 +57,7 @@ async def a_client_each(service):
 
 
 @contextlib.contextmanager
-def standing_still(pids):
+def suspended(pids):
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

@@ -1,4 +1,4 @@
-"""Faults of the store under recorded streams: slow, restarted, robbed of its end, or silent."""
+"""Faults of the store of recorded streams: slow, restarted, without its last entries, silent."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ from .test_faults import BOTH_IN_FULL, numbers, state_of
 from .workers import Line
 
 LARGEST = 64 * 1024
-"""What the writer gathers at most, in bytes, and an item more."""
+"""The bound of one append of the producer, in bytes; one item may exceed it."""
 
 
 async def test_a_slow_store_pauses_the_generator_and_heartbeats_go_on(stage, reading):
@@ -68,7 +68,7 @@ async def test_a_store_that_crashes_loses_nothing(stage, reading, again):
         stage.restart()
         assert await items.ended() == "done"
         assert items.data == items_of(9, 120)
-        assert await once.ended() in ("done", "interrupted")  # if it took longer than the lease
+        assert await once.ended() in ("done", "interrupted")  # if it took too long
         assert once.data == items_of(9, 120)[: len(once.data)]
         assert (once.events.outcome == "done") == (len(once.data) == 120)
         assert not items.resets
@@ -89,7 +89,7 @@ async def test_a_store_that_lost_its_end_is_told_of_and_never_read_on_from(stage
         before = list(reader.seen)
         stage.lose_the_rest()
         assert await reader.ended() == "done"
-    assert [told["reason"] for told in reader.resets] == ["rewritten"]
+    assert [reset["reason"] for reset in reader.resets] == ["rewritten"]
     assert {id.split(".")[1] for id, _ in reader.seen} == {"1", "2"}
     for worker in stage.all_up():
         whole = reading(worker.url, reader.path)
@@ -98,7 +98,7 @@ async def test_a_store_that_lost_its_end_is_told_of_and_never_read_on_from(stage
     assert numbers(whole) == [*range(160)]
     kept = {id for id, _ in whole.seen}
     gone = [id for id, _ in before if id not in kept]
-    assert gone  # something was lost, and no id of it is another's now
+    assert gone  # something was lost, and none of its ids is used for other content
 
 
 async def test_lost_notifications_are_made_up_for(on_redis, reading):

@@ -1,4 +1,4 @@
-"""Processes that serve one store, and the line to them, which can be cut at any byte."""
+"""Worker processes on one store, and a proxy to them that cuts connections at any byte."""
 
 import asyncio
 import contextlib
@@ -16,37 +16,37 @@ from tests.conftest import ROOT
 LEASE = 1.0
 FLAGS = ("--lease", str(LEASE), "--entries", "400", "--heartbeat", "0.1", "--send-timeout", "1")
 
-PATIENT = Reconnect(attempts=30, delay=0.02, max_wait=1.0)
+RECONNECT = Reconnect(attempts=30, delay=0.02, max_wait=1.0)
 
 
 class Worker:
-    """One `tests.faults.app`, in a process of its own."""
+    """One process of `tests.faults.app`."""
 
     def __init__(self, store: str, *flags: str) -> None:
         command = [sys.executable, "-m", "tests.faults.app", store, *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         self._port = 0
-        self._stands = False
+        self._is_suspended = False
         self._started = threading.Event()
         self._starting = threading.Thread(target=self._read_port)
         self._starting.start()
 
     def _read_port(self) -> None:
         assert self._process.stdout is not None
-        self._port = int(self._process.stdout.readline() or 0)  # nothing if it has ended before
+        self._port = int(self._process.stdout.readline() or 0)  # empty if the process has ended
         self._started.set()
 
     @property
     def port(self) -> int:
-        """Where it listens; this waits until it does. 0 if it never will."""
+        """The port; waits until the worker listens. 0 if it ended before."""
         self._started.wait()
         return self._port
 
     @property
     def is_up(self) -> bool:
-        """It serves, as far as one can tell."""
+        """Whether the worker has started and is neither suspended nor ended."""
         is_started = self._started.is_set() and self._port > 0
-        return is_started and not self._stands and self._process.poll() is None
+        return is_started and not self._is_suspended and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -57,21 +57,21 @@ class Worker:
         return f"http://127.0.0.1:{self.port}"
 
     def pause(self) -> None:
-        """Let it stand still, as a machine does that is overloaded; it knows nothing of it."""
-        self._stands = True
+        """Suspend the process, as on an overloaded machine; it does not notice."""
+        self._is_suspended = True
         self._process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
         self._process.send_signal(signal.SIGCONT)
-        self._stands = False
+        self._is_suspended = False
 
     def leave(self) -> None:
-        """Let it end in order."""
+        """Shut the worker down gracefully."""
         self._process.terminate()
         self._process.wait(20)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill the process, as in a crash."""
         self._process.kill()
         self._process.wait(10)
         self._starting.join()
@@ -80,7 +80,7 @@ class Worker:
 
 
 class Cluster:
-    """Some workers of one store; whoever is killed is followed by another."""
+    """Workers on one store. A killed worker is replaced."""
 
     def __init__(self, store: str, count: int = 2) -> None:
         self.store = store
@@ -88,13 +88,13 @@ class Cluster:
         self.kills = 0
 
     def all_up(self) -> list[Worker]:
-        """The workers, when all of them serve."""
+        """Return the workers when all of them listen."""
         for worker in self.workers:
             assert worker.port
         return self.workers
 
     def kill(self, *numbers: int) -> None:
-        """Kill some, and start others in their place, without waiting for them."""
+        """Kill workers and start new ones in their place, without waiting for them."""
         for number in numbers:
             self.workers[number].kill()
             self.kills += 1
@@ -102,7 +102,7 @@ class Cluster:
             self.replace(number)
 
     def replace(self, number: int) -> None:
-        """Start another in the place of one that has ended."""
+        """Start a new worker in the place of one."""
         self.workers[number].kill()
         self.workers[number] = Worker(self.store, *FLAGS)
 
@@ -112,10 +112,13 @@ class Cluster:
 
 
 class Line:
-    """A port that leads to whichever worker is up, over connections that are cut at random.
+    """A proxy to any worker that is up. It cuts connections at random.
 
-    A connection is cut after some `mean` bytes of what is answered on it, by a reset or by a clean
-    end in the middle; None for never.
+    Args:
+        cluster: the workers.
+        mean: the mean number of bytes after which a connection is cut, by a reset or by a clean
+            close; None for never.
+        seed: of the random numbers.
     """
 
     def __init__(self, cluster: Cluster, mean: float | None = None, seed: int = 0) -> None:
@@ -156,7 +159,7 @@ class Line:
             finally:
                 back.close()
         except (OSError, IndexError, asyncio.CancelledError):
-            pass  # nobody is there, or no longer: the connection is closed
+            pass  # no worker is there any more
         finally:
             writer.close()
             self._open.discard(task)
@@ -193,27 +196,29 @@ class Line:
 
 
 def reset(sock: socket.socket) -> None:
-    """Let the connection be closed as by a machine that has crashed."""
+    """Make `close` reset the connection, as after a crash."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Reader:
-    """Reads one stream by our client, to its end, and keeps what it was given.
+    """Reads one stream with our client, to its end, and keeps the events.
 
-    `seen` are the ids and the data since the beginning, or since the last reset.
+    Attributes:
+        seen: the ids and the data since the start, or since the last reset.
+        resets: the data of the `reset` events.
     """
 
     def __init__(self, url: str, path: str, **options: object) -> None:
         self.seen: list[tuple[str, str]] = []
         self.resets: list[dict[str, object]] = []
-        self._news = asyncio.Condition()
-        self._client = AsyncDualModeClient(url, reconnect=PATIENT, read_timeout=2.0)
+        self._changed = asyncio.Condition()
+        self._client = AsyncDualModeClient(url, reconnect=RECONNECT, read_timeout=2.0)
         self.events = self._client.stream(path, on_reset=self._reset, **options)
         self._task = asyncio.create_task(self._run())
 
     @property
     def path(self) -> str:
-        """That of the recorded stream."""
+        """The path of the recorded stream."""
         assert self.events.location is not None
         return "/streams/" + self.events.location.rpartition("/")[2]
 
@@ -223,13 +228,13 @@ class Reader:
 
     @property
     def generation(self) -> int:
-        """That of what was given last."""
+        """The generation of the last event."""
         return int(self.seen[-1][0].split(".")[1]) if self.seen else 0
 
     async def until(self, count: int = 0, *, generation: int = 0) -> "Reader":
-        """Itself, when it has so many items, or has ended; also of that generation."""
-        async with self._news:
-            await self._news.wait_for(
+        """Wait for `count` items and for that generation, or for the end; return itself."""
+        async with self._changed:
+            await self._changed.wait_for(
                 lambda: (
                     self._task.done() or (len(self.seen) >= count and self.generation >= generation)
                 )
@@ -239,7 +244,7 @@ class Reader:
         return self
 
     async def ended(self) -> str | None:
-        """How it has ended."""
+        """Wait for the end of the stream; return its state."""
         await self._task
         return self.events.outcome
 
@@ -248,17 +253,17 @@ class Reader:
         await asyncio.gather(self._task, return_exceptions=True)
         await self._client.aclose()
 
-    def _reset(self, told: dict[str, object]) -> None:
-        self.resets.append(told)
+    def _reset(self, reset: dict[str, object]) -> None:
+        self.resets.append(reset)
         self.seen.clear()
 
     async def _run(self) -> None:
         try:
             async with contextlib.aclosing(aiter(self.events)) as events:
                 async for event in events:
-                    async with self._news:
+                    async with self._changed:
                         self.seen.append((event.id or "", event.data))
-                        self._news.notify_all()
+                        self._changed.notify_all()
         finally:
-            async with self._news:
-                self._news.notify_all()
+            async with self._changed:
+                self._changed.notify_all()

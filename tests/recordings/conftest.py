@@ -1,4 +1,4 @@
-"""The store that a test of recordings is run on, and an app on it."""
+"""Fixtures: a store of each kind, and an app on it."""
 
 import pytest
 

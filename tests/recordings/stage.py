@@ -1,4 +1,4 @@
-"""An app with recorded endpoints, on any store, and what tests ask of it."""
+"""An app with recorded endpoints on any store, and helpers for its tests."""
 
 import asyncio
 import itertools
@@ -18,7 +18,7 @@ from dual_mode_streaming.testing import StreamingTransport, collect_events
 EVENTS = {"accept": "text/event-stream"}
 
 on_every_store = pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"], indirect=True)
-"""For the tests of which each store is a risk of its own; the others meet all of them only in
+"""For tests in which each store is a risk. All other tests run on memory, and on all stores only in
 `make test-full`."""
 
 
@@ -27,12 +27,11 @@ class Item(BaseModel):
 
 
 class Stage:
-    """An app with recorded endpoints, and what its generators do."""
+    """An app with recorded endpoints, and events and counts of their generators."""
 
     def __init__(self, **installed):
         self.app = app = FastAPI()
         install(app, **installed)
-        self.started = itertools.count()
         self.starts = 0
         self.closed = asyncio.Event()
         self.gate = asyncio.Event()
@@ -82,7 +81,7 @@ class Stage:
 
 
 class Stores:
-    """Opens stores of one kind, each with streams of its own."""
+    """Opens stores of one kind."""
 
     def __init__(self, kind, folder, redis=None):
         self.kind = kind
@@ -90,7 +89,7 @@ class Stores:
         self._redis = redis
 
     def open(self, name=None, **limits):
-        """A store; two of one name have the same streams, if the kind is shared."""
+        """Open a store. Two with the same name have the same streams, except in memory."""
         name, bounds = name or secrets.token_hex(4), Limits(**limits)
         if self.kind == "sqlite":
             return SQLiteStore(self._folder / f"{name}.db", bounds, synchronous="OFF")
@@ -101,7 +100,7 @@ class Stores:
 
 @asynccontextmanager
 async def running(app):
-    """A client of an app while it lives."""
+    """Run an app's lifespan, and yield a client of it."""
     transport = StreamingTransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -110,7 +109,7 @@ async def running(app):
         yield client
 
 
-def told(events):
+def names_and_data(events):
     return [(event.event, event.data) for event in events]
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document of recorded endpoints: valid, and true of what is answered."""
+"""The OpenAPI document of recorded endpoints: it is valid, and the answers conform to it."""
 
 import pytest
 from fastapi import FastAPI

@@ -1,4 +1,4 @@
-"""Recorded endpoints in every setting that others are used in: their edges, found one by one."""
+"""Border cases of recorded endpoints: methods, parameters, routes, stores and shutdown."""
 
 import asyncio
 import io
@@ -19,7 +19,7 @@ from dual_mode_streaming.testing import StreamingTransport, read_events
 from dual_mode_streaming.web._fingerprint import fingerprint
 from dual_mode_streaming.web.recorded._registry import registry_of
 
-from .stage import EVENTS, Item, Stage, events_of, on_every_store, running, told
+from .stage import EVENTS, Item, Stage, events_of, names_and_data, on_every_store, running
 
 
 class Sparse(BaseModel):
@@ -33,22 +33,22 @@ class Question(BaseModel):
 
 
 def app_with(path, function, *, method="get", record=True, installed=None, **options):
-    """An app with one recorded endpoint; `options` are the route's."""
+    """Return an app with one recorded endpoint; `options` are those of the route."""
     app = FastAPI()
     install(app, **(installed or {}))
     getattr(app, method)(path, **options)(dual_mode(record=record)(function))
     return app
 
 
-LATER = {"prefer": "respond-async"}
+RESPOND_ASYNC = {"prefer": "respond-async"}
 
 
 class Broken(MemoryStore):
-    """A store of which every question fails."""
+    """A store of which `create` and `info` fail."""
 
-    def __init__(self, said):
+    def __init__(self, text):
         super().__init__()
-        self.error = StoreError(said)
+        self.error = StoreError(text)
 
     async def create(self, *args, **options):
         raise self.error
@@ -92,7 +92,7 @@ async def test_other_methods_of_a_stream_are_refused(http):
         assert refused.headers["allow"]
 
 
-# What was asked.
+# Requests.
 
 
 async def test_the_operations_own_parameters_are_its_own():
@@ -108,6 +108,7 @@ async def test_the_operations_own_parameters_are_its_own():
 
 async def test_a_form_is_a_part_of_what_was_asked():
     def form(name, content=b"1", filename="f"):
+        """A request with a form that was read before; to parse one takes another library."""
         request = Request(
             {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
         )
@@ -119,7 +120,7 @@ async def test_a_form_is_a_part_of_what_was_asked():
     assert await fingerprint(one) == await fingerprint(one) == await fingerprint(form("a"))
     different = [one, form("b"), form("a", b"2"), form("a", filename="g")]
     assert len({await fingerprint(request) for request in different}) == len(different)
-    assert await one._form["file"].read() == b"1"
+    assert await (await one.form())["file"].read() == b"1"
 
 
 async def test_an_empty_idempotency_key_is_none(http):
@@ -143,7 +144,7 @@ async def test_the_flag_in_a_body_decides():
             assert document.json() == {"data": ["why?"]}
 
 
-# How it is answered.
+# Answers.
 
 
 async def test_the_answer_of_later_says_how_it_is(http):
@@ -162,7 +163,7 @@ async def test_the_answer_of_later_says_how_it_is(http):
 async def test_a_cursor_in_the_query_of_what_is_not_there_resets(http):
     reset, *events = await events_of(http, f"/count?last_event_id={'0' * 32}.1.3")
     assert json.loads(reset.data) == {"reason": "not_recorded", "requested": "0" * 32 + ".1.3"}
-    assert told(events)[-1] == ("done", '{"items":5}')
+    assert names_and_data(events)[-1] == ("done", '{"items":5}')
 
 
 async def test_the_end_of_a_stream_of_before_it_was_recorded_begins_none(http, stage):
@@ -296,7 +297,7 @@ async def test_an_expired_stream_of_a_store_of_its_own_is_forgotten(stores):
         assert (await http.get(url)).status_code == 404
 
 
-# Ending.
+# Ends.
 
 
 async def test_draining_ends_readers_who_then_come_again(http, stage):
@@ -343,7 +344,7 @@ async def test_who_waits_for_a_document_and_leaves_waits_no_more(http, stage):
 
 
 class Relay:
-    """An app that can go on where another has stopped."""
+    """An app whose streams can be resumed."""
 
     def __init__(self, store):
         self.app = FastAPI()
@@ -381,11 +382,11 @@ async def test_at_a_shutdown_what_can_be_resumed_is_left_to_others(stores, kind)
                 assert (await http.get(url)).status_code == 202
                 await asyncio.sleep(0.02)
         assert two.resumed == [2]
-        # Between the two: nothing is written yet, and nothing is lost.
+        # The second producer has written nothing yet, and nothing is lost.
         async with http.stream("GET", f"{url}?from=now", headers=EVENTS) as response:
             two.gate.set()
             rest = [event async for event in read_events(response)]
-        assert told(rest) == [(None, "2"), (None, "3"), ("done", '{"items":4}')]
+        assert names_and_data(rest) == [(None, "2"), (None, "3"), ("done", '{"items":4}')]
         assert [event.id.split(".")[1] for event in seen + rest] == ["1", "1", "2", "2", "2"]
         assert await events_of(http, url, **{"last-event-id": seen[-1].id}) == rest
         assert (await http.get(url)).json() == {"data": [0, 1, 2, 3]}
@@ -397,12 +398,12 @@ def test_what_hides_a_stream_from_others_is_said_once():
 
 
 async def test_a_store_that_fails_in_the_midst_is_a_503(stores):
-    """After it has said that the stream is there."""
+    """It fails after it has found the stream."""
     store = stores.open()
     app = app_with("/", numbers, installed={"store": store})
     async with running(app) as http:
         url = (await http.get("/")).headers["location"]
-        running_one = (await http.get("/", params={"upto": 10**6}, headers=LATER)).headers[
+        running_one = (await http.get("/", params={"upto": 10**6}, headers=RESPOND_ASYNC)).headers[
             "location"
         ]
 

@@ -1,5 +1,5 @@
-"""The law of recordings: wherever a reader is cut off, and whatever the items are, what it has read
-and what it reads when it comes back are one stream, and fold to the batch body; on every store."""
+"""The law of recordings: wherever a reader is cut off, what it reads over all its connections is
+one stream, and folds to the batch body; for any items, on every store."""
 
 import json
 from collections.abc import AsyncIterator
@@ -33,13 +33,13 @@ async def test_cut_anywhere_it_is_one_stream(stores, items, data):
     app.get("/")(dual_mode(record=True)(source))
     async with running(app) as http:
         batch = await http.get("/")
-        place = batch.headers["location"]
-        whole = await events_of(http, place)
+        location = batch.headers["location"]
+        whole = await events_of(http, location)
         assert {"data": [json.loads(event.data) for event in whole[:-1]]} == batch.json()
         assert (whole[-1].event, json.loads(whole[-1].data)) == ("done", {"items": len(items)})
-        assert (await http.get(place)).content == batch.content
+        assert (await http.get(location)).content == batch.content
         seen, shown = [], {}
-        # A fresh stream, live, over as many connections as it takes; its ids are its own.
+        # A new stream, live, over several connections; it has other ids.
         url = "/"
         while not seen or seen[-1].event != "done":
             upto = data.draw(st.integers(1, len(whole)), label="read before the cut")

@@ -1,4 +1,4 @@
-"""What is answered for recorded streams: docs/protocol.md, line by line."""
+"""The protocol of recorded streams, as docs/protocol.md specifies it."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from dual_mode_streaming import dual_mode
 from dual_mode_streaming.testing import StreamingTransport, read_events
 from dual_mode_streaming.web.recorded._registry import registry_of
 
-from .stage import EVENTS, Stage, events_of, on_every_store, running, told
+from .stage import EVENTS, Stage, events_of, names_and_data, on_every_store, running
 
 
 @on_every_store
@@ -23,7 +23,9 @@ async def test_a_recording_is_answered_in_every_mode_and_read_again_in_every_mod
     again = await http.get(batch.headers["location"])
     assert (again.status_code, again.json()) == (200, batch.json())
     events = await events_of(http, batch.headers["location"])
-    assert told(events) == [(None, f'{{"n":{n}}}') for n in range(5)] + [("done", '{"items":5}')]
+    assert names_and_data(events) == [(None, f'{{"n":{n}}}') for n in range(5)] + [
+        ("done", '{"items":5}')
+    ]
     stream = batch.headers["location"].removeprefix("/streams/")
     assert [event.id for event in events] == [f"{stream}.1.{n}" for n in range(1, 7)]
     lines = await http.get(batch.headers["location"], headers={"accept": "application/jsonl"})
@@ -87,7 +89,7 @@ async def test_a_cursor_of_what_is_not_there_starts_afresh_and_says_so(http, sta
     reset, *events = await events_of(http, "/count", **{"last-event-id": shown})
     assert reset.event == "reset"
     assert shown[:200] in reset.data
-    assert told(events)[-1] == ("done", '{"items":5}')
+    assert names_and_data(events)[-1] == ("done", '{"items":5}')
     assert stage.starts == 1
 
 
@@ -147,7 +149,7 @@ async def test_stopping_is_not_leaving(http, stage):
             assert stopped.json()["items"] == 2
         seen += [event async for event in events]
     assert stage.closed.is_set()
-    assert told(seen)[-1] == ("cancelled", '{"items":2}')
+    assert names_and_data(seen)[-1] == ("cancelled", '{"items":2}')
     assert await events_of(http, url) == seen
     document = await http.get(url)
     assert document.status_code == 409
@@ -192,7 +194,7 @@ async def test_events_of_any_kind_are_recorded_under_our_ids(http):
     batch = await http.get("/mixed")
     assert batch.json() == {"data": ["plain\ntext", {"a": 1}, {"n": 1}]}
     events = await events_of(http, batch.headers["location"])
-    assert told(events) == [
+    assert names_and_data(events) == [
         ("note", "plain\ntext"),
         (None, '{"a":1}'),
         (None, '{"n":1}'),
@@ -244,7 +246,7 @@ async def test_an_id_that_is_none(http, path):
 
 
 @on_every_store
-async def test_what_was_trimmed_is_told(stores):
+async def test_what_was_trimmed_is_names_and_data(stores):
     async with running(Stage(store=stores.open(stream_entries=4)).app) as http:
         accepted = await http.get("/count?upto=600", headers={"prefer": "respond-async"})
         url = accepted.headers["location"]
@@ -252,7 +254,7 @@ async def test_what_was_trimmed_is_told(stores):
         reset, *events = await events_of(http, url)
         assert reset.event == "reset"
         assert '"reason":"trimmed"' in reset.data
-        assert told(events)[-2:] == [(None, '{"n":599}'), ("done", '{"items":600}')]
+        assert names_and_data(events)[-2:] == [(None, '{"n":599}'), ("done", '{"items":600}')]
         assert (await http.get(url)).status_code == 410
         from_start = await http.get(f"{url}?on_gap=fail", headers=EVENTS)
         assert from_start.status_code == 410

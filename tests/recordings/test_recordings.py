@@ -1,4 +1,4 @@
-"""Recordings against adverse timing: slow and dead stores, ends that meet."""
+"""Recordings under adverse timing: slow and failing stores, ends at the same moment."""
 
 import asyncio
 import contextlib
@@ -95,7 +95,7 @@ async def test_a_timeout_of_the_generator_while_a_batch_is_being_written_loses_n
             pass
         yield 1
 
-    async def in_the_pump():  # the bound of a batch is reached there
+    async def in_the_pump():  # it is interrupted while a full batch is written
         try:
             async with asyncio.timeout(0.5):
                 for n in range(1000):
@@ -168,7 +168,7 @@ async def test_a_store_that_is_gone_for_too_long_ends_the_generator_once():
         try:
             yield 0
             await asyncio.sleep(1000)
-        except Exception as error:  # a fault of the store is none of the generator's
+        except Exception as error:  # the generator must not see an error of the store
             seen.append(error)
         finally:
             await asyncio.sleep(0.1)
@@ -371,7 +371,7 @@ async def test_a_long_stream_is_read_from_the_store_once_for_all_its_readers():
     info = await stage.start(threes)
     for records in await asyncio.gather(*(stage.read(info) for _ in range(20))):
         assert records == whole(300)
-    assert stage.store.calls["read"] < 300  # two for each batch, and some; not twenty
+    assert stage.store.calls["read"] < 300  # about two for each batch, not twenty
     await stage.recordings.aclose()
 
 
@@ -425,7 +425,7 @@ async def test_who_reads_a_stream_to_which_others_come_and_go():
     stage = FaultyRecordings(unread=5)
     info = await stage.start(lambda: endless(0.1))
     start = Cursor(info.new.stream, 1, 0)
-    for n in range(1, 40):  # the last one leaves in the moment in which the next one comes
+    for n in range(1, 40):  # the last reader leaves at the moment at which the next one comes
         records = stage.recordings.read(info, start)
         for sequence in range(1, n):
             assert (await anext(records)).cursor.sequence == sequence
@@ -534,6 +534,6 @@ async def test_a_generator_that_never_waits_holds_up_nobody():
     while await stage.state(info) == "running":
         await asyncio.sleep(0)
         longest, then = max(longest, made - then), made
-    assert longest < 100  # items, of 2 ms each; a batch has 256
+    assert longest < 100  # items of 2 ms each; a full batch has 256
     assert await stage.read(info) == whole(300)
     await stage.recordings.aclose()
