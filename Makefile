@@ -59,16 +59,16 @@ reset-%: $(STAMP)  ## start an exercise again; your version is kept beside it
 
 test: $(STAMP) $(UI)  ## run the tests on two cores, in less than five minutes
 	@scripts/system-packages
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal \
+		$(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE))
 
 test-full: $(STAMP) $(UI)  ## run all tests, also the long ones and the measurements (30 minutes)
 	@scripts/system-packages
 	$(BIN)/pytest -n 2 --dist worksteal
 	$(BIN)/pytest -m full
 
-coverage: $(STAMP) $(UI)  ## run the tests, and show what they do not cover; less than 93 % is an error
-	@scripts/system-packages
-	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-fail-under=93
+coverage:  ## run the tests, and show what they do not cover; less than 93 % is an error
+	@$(MAKE) test COVERAGE=93
 
 test-lowest: $(STAMP)  ## run most tests with the lowest versions that pyproject.toml allows
 	@scripts/system-packages
