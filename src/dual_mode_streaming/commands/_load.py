@@ -70,7 +70,7 @@ async def run_load(
                 except asyncio.CancelledError:
                     statistics.unfinished += 1
                     raise
-                except (_AnswerError, OSError) as error:
+                except (_LoadError, OSError) as error:
                     statistics.errors[_kind(error, connection)] += 1
                     if connection is not None:
                         connection.transport.abort()
@@ -95,12 +95,12 @@ async def run_load(
             raise result
 
 
-class _AnswerError(Exception):
+class _LoadError(Exception):
     """An answer that is an error; the text is its kind."""
 
 
 def _kind(error: Exception, connection: "_MeasuredConnection | None") -> str:
-    if isinstance(error, _AnswerError):
+    if isinstance(error, _LoadError):
         return str(error)
     if isinstance(error, TimeoutError):
         return "timeout"
@@ -161,7 +161,7 @@ class _MeasuredConnection(LoadConnection):
             await asyncio.wait({done}, timeout=self._timeout - silence)
         done.result()
         if not self._ended and self.status != 204:
-            raise _AnswerError("the answer broke off: no end event")
+            raise _LoadError("the answer broke off: no end event")
         self._statistics.total.add(time.perf_counter() - start)
 
     def data_received(self, data: bytes) -> None:
@@ -173,9 +173,9 @@ class _MeasuredConnection(LoadConnection):
         if not 200 <= self.status < 300:
             target = self.headers.get("location", "")
             redirect = f": redirected to {target}" if self.status < 400 and target else ""
-            self.fail(_AnswerError(f"status {self.status}{redirect}"))
+            self.fail(_LoadError(f"status {self.status}{redirect}"))
         elif self.status != 204 and self._mode == "stream" and kind != _ACCEPT["stream"]:
-            self.fail(_AnswerError(f"the answer is {kind or 'of no type'}"))
+            self.fail(_LoadError(f"the answer is {kind or 'of no type'}"))
 
     def body_received(self, data: bytes) -> None:
         self._statistics.bytes += len(data)
@@ -183,7 +183,7 @@ class _MeasuredConnection(LoadConnection):
             try:
                 self._read_events(data)
             except EventTooLarge:
-                self.fail(_AnswerError("an event that is too large"))
+                self.fail(_LoadError("an event that is too large"))
         elif self._mode == "lines":
             for _ in range(data.count(b"\n")):
                 self._count_event()
@@ -195,7 +195,7 @@ class _MeasuredConnection(LoadConnection):
             elif event.event == "done":
                 self._ended = True
             else:
-                return self.fail(_AnswerError(f"event: {event.event}"))
+                return self.fail(_LoadError(f"event: {event.event}"))
 
     def _count_event(self) -> None:
         now = time.perf_counter()

@@ -31,7 +31,7 @@ class Pipeliner:
         self._redis = redis
         self._most = most
         self._timeout = timeout
-        self._waiting: deque[_Call] = deque()
+        self._waiting: deque[_PendingCall] = deque()
         self._is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -49,7 +49,7 @@ class Pipeliner:
         """
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Call(script, keys, args, reply))
+        self._waiting.append(_PendingCall(script, keys, args, reply))
         if not delay:
             self._send_soon()
         elif self._timer is None:
@@ -94,9 +94,9 @@ class Pipeliner:
         finally:
             self._task = None
 
-    def _next(self) -> list["_Call"]:
+    def _next(self) -> list["_PendingCall"]:
         """Take the calls of the next pipeline from the queue."""
-        calls: list[_Call] = []
+        calls: list[_PendingCall] = []
         size = 0
         while self._waiting and len(calls) < self._most and size < _SIZE:
             call = self._waiting.popleft()
@@ -105,7 +105,7 @@ class Pipeliner:
                 size += sum(len(arg) for arg in call.args if isinstance(arg, bytes))
         return calls
 
-    async def _send(self, calls: list["_Call"]) -> None:
+    async def _send(self, calls: list["_PendingCall"]) -> None:
         """Send calls; load the scripts that Redis does not have, and send their calls again."""
         unknown = await self._execute(calls)
         if unknown:
@@ -114,7 +114,7 @@ class Pipeliner:
             for call in await self._execute(unknown):
                 call.settle(NoScriptError("Redis does not keep the scripts of the store"))
 
-    async def _execute(self, calls: list["_Call"]) -> list["_Call"]:
+    async def _execute(self, calls: list["_PendingCall"]) -> list["_PendingCall"]:
         """Send calls and settle them. Returns those whose script Redis does not have."""
         pipeline = self._redis.pipeline(transaction=False)
         for call in calls:
@@ -129,7 +129,7 @@ class Pipeliner:
 
 
 @dataclass(slots=True)
-class _Call:
+class _PendingCall:
     """A call of a script, and the future of its reply."""
 
     script: AsyncScript

@@ -42,7 +42,7 @@ class Fanout(ItemBuffer, Generic[T]):
         self.items: list[T] = []
         self.append = self.items.append
         self.base = 0  # the number of the first item in the list
-        self.positions: set[_Position[T]] = set()
+        self.positions: set[_ReaderPosition[T]] = set()
         self.dropped = 0  # items that slow readers have missed, in total
         self.done = False
         self.abandoned = False  # the last reader has left and the source is closed
@@ -54,9 +54,9 @@ class Fanout(ItemBuffer, Generic[T]):
         self._history = history
         self._stop_after_last = stop_after_last
         self._changed = False  # readers have come or gone since the next two were computed
-        self._blocking: list[_Position[T]] = []
+        self._blocking: list[_ReaderPosition[T]] = []
         self._keep = history  # how many items are kept for the readers that do not block
-        self.full: set[_Position[T]] = set()  # the readers that the pump waits for
+        self.full: set[_ReaderPosition[T]] = set()  # the readers that the pump waits for
         self._yielded = False
 
     def subscribe(self, policy: BufferPolicy[T]) -> BufferedStream[T]:
@@ -68,7 +68,7 @@ class Fanout(ItemBuffer, Generic[T]):
         # The other policies are those of a buffer in between, which reads along at once.
         maxsize = policy.maxsize if direct else max(policy.maxsize, 2 * YIELD_EVERY)
         first = max(self.base, self.head - self._history)
-        position = _Position(self, first, maxsize, blocking)
+        position = _ReaderPosition(self, first, maxsize, blocking)
         scope = _ReaderScope(position)
         if blocking:
             items = read(scope, position)
@@ -118,19 +118,19 @@ class Fanout(ItemBuffer, Generic[T]):
             return 0
         return until - head
 
-    def add(self, position: "_Position[T]") -> None:
+    def add(self, position: "_ReaderPosition[T]") -> None:
         """Add a reader."""
         self.positions.add(position)
         self._changed = True
 
-    def advanced(self, position: "_Position[T]") -> None:
+    def advanced(self, position: "_ReaderPosition[T]") -> None:
         """A reader has taken items: let the pump go on if it was the last that was full."""
         if self.full:
             self.full.discard(position)
             if not self.full:
                 self.unblock()
 
-    def remove(self, position: "_Position[T]") -> bool:
+    def remove(self, position: "_ReaderPosition[T]") -> bool:
         """Remove a reader. Return True if it was the last, and the source is to be closed."""
         if position not in self.positions:
             return False
@@ -157,7 +157,7 @@ class Fanout(ItemBuffer, Generic[T]):
         self.pump_ended()
 
 
-class _Position(Generic[T]):
+class _ReaderPosition(Generic[T]):
     """How far a reader is: `next` is the number of the next item it is owed. A `ChunkSource`."""
 
     __slots__ = ("_chunk_size", "_count", "_items", "blocking", "fanout", "maxsize", "next")
@@ -201,7 +201,7 @@ class _Position(Generic[T]):
 class _ReaderScope(Scope):
     """Removes one reader when it is closed or dropped, and closes the source after the last."""
 
-    def __init__(self, position: _Position[T]) -> None:
+    def __init__(self, position: _ReaderPosition[T]) -> None:
         super().__init__()
         self._position = position
         position.fanout.add(position)
@@ -220,7 +220,7 @@ class _ReaderScope(Scope):
 
 
 async def _read_newest(
-    position: _Position[T],
+    position: _ReaderPosition[T],
     scope: _ReaderScope,
     drops: DropCount,
     policy: BufferPolicy[T],
