@@ -197,10 +197,10 @@ class RequestRefused(AnswerError):
 
 
 class UnexpectedContent(AnswerError):
-    """The answer has another media type than the request asked for.
+    """The answer does not have the requested media type.
 
     Attributes:
-        expected: the media type that was asked for.
+        expected: the requested media type.
         content_type: the Content-Type header of the answer; empty if there is none.
         excerpt: the beginning of the body.
     """

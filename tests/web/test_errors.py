@@ -311,7 +311,7 @@ async def test_a_header_set_too_late_is_a_logged_warning(caplog):
     with caplog.at_level(logging.WARNING, "dual_mode_streaming"):
         answer = await get(app)
     assert "x-late" not in answer.headers
-    assert "headers were set after the head was sent" in caplog.text
+    assert "headers were set after they were sent" in caplog.text
 
 
 async def test_the_grace_commits_before_a_slow_first_item():

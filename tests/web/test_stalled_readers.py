@@ -108,7 +108,7 @@ async def test_a_heartbeat_or_head_that_cannot_be_sent_ends_the_stream(grace, ca
     client.send = send
     await client.run()
     assert witness.log == ["cancelled", "closed"]
-    assert "head or heartbeat of a stream could not be sent" in caplog.text
+    assert "headers or a heartbeat of a stream could not be sent" in caplog.text
     assert "on purpose" in caplog.text
 
 

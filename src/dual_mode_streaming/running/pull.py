@@ -48,13 +48,13 @@ async def pull(source: AsyncIterator[Any], sink: Sink, owner: Owner, timeslice: 
 
     The loop leaves `async for` when the sink is full, when the timeslice is over, and when the
     owner has been stopped. A cancellation that arrives while it flushes or lets other tasks run
-    belongs to the source, for example to an `asyncio.timeout` around its yields: it is raised where
-    the source is suspended.
+    belongs to the source, for example to an `asyncio.timeout` around its yields: it is raised at
+    the yield where the source is suspended.
 
     Run it in the owner's task. The source is closed on every exit.
 
     Raises:
-        SourceCancelled: the source let a CancelledError out that nobody had sent.
+        SourceCancelled: the source raised a CancelledError although it was not cancelled.
         asyncio.CancelledError: the owner was stopped.
     """
     take = sink.take
@@ -80,7 +80,7 @@ async def pull(source: AsyncIterator[Any], sink: Sink, owner: Owner, timeslice: 
                             outside = False
                         if owner.end is not None:
                             await asyncio.sleep(0)  # where a cancellation under way arrives
-                            raise asyncio.CancelledError  # the source has swallowed it
+                            raise asyncio.CancelledError  # the source has suppressed it
                     return
                 except asyncio.CancelledError as cancelled:
                     if not outside or owner.end is not None:
@@ -118,8 +118,8 @@ def drive(
     """Await `awaitable` in this task, and call `on_wait` each time it is about to wait.
 
     A coroutine that waits passes the future it waits for up to the task, through every `await` in
-    between. `drive` stands in that chain. So it sees the moment at which everything that was ready
-    is done, and what is buffered can leave in one send: no queue, no timer, no second task.
+    between. `drive` is part of that chain. So it sees the moment at which everything that was ready
+    is done, and the buffer can be sent at once: without a queue, a timer or a second task.
 
     If `on_wait` returns an awaitable, it is awaited first. A cancellation that arrives meanwhile is
     passed on to `awaitable`.
@@ -132,15 +132,15 @@ def drive(
                 try:
                     yield from first.__await__()
                 except BaseException as error:
-                    # The work is what is cancelled, and so what it waits for, as Task.cancel does.
+                    # Cancel the work, and with it the future that it waits for, like Task.cancel.
                     cancelled = isinstance(error, asyncio.CancelledError)
                     if not cancelled or waiting is None or not waiting.cancel():
                         waiting = work.throw(error)
                         continue
-                first = None  # the wait may be long: keep nothing of what is done
+                first = None  # free it: the wait may be long
             try:
                 value = yield waiting
-            except BaseException as error:  # everything belongs to the work
+            except BaseException as error:  # every exception is for the work
                 waiting = work.throw(error)
             else:
                 waiting = work.send(value)

@@ -7,25 +7,25 @@ from typing import Final
 __all__ = ["Timeslice"]
 
 STREAM_SECONDS: Final = 0.00025
-"""The longest timeslice of a stream, in seconds; an item waits no longer for those after it."""
+"""The longest timeslice of a stream, in seconds, and the longest time that an item is buffered."""
 
 BATCH_SECONDS: Final = 0.001
-"""The longest timeslice of a batch, in seconds. Nobody waits for its single items."""
+"""The longest timeslice of a batch, in seconds. It is sent as a whole, so items may wait longer."""
 
 ROUND_SECONDS: Final = 0.01
-"""The wanted length of one round of the event loop, in seconds. With many busy sources each gets
-shorter timeslices, so that disconnects and new requests are still noticed in time."""
+"""The target length of one iteration of the event loop, in seconds. With many busy sources each
+gets shorter timeslices, so that disconnects and new requests are still noticed in time."""
 
 SHORTEST_SECONDS: Final = 0.00002
-"""The shortest timeslice, in seconds. Below it most of the work would be switching."""
+"""The shortest timeslice, in seconds. Below it most of the time would go into switching tasks."""
 
 QUICK_SECONDS: Final = 0.000006
 """The time, in seconds, below which an item counts as quick."""
 
 STREAM_STEP: Final = 8
 BATCH_STEP: Final = 32
-"""The number of quick items between two looks at the clock. A look at every item would cost a tenth
-of the whole; a source that becomes slow is noticed at most this many items later."""
+"""The number of quick items between two readings of the clock. To read it for every item would cost
+a tenth of the time; a source that becomes slow is noticed at most this many items later."""
 
 
 class Timeslice:

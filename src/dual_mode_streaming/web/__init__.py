@@ -1,1 +1,1 @@
-"""ASGI and FastAPI: the decorator, the response, and what an app needs around them."""
+"""The ASGI and FastAPI integration: the decorator, the response, and the support in the app."""

@@ -14,16 +14,16 @@ from dual_mode_streaming.web._options import Options, resolved_options
 __all__ = ["AppState", "app_state", "drain"]
 
 _STAGGER: Final = 0.002
-"""The time between two ends in a drain, in seconds, unless there are too many answers for it."""
+"""The time between the ends of two answers in a drain, in seconds. With many answers it is less."""
 
 
 class AppState:
     """What `install` keeps for one app; found as `app.state.dual_mode`.
 
     Attributes:
-        defaults: the options of all its endpoints; an endpoint's own win.
+        defaults: the options of all its endpoints; those of an endpoint win.
         admission: the limits that a request must pass.
-        observers: those who watch the answers.
+        observers: the observers of its answers.
         open_answers: the owners of the answers that are open.
         draining: whether new answers are refused.
     """

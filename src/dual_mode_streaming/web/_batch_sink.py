@@ -21,12 +21,12 @@ _FIRST_CHUNK: Final = 128
 """The number of items in the first call of the encoder."""
 
 _CHUNK_BYTES: Final = 128 * 1024
-"""The size that later calls of the encoder aim at. Larger is cheaper, but the event loop stands
-still meanwhile: for about half a millisecond at this size."""
+"""The target size of later calls of the encoder, in bytes. Larger calls are more efficient, but
+block the event loop longer: this size for about half a millisecond."""
 
 _UNWATCHED_SLICES: Final = 20
-"""The timeslices before the disconnect is watched for. Most batches are made by then, and the watch
-costs a task."""
+"""The number of timeslices before the watch for the disconnect starts. Most batches are complete by
+then, and the watch needs a task."""
 
 
 async def first(items: AsyncIterator[Any]) -> Any:
@@ -37,10 +37,10 @@ async def first(items: AsyncIterator[Any]) -> Any:
 
 
 class BatchSink:
-    """Makes the batch body of one source: `{"data": [item, …]}`, or what the fold returns.
+    """Make the batch body of one source: `{"data": [item, ...]}`, or what the fold returns.
 
     Attributes:
-        body: the JSON, when `run` has returned.
+        body: the JSON after `run` has returned; None before.
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ class BatchSink:
         self._options = options
         self._timeslice = Timeslice(of_batch=True)
         self._slices = 0
-        self._yields = False  # the next wait is our own
+        self._yields = False  # the next wait is that of `yield_to_others`
         seconds = options["batch_seconds"]
         self._seconds = min(seconds, duration_of(options) or seconds)
         self._chunk: list[Any] = []  # the items that are not encoded yet
@@ -82,11 +82,11 @@ class BatchSink:
         self._size = 0
 
     async def run(self, source: AsyncIterator[Any]) -> None:
-        """Make `body`. Run it in the owner's task; the source is closed when it returns.
+        """Make `body`, and close the source. Run it in the owner's task.
 
         Raises:
             BatchLimitExceeded: the body has too many items or bytes, or takes too long.
-            Problem: the owner was stopped, and the client can be told.
+            Problem: the server stopped the answer, and the client is still connected.
             Exception: whatever the source or the fold raises.
         """
         loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ class BatchSink:
             raise
         finally:
             limit.cancel()
-        self._raise_end()  # a source that was cancelled may have returned as if at its end
+        self._raise_end()  # a source may return when it is cancelled
 
     def check(self) -> int:
         """Encode a chunk if it is large enough. Raises BatchLimitExceeded."""
@@ -114,7 +114,7 @@ class BatchSink:
         return self._allowed + 1 - count
 
     async def flush(self) -> None:
-        """Count the timeslice; nothing of a batch leaves before all of it is there."""
+        """Count the timeslice. Nothing is sent: a batch is sent as a whole."""
         self._slices += 1
         self._yields = True
 

@@ -47,14 +47,14 @@ def install(
         store: where recorded endpoints are recorded: a store or its address (`memory`,
             `sqlite:PATH`, `redis://…`). It is closed at the end of the lifespan.
         limits: the bounds of the store, if `store` is an address.
-        owner: returns from a request who owns the streams that it starts; by default the digest of
-            the API key that the request shows.
-        observers: they see every answer; see `Observer`.
-        admission: how many answers may be open at a time.
+        owner: a function that returns the owner of the streams that a request starts; by default
+            the digest of the request's API key.
+        observers: objects whose methods are called for every answer; see `Observer`.
+        admission: the limits of concurrent answers and of rates.
         signals: whether SIGTERM and SIGINT drain the app, under any server that handles them.
         drain_delay: the time in seconds between a signal, after which new answers are refused, and
             the end of the open answers.
-        defaults: the options of every endpoint; an endpoint's own win. See `Options`.
+        defaults: the options of all endpoints; those of an endpoint win. See `Options`.
 
     Raises:
         RuntimeError: `install` was called before on this app, or the app serves already.

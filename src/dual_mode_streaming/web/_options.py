@@ -49,8 +49,8 @@ class Options(TypedDict, total=False):
     browser's own, about 3 s."""
 
     grace: Annotated[float, Strict(), Field(ge=0), Default(1.0)]
-    """The longest time that the headers wait for the first item, so that an earlier failure still
-    gets its own status. 0 sends them at once."""
+    """The longest time that the headers wait for the first item. A failure before that has a status
+    of its own. 0 sends the headers at once."""
 
     send_timeout: Annotated[_Seconds, Default(30.0)]
     """The longest time that a client may read nothing. Then its generator is closed and the
@@ -72,7 +72,7 @@ class Options(TypedDict, total=False):
 
     feed: Annotated[_Flag, Default(False)]
     """The source is an endless feed. When the server cuts it, it ends without an error, and its
-    clients are asked to reconnect, each after another time."""
+    clients are asked to reconnect, each after a different delay."""
 
     error_event: Annotated[_EventName, Default("error")]
     """The name of the event of a failure. `error` also fires a browser's `onerror`, with `data`."""

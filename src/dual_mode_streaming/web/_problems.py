@@ -1,4 +1,4 @@
-"""RFC 9457 problems: what a client is told about a failure. It is never a traceback."""
+"""RFC 9457 problems: what a client may know about a failure. It is never a traceback."""
 
 from collections.abc import Mapping
 from typing import Final

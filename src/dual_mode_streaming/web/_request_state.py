@@ -1,4 +1,4 @@
-"""The state of one request: the front door of every answer, and what the app knows of it."""
+"""The state of one request: negotiation and admission of its answer, and what can end it."""
 
 import asyncio
 import re
@@ -27,20 +27,21 @@ END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last event of an unrecorded stream, whatever its run."""
 
 _MAX_CURSOR_BYTES: Final = 1024
-"""The longest Last-Event-ID. Ours have at most 60 bytes; an app's own are seldom longer than a key
-of its database."""
+"""The longest Last-Event-ID, in bytes. Those of the package have at most 60; those of an app are
+seldom longer than a key of its database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What the front door decided about a request.
+    """What `RequestState.begin` decided about a request.
 
     Attributes:
         form: the mode and the media type of the answer.
-        resumes: a GET for an event stream, so that a Last-Event-ID has a meaning.
+        resumes: whether it is a GET for an event stream, so that a Last-Event-ID has a meaning.
         last_event_id: the Last-Event-ID header; empty if there is none.
-        head: only the headers are wanted; no generator is needed.
-        ended: the client shows the id of the end; 204 stops its EventSource (WHATWG, 9.2.3).
+        head: whether only the headers are requested, so that no generator is needed.
+        ended: whether the client sent the id of the end; a 204 stops its EventSource (WHATWG,
+            9.2.3).
     """
 
     form: Negotiated
@@ -51,10 +52,10 @@ class Begun:
 
 
 class RequestState:
-    """One request and its answer, as far as the app knows them.
+    """The state of one request and of its answer.
 
     Attributes:
-        negotiated: whether Accept had a say, so that the answer varies by it.
+        negotiated: whether Accept was evaluated, so that the answer varies by it.
         head: whether the request is a HEAD that is routed as a GET.
         status: the status that was sent; 0 before.
     """
@@ -97,10 +98,10 @@ class RequestState:
     async def begin(
         self, scope: Scope, mode: Negotiated | None = None, stream_flag: str | None = None
     ) -> Begun:
-        """Negotiate, and let the request in unless it needs no generator.
+        """Negotiate, and admit the request if it needs a generator.
 
-        The front door of every answer, recorded or not. It may be called twice for one request: the
-        second call finds the place that the first has reserved. `close` or `leave` gives it back.
+        Every answer begins here, recorded or not. It may be called twice for one request: the
+        second call uses the slot that the first has reserved. `close` or `leave` frees the slot.
 
         Args:
             scope: the ASGI scope of the request.
@@ -141,23 +142,23 @@ class RequestState:
             raise
 
     def leave(self) -> None:
-        """Give the reserved slot back; nothing happens the second time."""
+        """Free the reserved slot, if there is one."""
         if self._ticket is not None and self._app is not None:
             self._app.admission.leave(self._ticket)
             self._ticket = None
 
     @property
     def observed(self) -> Answer | None:
-        """What the observers see of the open answer; None without an app."""
+        """The open answer as the observers see it; None without an app."""
         return self._observed
 
     def observe(self, mode: ResponseMode, scope: Scope) -> None:
-        """Tell the observers that an answer begins."""
+        """Create the `Answer` for the observers, and notify them."""
         if self._app is not None:
             self._observed = Answer(mode, scope, self._app.observers)
 
     def open(self, owner: Owner) -> None:
-        """Count the answer as open: from now on the app may end it."""
+        """Register the answer as open, so that the app can end it."""
         self._owner = owner
         if self._app is not None:
             self._app.open_answers.add(owner)
@@ -167,7 +168,7 @@ class RequestState:
             self._timer = loop.call_later(left, owner.stop, End.EXPIRED)
 
     def close(self, owner: Owner, failure: BaseException | None = None) -> None:
-        """Close the answer that ended by itself, as its owner says, or by `failure`."""
+        """Note that the answer has ended: by itself, for its owner's reason, or by `failure`."""
         if self._timer is not None:
             self._timer.cancel()
         if self._app is not None:
@@ -185,7 +186,7 @@ class RequestState:
     def drain(self) -> None:
         """End the answer, or refuse it if it has not begun: the server is shutting down.
 
-        In an app that is draining it ends in its turn.
+        If the app is draining, this leaves the end to the app.
         """
         self._drained = True
         draining = self._app is not None and self._app.draining
@@ -194,16 +195,16 @@ class RequestState:
 
 
 def request_state(scope: Scope) -> RequestState:
-    """Return the state that `install` has put into the scope, or one without an app."""
+    """Return the state that the middleware of `install` added to the scope, or a new one."""
     state = scope.get(_KEY)
     return state if isinstance(state, RequestState) else RequestState(None)
 
 
 class RequestStateMiddleware:
-    """The outermost layer of an installed app.
+    """The outermost middleware of an app with `install`.
 
-    It gives each request its state, refuses what cannot be a cursor, and adds `Vary: Accept` to
-    error responses that handlers made after the negotiation.
+    It creates the state of each request, refuses a Last-Event-ID that is too long, and adds
+    `Vary: Accept` to the error responses of handlers.
     """
 
     def __init__(self, app: ASGIApp, state: AppState) -> None:

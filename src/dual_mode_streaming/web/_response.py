@@ -1,7 +1,7 @@
-"""The response of one generator: through the front door, then to the owner and a sink.
+"""The response of one generator.
 
-The way of a request: `RequestState.begin` negotiates and admits; one `Owner` task runs a batch sink
-or a stream sink, which `pull` from the source and render by `rendering`.
+`RequestState.begin` negotiates and admits the request. Then one `Owner` task runs a batch sink or a
+stream sink, which pulls from the source and renders the items.
 """
 
 import contextlib
@@ -50,10 +50,10 @@ ANY_ITEMS: Final = Representation(ItemCodec(event_types=EVENT_TYPES))
 
 
 class DualModeResponse(Response):
-    """One async generator, answered as batch JSON, Server-Sent Events or JSON Lines.
+    """Answer one async generator as batch JSON, Server-Sent Events or JSON Lines.
 
-    The response owns the generator: it starts, runs and closes it in one task, and closes it on
-    every way out, also when it was never started.
+    The response owns the generator: it runs and closes it in one task. It closes it in every case,
+    even if it was never started.
 
     Args:
         content: the async iterator of items. Its `aclose` is called, if it has one.
@@ -63,15 +63,19 @@ class DualModeResponse(Response):
         status_code: the status of a success, unless the endpoint sets another.
         headers: as for any Starlette response.
         background: as for any Starlette response; it runs after the source is closed.
-        injected: FastAPI's injected `Response`; its status and headers are merged until the head is
-            sent.
+        injected: FastAPI's injected `Response`; its status and headers are merged until the
+            headers are sent.
         request: the request, if the generator reads its body: watching for the disconnect then
             leaves the body to it.
         handles_last_event_id: the generator itself continues after a Last-Event-ID.
         options: see `Options`.
 
-    Raises, out of its `__call__`, what the generator raises before the commit, and BrokenTransfer
-    where the transfer has to break so that nobody takes a part for the whole.
+    Raises:
+        TypeError: there is no such option.
+        ValueError: an option is out of range.
+        BrokenTransfer: when called; the transfer must break, so that no client takes a part for
+            the whole.
+        Exception: when called; whatever the generator raises before the headers are sent.
     """
 
     def __init__(
@@ -186,7 +190,7 @@ class DualModeResponse(Response):
         receive: Receive,
         send: Send,
     ) -> BaseException | None:
-        """Answer with the stream. Returns its failure, if the stream itself told the client."""
+        """Answer with the stream. Returns its failure, if it was sent in the stream."""
         final: list[tuple[bytes, bytes]] | None = None
 
         def start() -> Message:
@@ -194,7 +198,7 @@ class DualModeResponse(Response):
             headers = self._sent_headers(begun.form)
             lines = begun.form.mode is ResponseMode.LINES
             if lines and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
-                headers["content-encoding"] = "identity"  # or GZipMiddleware holds the lines back
+                headers["content-encoding"] = "identity"  # or GZipMiddleware buffers the lines
             if self._injected is not None:
                 final = list(self._injected.raw_headers)
             return {
@@ -220,7 +224,7 @@ class DualModeResponse(Response):
             await CLIENT_GONE(scope, receive, send)
         if self._injected is not None and final not in (None, self._injected.raw_headers):
             logger.warning(
-                "%s: headers were set after the head was sent, and are dropped", scope["path"]
+                "%s: headers were set after they were sent, and are ignored", scope["path"]
             )
         failure, sink.failure = sink.failure, None  # its frames hold the sink
         if failure is not None:
@@ -248,8 +252,8 @@ class DualModeResponse(Response):
             error.headers = dict(headers)
             raise
         finally:
-            # A task that was cancelled before its first step has closed nothing.
-            with contextlib.suppress(RuntimeError):  # abandoned: it still runs
+            # A task that was cancelled before its first step has not closed it.
+            with contextlib.suppress(RuntimeError):  # it was abandoned and still runs
                 await close_source(self.content)
 
     def _status(self) -> int:

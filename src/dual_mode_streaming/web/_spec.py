@@ -1,4 +1,4 @@
-"""The specification of an endpoint: everything that its decorator said, frozen."""
+"""The specification of an endpoint: all arguments of its decorator, frozen."""
 
 import dataclasses
 import typing
@@ -23,8 +23,8 @@ class Record:
 
     Attributes:
         store: where to record; the app's store if None.
-        unread: what happens to the generator when its last reader in its own worker has left: it
-            goes on to its end (None), or is cancelled after this time in seconds.
+        unread: the time in seconds after which the generator is cancelled when its last reader in
+            the same worker has left; None lets it run to its end.
     """
 
     store: Store | None = None
@@ -33,7 +33,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSpec:
-    """Everything that `dual_mode(...)` was told about one endpoint.
+    """All arguments of `dual_mode(...)` for one endpoint, and what follows from them.
 
     Attributes:
         function: the generator function as it was written.
@@ -44,7 +44,7 @@ class EndpointSpec:
         stream_flag: the parameter that decides the mode before Accept does; None for no flag.
         handles_last_event_id: whether the function itself continues after a Last-Event-ID.
         record: how it is recorded; None if it is not.
-        options: the options that it was given; those of the app and the defaults come after them.
+        options: the options of the decorator; they win over those of the app and the defaults.
     """
 
     function: Callable[..., Any]
@@ -60,7 +60,7 @@ class EndpointSpec:
 
     @property
     def query_flag(self) -> str | None:
-        """The stream flag that FastAPI does not know, since the function has no such parameter."""
+        """The stream flag if it is not a parameter of the function; None otherwise."""
         return None if self.stream_flag in self.signature.parameters else self.stream_flag
 
     def source(self, values: Mapping[str, Any]) -> AsyncIterator[Any]:

@@ -1,7 +1,7 @@
-"""The stream sink: items are framed, and sent as soon as nothing more is ready.
+"""The stream sink: items are framed, and sent as soon as no more are ready.
 
-All of it runs in the owner's task. A slow source is flushed item by item, a fast one is sent in
-large pieces; there is no queue and no producer task, and a stalled client pauses the generator.
+It runs in the owner's task, without a queue or a second task for the source. A slow source is sent
+item by item, a fast one in large pieces. A stalled client pauses the generator.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from dual_mode_streaming.web._problems import problem_of, problem_of_end
 __all__ = ["StreamSink"]
 
 FLUSH_BYTES: Final = 32 * 1024
-"""The size at which what is buffered is sent, even if more items are ready."""
+"""The size at which the buffer is sent even if more items are ready, in bytes."""
 
 
 class StreamSink:
-    """Sends one source as one streamed response.
+    """Send one source as one streamed response.
 
     Args:
         frames: the wire format.
         start: makes the `http.response.start` message at the commit, when status and headers
             become final.
-        reset: the data of the `reset` event for a client whose cursor cannot be served, if any.
-        observed: notes each send, if there are observers.
+        reset: the data of the `reset` event if the client's cursor cannot be served.
+        observed: the `Answer` that is updated at each send, if there is an app.
 
     Attributes:
         failure: the error that ended the stream after the commit, once the stream has ended.
@@ -48,7 +48,6 @@ class StreamSink:
         "_committed",
         "_deadlines",
         "_frames",
-        "_head",
         "_items_sent",
         "_last_sent",
         "_loop",
@@ -59,6 +58,7 @@ class StreamSink:
         "_send",
         "_sending",
         "_start",
+        "_start_message",
         "_timer",
         "failure",
         "take",
@@ -86,24 +86,23 @@ class StreamSink:
         self._observed = observed
         self._buffer = bytearray()
         self.take = _framing(frames, self._buffer, options["event_bytes"])
-        self._head: Message | None = None  # final from the first item on
+        self._start_message: Message | None = None  # set at the first item, when it is final
         self._committed = self.waited = self._sending = False
         self._last_sent = 0.0
         self._items_sent = 0
-        self._loop = asyncio.get_running_loop()  # kept: to ask for it is a system call (3.11)
+        self._loop = asyncio.get_running_loop()  # slow on Python 3.11: a system call
         self._deadlines = Deadlines(options, owner, self._loop)
         self._timer: asyncio.TimerHandle | None = None  # grace first, then heartbeats
         self._beat: asyncio.Task[None] | None = None
 
     async def run(self, source: AsyncIterator[Any]) -> None:
-        """Send everything from the first item to the last byte. Run it in the owner's task.
+        """Send the whole response, and close the source. Run it in the owner's task.
 
-        The source is closed when it returns. An error after the commit is sent in the stream, and
-        kept in `failure`.
+        An error after the commit is sent in the stream, and is then in `failure`.
 
         Raises:
             BrokenTransfer: the wire format has no frame for a failure after the commit, or the
-                source wants the transfer to break.
+                source raised it.
             Exception: whatever the source raises before the commit.
         """
         self._deadlines.start()
@@ -119,7 +118,7 @@ class StreamSink:
 
     @property
     def begun(self) -> bool:
-        """Whether the head of the response was sent."""
+        """Whether the headers were sent."""
         return self._committed
 
     @property
@@ -136,25 +135,25 @@ class StreamSink:
         except asyncio.CancelledError as cancelled:
             error = cancelled
         except ItemTooLarge as exception:
-            self.check()  # an item has come, so the head is final
+            self.check()  # there was an item, so the headers are final
             error = exception
         except Exception as exception:
             error = exception
         try:
-            before_the_commit = self._head is None and self._owner.end is None
+            before_the_commit = self._start_message is None and self._owner.end is None
             if self._client_has_gone or (before_the_commit and error is not None):
-                raise error or asyncio.CancelledError  # it cannot be sent in the stream
+                raise error or asyncio.CancelledError  # an error cannot be sent in the stream
             await self._conclude(error)
         finally:
-            del error  # its traceback holds this frame, and would keep all that hangs on it
+            del error  # its traceback holds this frame: a reference cycle
 
     def check(self) -> None:
-        """Fix status and headers at the first item."""
-        if self._head is None:
-            self._head = self._start()
+        """Set status and headers at the first item."""
+        if self._start_message is None:
+            self._start_message = self._start()
 
     def _on_wait(self) -> Awaitable[None] | None:
-        """Before each wait, for the source, the connection or other tasks: flush and watch."""
+        """Flush, and watch for the disconnect. Called before each wait of this task."""
         self.waited = True
         if self._timer is None:  # the first wait of this answer
             self._owner.watch()
@@ -164,7 +163,7 @@ class StreamSink:
         return None if nothing else self.flush()
 
     async def flush(self, *, more: bool = True) -> None:
-        """Send what is buffered, and the head of the response before it if it was not sent yet."""
+        """Send the headers if they were not sent yet, and the buffer."""
         self._sending = True
         try:
             if self._beat is not None:
@@ -178,8 +177,8 @@ class StreamSink:
             self._sending = False
 
     async def _commit(self) -> None:
-        self._head = self._head or self._start()
-        waited = await self._transmit(self._head)
+        self._start_message = self._start_message or self._start()
+        waited = await self._transmit(self._start_message)
         self._committed = True
         self._buffer[:0] = self._frames.opening(retry=self._options["retry"], reset=self._reset)
         if waited:
@@ -192,7 +191,7 @@ class StreamSink:
             message = {"type": "http.response.body", "body": body, "more_body": more}
             waited = await self._transmit(message)
         except asyncio.CancelledError:
-            self._buffer[:0] = body  # servers wait for space in their buffers before they write
+            self._buffer[:0] = body  # the server has not written it: it waited for space
             raise
         self._note_sent(len(body))
         if waited and more:
@@ -206,7 +205,7 @@ class StreamSink:
             self._observed.sent(self._items_sent, size)
 
     async def _transmit(self, message: Message) -> bool:
-        """Send. Returns whether it had to wait: then the watch for the disconnect runs first."""
+        """Send the message. Returns whether it had to wait."""
         try:
             await drive(self._send(message), self._deadlines.send_blocked)
         except OSError:  # the client has gone (ASGI 2.4)
@@ -217,9 +216,9 @@ class StreamSink:
         return waited
 
     async def _conclude(self, error: BaseException | None) -> None:
-        """Send the end of a whole answer, of a failed one, or of one that the server cuts."""
+        """Send the end of a complete answer, of a failed one, or of one that the server ends."""
         end = self._owner.end
-        if end is not None:  # even if the source returned when it was cancelled
+        if end is not None:  # also if the source returned when it was cancelled
             ending = self._cut_short(end)
         elif error is None:
             ending = self._frames.done()
@@ -246,12 +245,12 @@ class StreamSink:
             await self.flush(more=False)  # it was stopped while its end was being sent
 
     def _cut_short(self, end: End) -> bytes | None:
-        """Return the end of an answer that is cut, without an end id, so that clients reconnect."""
+        """Return the end of an answer that the server ends; without an id, so clients reconnect."""
         problem = problem_of_end(end)
-        if self._head is None and not self._options["feed"]:
+        if self._start_message is None and not self._options["feed"]:
             raise problem
         ending = self._frames.failed(problem.body, final=False)
-        if ending and self._options["feed"]:  # its clients reconnect, but not all at once
+        if ending and self._options["feed"]:  # its clients reconnect at different times
             return self._frames.opening(retry=1000 + secrets.randbelow(2000))
         return ending
 
@@ -260,7 +259,7 @@ class StreamSink:
             self._timer = self._loop.call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
-        """The grace is over, or it is time to check whether the stream is idle."""
+        """Send the headers after the grace, or a heartbeat if the stream is idle."""
         interval = self._options["heartbeat"]
         idle = self._loop.time() - self._last_sent
         due = interval is not None and idle >= interval * 0.999
@@ -273,20 +272,20 @@ class StreamSink:
         self._arm(interval)
 
     async def _send_beat(self) -> None:
-        """Send the head of the response, or a heartbeat, while the source is silent."""
+        """Send the headers, or a heartbeat, while the source is silent."""
         if self._sending:
             return  # an item is being sent at this moment
         began = self._committed
         if not began:
             await self._commit()
         self._buffer += self._frames.heartbeat
-        if self._buffer or not began:  # some servers hold the head back until a body
+        if self._buffer or not began:  # some servers send the headers with the first body only
             await self._transmit_buffer()
 
     def _beat_done(self, beat: asyncio.Task[None]) -> None:
         self._beat = None
         if not beat.cancelled() and (error := beat.exception()):
-            logger.error("the head or heartbeat of a stream could not be sent", exc_info=error)
+            logger.error("the headers or a heartbeat of a stream could not be sent", exc_info=error)
             self._owner.stop(End.DISCONNECTED)
 
 
