@@ -143,7 +143,7 @@ class Recordings:
             while records := await reader.next():
                 for record in records:
                     yield record
-                del records  # before more are made: two batches at once cost full garbage collections
+                del records  # two batches at once would cost full garbage collections
 
     async def cancel(self, stream: str) -> None:
         """Ask the producer of a stream to stop, in whichever process it runs.
