@@ -7,10 +7,14 @@ import httpx
 from fastapi import FastAPI
 
 from dual_mode_streaming import (
+    Answer,
     DualModeResponse,
     EventDecoder,
+    Grant,
+    Observer,
     ResponseMode,
     ServerSentEvent,
+    TokenSigner,
     detect_mode,
     drain,
     dual_mode,
@@ -57,6 +61,16 @@ assert_type(ServerSentEvent("data", id="1").encode(), bytes)
 assert_type(EventDecoder().feed(b""), list[ServerSentEvent])
 assert_type(EventDecoder().last_event_id, str | None)
 assert_type(from_sync([1, 2]), from_sync[int])
+
+
+class Ends(Observer):
+    def ended(self, answer: Answer) -> None:
+        assert_type((answer.end, answer.items, answer.first), tuple[str, int, float | None])
+
+
+install(app, observers=[Ends()])
+install(app, observers=[Ends])  # type: ignore[list-item]
+assert_type(TokenSigner("a secret of 25 characters").read("token", "/path"), Grant)
 
 
 async def uses(items: AsyncIterator[int], response: httpx.Response) -> None:

@@ -14,8 +14,8 @@ from dual_mode_streaming.testing import run_with_virtual_clock
 class Client:
     """One request to an ASGI app, and what comes back.
 
-    `pause()` makes the app's `send` block, as a server does whose client reads nothing; `leave()`
-    delivers the disconnect.
+    `pause()` makes the app's `send` block, as a server does whose client reads nothing, until
+    `resume()`. `leave()` delivers the disconnect.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Client:
         self.chunks = list(body)
         self.messages: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
-        self.room = asyncio.Event()
-        self.room.set()
+        self._readable = asyncio.Event()
+        self._readable.set()
         self.blocked = asyncio.Event()
         self.news = asyncio.Condition()
         self.task: asyncio.Task[None] | None = None
-        self.patience = 10.0  # seconds
+        self.timeout = 10.0  # seconds
 
     async def receive(self) -> dict[str, Any]:
         if self.chunks:
@@ -67,9 +67,9 @@ class Client:
         return {"type": "http.disconnect"}
 
     async def send(self, message: dict[str, Any]) -> None:
-        if not self.room.is_set():
+        if not self._readable.is_set():
             self.blocked.set()
-            await self.room.wait()
+            await self._readable.wait()
         if self.gone.is_set():
             return  # as uvicorn does
         self.messages.append(message)
@@ -77,15 +77,18 @@ class Client:
             self.news.notify_all()
 
     def pause(self) -> None:
-        self.room.clear()
+        self._readable.clear()
+
+    def resume(self) -> None:
+        self._readable.set()
 
     def leave(self) -> None:
         self.gone.set()
-        self.room.set()
+        self.resume()
 
     async def run(self) -> "Client":
         """The whole exchange."""
-        async with asyncio.timeout(self.patience):
+        async with asyncio.timeout(self.timeout):
             await self.app(self.scope, self.receive, self.send)
         return self
 
@@ -95,14 +98,14 @@ class Client:
         self.task = asyncio.create_task(self.app(self.scope, self.receive, self.send))
         try:
             yield self
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 await self.task
         finally:
             self.task.cancel()
 
     async def until(self, text: bytes) -> None:
         """Wait until the body has `text`."""
-        async with asyncio.timeout(self.patience), self.news:
+        async with asyncio.timeout(self.timeout), self.news:
             await self.news.wait_for(lambda: text in self.body or self.task.done())
         assert text in self.body, self.body
 
@@ -131,10 +134,10 @@ class Client:
         return EventDecoder().feed(self.body)
 
 
-async def get(app: Any, path: str = "/", *, patience: float = 10.0, **kwargs: Any) -> Client:
+async def get(app: Any, path: str = "/", *, timeout: float = 10.0, **kwargs: Any) -> Client:
     """The finished exchange."""
     client = Client(app, path, **kwargs)
-    client.patience = patience
+    client.timeout = timeout
     return await client.run()
 
 

@@ -119,7 +119,7 @@ async def test_any_life(
         if turn == leave:
             client.leave()
         await asyncio.sleep(0)
-    client.room.set()
+    client.resume()
     error: BaseException | None = None
     try:
         async with asyncio.timeout(10):

@@ -58,7 +58,7 @@ async def test_a_large_body_that_is_never_read_does_not_hide_the_disconnect():
     app = FastAPI()
     app.post("/")(dual_mode(source))
     client = Client(app, method="POST", body=[b"x" * 100_000] * 5)
-    client.patience = 100
+    client.timeout = 100
     async with client.running():
         await witness.started.wait()
         await asyncio.sleep(1)
@@ -77,7 +77,7 @@ async def test_a_large_body_is_kept_for_a_generator_that_reads_it_late():
 
     app = FastAPI()
     app.post("/")(dual_mode(late))
-    answer = await get(app, method="POST", body=[b"x" * 100_000] * 9, patience=1000)
+    answer = await get(app, method="POST", body=[b"x" * 100_000] * 9, timeout=1000)
     assert [event.data for event in answer.events][:-1] == ["100000"] * 9 + ["0"]
 
 
@@ -95,7 +95,7 @@ async def test_a_large_body_that_is_read_too_late_is_missed_aloud():
     told: list[str] = []
     app = FastAPI()
     app.post("/")(dual_mode(too_late))
-    answer = await get(app, method="POST", body=[b"x" * 100_000] * 5, patience=1000)
+    answer = await get(app, method="POST", body=[b"x" * 100_000] * 5, timeout=1000)
     assert [event.event for event in answer.events] == [None, "error"]
     assert told == ["the request's body was not read within 30 s, and is gone"]
 

@@ -7,8 +7,6 @@ import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming import BrokenTransfer, drain, dual_mode, install
-from dual_mode_streaming.running.owner import End
-from dual_mode_streaming.web._app_state import app_state
 
 from .asgi import Client
 
@@ -38,11 +36,9 @@ async def test_a_drain_lets_the_end_of_an_answer_go_out():
     app = app_of()
     client = await blocked_at_the_end(app)
     draining = asyncio.create_task(drain(app))
-    while not any(owner.end for owner in app_state(app).open_answers):
-        await asyncio.sleep(0)
     for _ in range(5):
         await asyncio.sleep(0)
-    client.room.set()
+    client.resume()
     await client.task
     await draining
     assert client.complete
@@ -60,9 +56,9 @@ async def test_a_drain_does_not_wait_for_a_reader_that_takes_nothing():
         await client.task
 
 
-@pytest.mark.parametrize("turns", range(6))
-async def test_what_has_just_been_sent_is_not_sent_again(turns):
-    """The end comes when the connection takes bytes again, or so many turns of the loop later."""
+@pytest.mark.parametrize("steps", range(6))
+async def test_what_has_just_been_sent_is_not_sent_again(steps):
+    """The drain comes when the connection takes bytes again, or some steps of the loop later."""
     app = FastAPI()
     install(app)
 
@@ -73,11 +69,10 @@ async def test_what_has_just_been_sent_is_not_sent_again(turns):
         await asyncio.Event().wait()
 
     client = await blocked_at_the_end(app)
-    (owner,) = app_state(app).open_answers
-    client.room.set()
-    for _ in range(turns):
+    client.resume()
+    for _ in range(steps):
         await asyncio.sleep(0)
-    owner.stop(End.DRAINING)
+    await drain(app)
     await client.task
     kinds = [message["type"] for message in client.messages]
     assert kinds.count("http.response.start") == 1

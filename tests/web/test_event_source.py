@@ -114,7 +114,7 @@ async def idle_for_a_minute() -> AsyncIterator[int]:
 
 @on_virtual_clock
 async def test_heartbeats_go_out_while_the_source_is_idle_and_only_then():
-    answer = await get(app_of(idle_for_a_minute), patience=100)
+    answer = await get(app_of(idle_for_a_minute), timeout=100)
     first, *middle, _ = answer.body.split(b": ping\n")
     assert middle == [b""] * 3, "every 15 s, four times in a minute"
     assert b": ping\n\n" not in answer.body, "a strict client takes that for an event"
@@ -129,20 +129,20 @@ async def test_traffic_resets_the_heartbeat():
             await asyncio.sleep(14)
             yield n
 
-    assert b"ping" not in (await get(app_of(source, grace=20), patience=2000)).body
+    assert b"ping" not in (await get(app_of(source, grace=20), timeout=2000)).body
 
 
 @on_virtual_clock
 async def test_the_heartbeat_is_set_per_endpoint_or_off():
-    assert (await get(app_of(idle_for_a_minute, heartbeat=1), patience=100)).body.count(
+    assert (await get(app_of(idle_for_a_minute, heartbeat=1), timeout=100)).body.count(
         b": ping\n"
     ) == 60
-    assert b"ping" not in (await get(app_of(idle_for_a_minute, heartbeat=None), patience=100)).body
+    assert b"ping" not in (await get(app_of(idle_for_a_minute, heartbeat=None), timeout=100)).body
 
 
 @on_virtual_clock
 async def test_there_is_no_heartbeat_in_lines():
-    lines = await get(app_of(idle_for_a_minute), accept="application/jsonl", patience=100)
+    lines = await get(app_of(idle_for_a_minute), accept="application/jsonl", timeout=100)
     assert lines.body == b"1\n2\n"
     assert all(message.get("body", b"x") for message in lines.messages[:-1])
 
@@ -156,7 +156,7 @@ async def test_a_slow_first_item_commits_after_the_grace_and_keeps_the_line_warm
         yield 1
 
     client = Client(app_of(slow))
-    client.patience = 100
+    client.timeout = 100
     send = client.send
 
     async def noting(message):
@@ -173,7 +173,7 @@ async def test_a_slow_first_item_commits_after_the_grace_and_keeps_the_line_warm
 async def test_strict_clients_take_no_heartbeat_for_an_event():
     from httpx_sse._decoders import SSEDecoder
 
-    body = (await get(app_of(idle_for_a_minute), patience=100)).body
+    body = (await get(app_of(idle_for_a_minute), timeout=100)).body
     assert b": ping\n" in body
     decoder = SSEDecoder()
     events = [decoder.decode(line) for line in body.decode().splitlines()]

@@ -9,9 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from fastapi import Depends, FastAPI, Request
 
-from dual_mode_streaming import drain, dual_mode, end_at, install
-from dual_mode_streaming.limits._admission import Admission
-from dual_mode_streaming.web._options import duration_of, resolved_options
+from dual_mode_streaming import Admission, drain, dual_mode, end_at, install
 
 from .asgi import Client, get, on_virtual_clock
 
@@ -46,13 +44,19 @@ async def test_items_keep_a_stream_alive():
             await asyncio.sleep(40)
             yield number
 
-    answer = await get(app_of(source, idle_timeout=120), patience=1000)
+    answer = await get(app_of(source, idle_timeout=120), timeout=1000)
     assert answer.events[-1].event == "done"
 
 
+@on_virtual_clock
 async def test_the_longest_duration_is_shorter_by_chance_and_never_longer():
-    options = resolved_options({"max_duration": 10.0})
-    drawn = [duration_of(options) for _ in range(200)]
+    app = app_of(waits, max_duration=10)
+
+    async def duration() -> float:
+        await get(app, timeout=100)
+        return asyncio.get_running_loop().time()
+
+    drawn = await asyncio.gather(*(duration() for _ in range(200)))
     assert 9 <= min(drawn) < 9.25
     assert 9.75 < max(drawn) <= 10
 
@@ -117,14 +121,15 @@ async def test_the_readers_of_a_feed_are_told_to_come_again_each_at_a_time_of_it
     assert not any(b".end" in client.body for client in clients)
 
 
+@on_virtual_clock
 async def test_a_drain_is_spread_over_its_time():
-    app = app_of(waits)
+    app, loop = app_of(waits), asyncio.get_running_loop()
     ends: list[float] = []
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(20):
             client = await stack.enter_async_context(Client(app).running())
             await client.until(b"data: 1\n")
-            client.task.add_done_callback(lambda _: ends.append(time.monotonic()))
+            client.task.add_done_callback(lambda _: ends.append(loop.time()))
         await drain(app)
     assert ends[-1] - ends[0] >= 0.03, "not all at once"
 

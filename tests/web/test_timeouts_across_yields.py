@@ -130,7 +130,7 @@ async def test_a_source_goes_on_after_a_timeout_across_its_yields(rest):
     async with client.running():
         await client.blocked.wait()
         await asyncio.sleep(0.05)
-        client.room.set()
+        client.resume()
     data, last = [json.loads(event.data) for event in client.events], client.events[-1]
     assert last.event == ("error" if rest == "a cancellation" else "done")
     assert (data[-3:-1] == ["after it", "and more"]) == (rest == "items")
@@ -152,7 +152,7 @@ async def test_a_timeout_across_yields_fires_while_the_reader_is_slow(scope):
     async with client.running():
         await client.blocked.wait()
         await asyncio.sleep(0.05)
-        client.room.set()
+        client.resume()
     assert client.events[-1].event == "error"
     assert len(client.events) > 1, "what was made before the timeout is delivered"
     assert client.complete
