@@ -11,14 +11,16 @@ from starlette.exceptions import HTTPException
 
 from dual_mode_streaming import EventDecoder, ServerSentEvent, TokenSigner
 from dual_mode_streaming.errors import EventTooLarge, NotAcceptable, Problem
-from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
-from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
-from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
-from dual_mode_streaming.llm.wire._parsing import parse_request
+from dual_mode_streaming.llm.wire import (
+    AnthropicMessages,
+    OpenAIChat,
+    OpenAIResponses,
+    parse_request,
+)
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.recordings import Cursor, StreamRecord
 from dual_mode_streaming.sse import dumps
-from dual_mode_streaming.web._request_state import END_ID
+from dual_mode_streaming.web import END_ID
 
 from . import seeds
 from .making import any_json, any_text, bent, bent_json, cut

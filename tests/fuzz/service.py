@@ -14,12 +14,11 @@ from urllib.parse import unquote
 import httpx
 
 from dual_mode_streaming import BrokenTransfer, EventDecoder
-from dual_mode_streaming.server._config import HttpLimits
-from dual_mode_streaming.server._protocol import StreamingProtocol
 from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.run import HttpLimits, StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import serving
-from dual_mode_streaming.web._app_state import app_state
+from dual_mode_streaming.web import app_state
 
 from . import seeds
 from .making import as_body, bent, bent_json, cut

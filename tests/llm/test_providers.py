@@ -22,8 +22,7 @@ from dual_mode_streaming.llm import (
     llm_routes,
     provider_by_settings,
 )
-from dual_mode_streaming.llm.providers._anthropic import AnthropicProvider
-from dual_mode_streaming.llm.providers._openai import OpenAIProvider
+from dual_mode_streaming.llm.providers import AnthropicProvider, OpenAIProvider
 from dual_mode_streaming.server import app as server_app
 from dual_mode_streaming.testing import StreamingTransport, serving
 

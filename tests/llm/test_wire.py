@@ -18,9 +18,13 @@ from dual_mode_streaming.llm import (
     Usage,
     fold,
 )
-from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages, MessageFrames
-from dual_mode_streaming.llm.wire._openai_chat import ChatCompletionFrames
-from dual_mode_streaming.llm.wire._response_objects import ResponseFrames, response_object
+from dual_mode_streaming.llm.wire import (
+    AnthropicMessages,
+    ChatCompletionFrames,
+    MessageFrames,
+    ResponseFrames,
+    response_object,
+)
 
 HEAD = '"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m"'
 

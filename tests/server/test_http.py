@@ -14,8 +14,8 @@ from contextlib import closing
 import httpx
 import pytest
 
-from dual_mode_streaming.server._protocol import StreamingProtocol
 from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.run import StreamingProtocol
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import serving
 

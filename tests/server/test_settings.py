@@ -6,7 +6,7 @@ import pytest
 
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server.settings import Settings, SettingsError, load
-from dual_mode_streaming.web._options import DEFAULTS
+from dual_mode_streaming.web import DEFAULTS
 
 
 @pytest.mark.parametrize(

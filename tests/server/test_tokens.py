@@ -7,11 +7,10 @@ import httpx
 import pytest
 from starlette.exceptions import HTTPException
 
-from dual_mode_streaming import EventDecoder
+from dual_mode_streaming import EventDecoder, TokenSigner
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import StreamingTransport
-from dual_mode_streaming.web._tokens import TokenSigner
 
 MINE, OTHER = ({"Authorization": f"Bearer {key}"} for key in ("mine-1", "other-2"))
 STREAM = {"Accept": "text/event-stream"}

@@ -14,14 +14,14 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from dual_mode_streaming.server._config import Config
+from dual_mode_streaming.server._config import Config, HttpLimits
 from dual_mode_streaming.server._logs import log_config
 from dual_mode_streaming.server._metrics import SHARED
 from dual_mode_streaming.server._protocol import StreamingProtocol
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 
-__all__ = ["SignalledServer", "StreamingProtocol", "bound", "serve"]
+__all__ = ["HttpLimits", "SignalledServer", "StreamingProtocol", "bound", "serve"]
 
 UNSENT_BYTES: Final = 128 * 1024
 """The number of unsent bytes that the kernel accepts for a connection (TCP_NOTSENT_LOWAT). By

@@ -1,1 +1,45 @@
-"""The ASGI and FastAPI integration: the decorator, the response, and the support in the app."""
+"""The ASGI and FastAPI integration: the decorator, the response, and the state of an app."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dual_mode_streaming.web._app_state import AppState, app_state
+    from dual_mode_streaming.web._options import DEFAULTS, duration_of, resolved_options
+    from dual_mode_streaming.web._request_state import END_ID, RequestState, request_state
+    from dual_mode_streaming.web._spec import EndpointSpec, spec_of
+
+__all__ = [
+    "DEFAULTS",
+    "END_ID",
+    "AppState",
+    "EndpointSpec",
+    "RequestState",
+    "app_state",
+    "duration_of",
+    "request_state",
+    "resolved_options",
+    "spec_of",
+]
+
+_MODULES = {  # loaded on first use
+    "AppState": "_app_state",
+    "DEFAULTS": "_options",
+    "END_ID": "_request_state",
+    "EndpointSpec": "_spec",
+    "RequestState": "_request_state",
+    "app_state": "_app_state",
+    "duration_of": "_options",
+    "request_state": "_request_state",
+    "resolved_options": "_options",
+    "spec_of": "_spec",
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = globals()[name] = getattr(module, name)
+    return value
