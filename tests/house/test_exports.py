@@ -11,8 +11,16 @@ import dual_mode_streaming
 
 from .repository import module_name, sources
 
+
+def is_private(path):
+    return any(part.startswith("_") for part in module_name(path).split("."))
+
+
+# A private module needs no list: what its package uses of it has no underscore.
 MODULES = [
-    path for path in sources() if "__all__" in path.read_text("utf-8") or path.name != "__init__.py"
+    path
+    for path in sources()
+    if "__all__" in path.read_text("utf-8") or not (path.name == "__init__.py" or is_private(path))
 ]
 
 

@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["from_sync"]
-
 T = TypeVar("T")
 
 # Not the default executor or anyio's limiter, which the rest of an application uses: streams that

@@ -9,8 +9,6 @@ from dual_mode_streaming.bridges._loop_thread import LoopThread
 from dual_mode_streaming.streams._chunks import chunks
 from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
 
-__all__ = ["collect_sync", "iterate_sync"]
-
 T = TypeVar("T")
 
 

@@ -15,8 +15,6 @@ from dual_mode_streaming.client._requests import ResponseHead
 from dual_mode_streaming.client._session import Session
 from dual_mode_streaming.client._steps import IOStep, Receive, Send, Steps, Wait
 
-__all__ = ["AsyncDualModeClient", "AsyncEventStream"]
-
 T = TypeVar("T")
 
 

@@ -9,8 +9,6 @@ from dual_mode_streaming.client._options import READ_TIMEOUT, Defaults, own_clie
 from dual_mode_streaming.client._policy import DUAL_MODE, Dialect, Reconnect
 from dual_mode_streaming.client._session import Session
 
-__all__ = ["BaseClient", "BaseEventStream", "with_read_timeout"]
-
 T = TypeVar("T")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 

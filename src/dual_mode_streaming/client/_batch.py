@@ -19,8 +19,6 @@ from dual_mode_streaming.client._retries import Retries
 from dual_mode_streaming.client._steps import RECEIVE_ALL, Send, Steps, Wait
 from dual_mode_streaming.errors import ConnectionFailed, UnexpectedContent
 
-__all__ = ["BatchRequest"]
-
 
 class BatchRequest:
     """One request for a whole document; `read` makes the result of the JSON text."""

@@ -10,8 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from dual_mode_streaming.errors import UnreadableAnswer
 
-__all__ = ["Event", "Newest", "json_object", "reader"]
-
 T = TypeVar("T")
 
 _OVERHEAD: Final = 100

@@ -12,15 +12,6 @@ from dual_mode_streaming.client._policy import DUAL_MODE, Dialect, Reconnect
 from dual_mode_streaming.client._requests import Call
 from dual_mode_streaming.client._session import Session
 
-__all__ = [
-    "READ_TIMEOUT",
-    "Defaults",
-    "RequestOptions",
-    "StreamOptions",
-    "cancelling",
-    "own_client",
-]
-
 READ_TIMEOUT: Final = 45.0
 """Seconds of silence; three heartbeats of a server of this package."""
 

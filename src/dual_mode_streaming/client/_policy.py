@@ -6,8 +6,6 @@ from typing import Final, Literal
 
 from dual_mode_streaming.sse import END_STATES
 
-__all__ = ["DUAL_MODE", "FOREIGN", "WHATWG", "Dialect", "Reconnect"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:

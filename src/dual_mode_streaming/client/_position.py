@@ -3,8 +3,6 @@
 import re
 from typing import Final
 
-__all__ = ["Position"]
-
 _ID: Final = re.compile(r"(.+)\.([0-9]{1,18})\.([0-9]{1,18})")  # epoch, generation, sequence
 
 

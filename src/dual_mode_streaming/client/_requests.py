@@ -13,19 +13,6 @@ import httpx
 from dual_mode_streaming.client._events import json_object
 from dual_mode_streaming.errors import RequestRefused
 
-__all__ = [
-    "EXCERPT",
-    "Call",
-    "ResponseHead",
-    "clear_frames",
-    "is_cut",
-    "media_type",
-    "refusal",
-    "resource_of",
-    "retry_after",
-    "was_sent",
-]
-
 EXCERPT: Final = 64 * 1024
 """Maximum number of bytes of an error body that are read for the exception."""
 

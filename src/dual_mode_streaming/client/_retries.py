@@ -5,8 +5,6 @@ from typing import Final
 from dual_mode_streaming.client._policy import Reconnect
 from dual_mode_streaming.client._requests import Call, ResponseHead, retry_after
 
-__all__ = ["Retries"]
-
 _NOT_PROCESSED: Final = frozenset({429, 503})
 """Statuses that say, with a Retry-After, that the server did not act on the request."""
 _TEMPORARY: Final = _NOT_PROCESSED | {502, 504}

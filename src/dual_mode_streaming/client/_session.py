@@ -36,8 +36,6 @@ from dual_mode_streaming.errors import (
 )
 from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
 
-__all__ = ["Session"]
-
 T = TypeVar("T")
 
 _EVENT_STREAM: Final = "text/event-stream"

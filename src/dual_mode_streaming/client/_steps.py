@@ -8,17 +8,6 @@ import httpx
 
 from dual_mode_streaming.client._requests import Call
 
-__all__ = [
-    "RECEIVE",
-    "RECEIVE_ALL",
-    "IOStep",
-    "Receive",
-    "Send",
-    "Steps",
-    "Wait",
-    "receive_up_to",
-]
-
 T = TypeVar("T")
 
 

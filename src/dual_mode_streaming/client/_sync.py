@@ -16,8 +16,6 @@ from dual_mode_streaming.client._requests import ResponseHead
 from dual_mode_streaming.client._session import Session
 from dual_mode_streaming.client._steps import IOStep, Receive, Send, Steps, Wait
 
-__all__ = ["DualModeClient", "EventStream"]
-
 T = TypeVar("T")
 
 

@@ -8,8 +8,6 @@ from typing import Any, Final, Protocol
 from dual_mode_streaming.commands._errors import ExitCode, code_of_status, needed
 from dual_mode_streaming.commands._request_options import full_url
 
-__all__ = ["AnswerFailed", "Backend", "LocalBackend", "RemoteBackend"]
-
 _STOP_TIMEOUT: Final = 5.0
 """Seconds for a server to stop an answer; then the connection is closed."""
 

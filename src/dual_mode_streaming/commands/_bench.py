@@ -30,8 +30,6 @@ from dual_mode_streaming.commands._request_options import (
 )
 from dual_mode_streaming.commands._statistics import LoadStatistics
 
-__all__ = ["LoadMode", "bench"]
-
 
 class LoadMode(enum.StrEnum):
     """What the requests ask for."""

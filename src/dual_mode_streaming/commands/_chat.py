@@ -26,8 +26,6 @@ from dual_mode_streaming.commands._errors import (
 )
 from dual_mode_streaming.commands._request_options import Header, request_from
 
-__all__ = ["chat"]
-
 HELP = (
     "/new starts a new conversation, /quit or Ctrl-D leaves, "
     "Ctrl-C stops an answer (at the prompt it leaves)"

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["CheckResult", "installed", "settings"]
-
 _PACKAGE = "dual-mode-streaming"
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*>=\s*([\d.]+)(.*?)\bextra\s*==\s*['\"]([\w-]+)['\"]")
 _PURPOSES = {

@@ -11,8 +11,6 @@ from dual_mode_streaming.commands._checks import CheckResult, installed, setting
 from dual_mode_streaming.commands._errors import ExitCode, needed, one_line_errors, printable, write
 from dual_mode_streaming.commands._request_options import Header, ReadTimeout, request_from
 
-__all__ = ["doctor"]
-
 
 def doctor(
     url: Annotated[

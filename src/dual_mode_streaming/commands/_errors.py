@@ -9,19 +9,6 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
-__all__ = [
-    "ExitCode",
-    "code_of",
-    "code_of_status",
-    "fail",
-    "message_of",
-    "needed",
-    "note",
-    "one_line_errors",
-    "printable",
-    "write",
-]
-
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 

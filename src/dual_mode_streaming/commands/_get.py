@@ -18,8 +18,6 @@ from dual_mode_streaming.commands._request_options import (
     request_from,
 )
 
-__all__ = ["get"]
-
 
 def get(
     url: Url,

@@ -14,8 +14,6 @@ from dual_mode_streaming.commands._statistics import LoadStatistics
 from dual_mode_streaming.errors import EventTooLarge
 from dual_mode_streaming.sse import END_STATES, EventDecoder
 
-__all__ = ["run_load"]
-
 _ACCEPT: Final = {
     "stream": "text/event-stream",
     "lines": "application/x-ndjson",

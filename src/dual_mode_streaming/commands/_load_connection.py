@@ -3,8 +3,6 @@
 import asyncio
 from typing import cast
 
-__all__ = ["LoadConnection"]
-
 
 class LoadConnection(asyncio.Protocol):
     """A connection with one request on it at a time. Subclasses take what comes.

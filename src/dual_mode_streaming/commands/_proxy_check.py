@@ -11,8 +11,6 @@ from dual_mode_streaming.commands._request_options import http_options
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["check_url", "verdict"]
-
 _COUNT: Final = 6
 _INTERVAL: Final = 0.15
 _SECONDS: Final = 10.0

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from dual_mode_streaming.client import Dialect
 
-__all__ = ["copy"]
-
 
 def copy(request: HTTPRequest, dialect: "Dialect", max_events: int | None, timeout: float) -> None:
     """Copy the response body to stdout as it comes; stop after the last event that is wanted."""

@@ -9,19 +9,6 @@ import typer
 
 from dual_mode_streaming.commands._errors import ExitCode, fail
 
-__all__ = [
-    "Attempts",
-    "Data",
-    "HTTPRequest",
-    "Header",
-    "Method",
-    "ReadTimeout",
-    "Url",
-    "full_url",
-    "http_options",
-    "request_from",
-]
-
 Url = Annotated[str, typer.Argument(help="The URL; http:// may be left out.", show_default=False)]
 Method = Annotated[
     str | None,

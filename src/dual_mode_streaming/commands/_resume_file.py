@@ -12,8 +12,6 @@ from typing import Self
 from dual_mode_streaming.commands._errors import ExitCode, fail
 from dual_mode_streaming.commands._request_options import HTTPRequest
 
-__all__ = ["ResumeFile"]
-
 
 @dataclass
 class ResumeFile:

@@ -6,8 +6,6 @@ import typer
 
 from dual_mode_streaming.commands._errors import ExitCode, fail, needed
 
-__all__ = ["serve"]
-
 
 # Numbers are taken as text: Settings checks variables and flags alike, with the same message.
 def serve(

@@ -5,8 +5,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Distribution", "LoadStatistics"]
-
 _BUCKET = math.log(1.01)
 _PERCENTILES = (50, 95, 99)
 

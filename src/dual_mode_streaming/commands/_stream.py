@@ -33,8 +33,6 @@ from dual_mode_streaming.commands._resume_file import ResumeFile
 if TYPE_CHECKING:
     from dual_mode_streaming.client import Dialect, Event, EventStream
 
-__all__ = ["ServerKind", "stream"]
-
 
 class ServerKind(enum.StrEnum):
     """How a server ends a stream."""

@@ -13,8 +13,6 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits._keys import APIKeys
 from dual_mode_streaming.limits._memory import LimitBackend, MemoryLimits
 
-__all__ = ["Admission", "TooMany"]
-
 _ALL: Final = "all"
 _EVERYBODY: Final = "anybody"
 """The key that all requests share where no API keys are configured."""

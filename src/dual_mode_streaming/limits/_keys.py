@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from starlette.requests import HTTPConnection
 
-__all__ = ["APIKeys", "credentials", "key_digest"]
-
 
 def credentials(request: HTTPConnection) -> str:
     """Return the API key of a request, or an empty string.

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from limits.strategies import MovingWindowRateLimiter
 
-__all__ = ["LimitBackend", "MemoryLimits"]
-
 
 class LimitBackend(Protocol):
     """Counts what is open, and what was requested in the last minute, by key."""

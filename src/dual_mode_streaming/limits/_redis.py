@@ -17,8 +17,6 @@ from dual_mode_streaming.limits._memory import MemoryLimits
 from dual_mode_streaming.stores._redis_connection import pool_of
 from limits import RateLimitItemPerMinute
 
-__all__ = ["RedisLimits"]
-
 logger = logging.getLogger("dual_mode_streaming")
 
 _NOW: Final = """

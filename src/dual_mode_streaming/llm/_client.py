@@ -19,8 +19,6 @@ from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest
 from dual_mode_streaming.llm.simulator._tokens import count_text
 from dual_mode_streaming.streams import Stream, deadline, idle_timeout
 
-__all__ = ["LLMClient", "Spent"]
-
 logger = logging.getLogger("dual_mode_streaming")
 
 Messages = str | Iterable[ChatMessage | Mapping[str, Any]] | ChatRequest

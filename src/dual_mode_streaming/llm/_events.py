@@ -8,22 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dual_mode_streaming.streams import gather_stream
 
-__all__ = [
-    "ErrorType",
-    "EventType",
-    "FinishReason",
-    "FrozenModel",
-    "Message",
-    "StreamEvent",
-    "TextDelta",
-    "ThinkingDelta",
-    "ToolCall",
-    "ToolCallDelta",
-    "Usage",
-    "collect",
-    "fold",
-]
-
 
 class EventType(enum.StrEnum):
     """The kind of an event."""

@@ -15,8 +15,6 @@ from dual_mode_streaming.llm.simulator._model import Simulator
 from dual_mode_streaming.llm.simulator._pace import Pace
 from dual_mode_streaming.llm.simulator._script import Script
 
-__all__ = ["LLMSettings", "Router", "provider_by_settings"]
-
 _PREFIX = "DUAL_MODE_LLM_"
 
 

@@ -9,8 +9,6 @@ from dual_mode_streaming.llm._events import ErrorType, EventType, StreamEvent
 from dual_mode_streaming.llm._provider import CUT, ProviderError
 from dual_mode_streaming.llm._requests import ChatRequest
 
-__all__ = ["STATUS", "answer_events", "problem_of_provider"]
-
 STATUS: Final[dict[ErrorType, int]] = {
     "invalid_request": 400,
     "authentication": 401,

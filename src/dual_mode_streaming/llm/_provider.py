@@ -7,8 +7,6 @@ from dual_mode_streaming.errors import DualModeError
 from dual_mode_streaming.llm._events import ErrorType, StreamEvent
 from dual_mode_streaming.llm._requests import ChatRequest
 
-__all__ = ["CUT", "Provider", "ProviderError", "error_type_of"]
-
 CUT: Final = 444
 """The status of a connection that a script cuts on purpose. nginx logs 444 for a connection closed
 without a response."""

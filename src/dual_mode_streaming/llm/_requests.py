@@ -15,8 +15,6 @@ from pydantic_core import PydanticSerializationError
 
 from dual_mode_streaming.llm._events import FrozenModel, ToolCall
 
-__all__ = ["ChatMessage", "ChatRequest", "NamedTool", "Tool", "ToolChoice"]
-
 
 class ChatMessage(FrozenModel):
     """One message of a conversation. A `tool` message has the result of the call `tool_call_id`."""

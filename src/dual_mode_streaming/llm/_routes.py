@@ -17,8 +17,6 @@ from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import parse_request, read_body
 
-__all__ = ["llm_routes"]
-
 _EXAMPLE: Final = Problem(400, "model: a string is needed", param="model")
 _REFUSALS: Final = {
     400: "The request is invalid, or has a field that is not supported",

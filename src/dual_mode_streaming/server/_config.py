@@ -5,8 +5,6 @@ from typing import Annotated, Any
 import uvicorn
 from pydantic import BaseModel, Field
 
-__all__ = ["Config", "HttpLimits"]
-
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

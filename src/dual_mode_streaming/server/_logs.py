@@ -8,8 +8,6 @@ from typing import Any, Final
 from asgi_correlation_id import CorrelationIdFilter
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-__all__ = ["REQUEST_ID", "log_config"]
-
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """The format of the `X-Request-ID` that a client may set; any other is replaced by a new one."""
 

@@ -16,8 +16,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from dual_mode_streaming.llm import FinishReason, Spent
 from dual_mode_streaming.observability.prometheus import PrometheusObserver
 
-__all__ = ["SHARED", "Metrics"]
-
 SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which several workers share their metrics. It has to be set
 before prometheus_client is imported."""

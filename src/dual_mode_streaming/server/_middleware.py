@@ -12,8 +12,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dual_mode_streaming.web._request_state import request_state
 
-__all__ = ["BodyLimit", "HeadAsGet", "validation_error"]
-
 _BODY_HEADERS: Final = (b"content-length", b"transfer-encoding")
 
 

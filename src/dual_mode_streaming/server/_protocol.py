@@ -16,8 +16,6 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-__all__ = ["StreamingProtocol"]
-
 _LINGER: Final = 1.0
 """The time in seconds in which a refused client may go on sending. If the connection were closed at
 once, a reset could overtake the answer (RFC 9112, section 9.6)."""

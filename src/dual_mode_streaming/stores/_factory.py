@@ -3,8 +3,6 @@
 from dual_mode_streaming.stores._base import Limits, Store
 from dual_mode_streaming.stores._memory import MemoryStore
 
-__all__ = ["check_address", "open_store"]
-
 
 def check_address(address: str) -> str:
     """Return the address of a store.

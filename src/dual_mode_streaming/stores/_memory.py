@@ -18,8 +18,6 @@ from dual_mode_streaming.stores._base import (
     check_stream,
 )
 
-__all__ = ["MemoryStore"]
-
 
 class MemoryStore:
     """A store in memory, for one event loop. The clock of the loop is the clock of the store.

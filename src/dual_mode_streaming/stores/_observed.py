@@ -7,8 +7,6 @@ from typing import Any, Final, cast
 
 from dual_mode_streaming.stores._base import Store
 
-__all__ = ["observed"]
-
 _TIMED: Final = frozenset(
     {"create", "append", "read", "info", "cancel", "take_over", "abandoned", "delete"}
 )

@@ -23,8 +23,6 @@ from dual_mode_streaming.stores._base import (
 from dual_mode_streaming.stores._redis_connection import ScriptClient
 from dual_mode_streaming.stores._redis_pubsub import PubSub
 
-__all__ = ["RedisStore"]
-
 _PREFIX: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _INDEX_PAUSE: Final = 1.0  # seconds between two updates of the index while streams run
 _AT_ONCE: Final = 1000  # streams in one update of the index

@@ -15,8 +15,6 @@ from dual_mode_streaming.stores import _redis_scripts as scripts
 from dual_mode_streaming.stores._base import check_stream
 from dual_mode_streaming.stores._redis_pipeliner import Pipeliner
 
-__all__ = ["ScriptClient", "pool_of"]
-
 _CONNECTIONS: Final = 16
 
 

@@ -12,8 +12,6 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError, NoScriptError
 
-__all__ = ["Pipeliner"]
-
 _SIZE: Final = 1024 * 1024  # bytes of arguments in one pipeline
 _CLOSED: Final = "the store was closed"
 

@@ -17,8 +17,6 @@ from redis.exceptions import RedisError
 
 from dual_mode_streaming.stores._base import OnChange
 
-__all__ = ["PubSub"]
-
 _SLICES: Final = 10  # parts of a round, so that not all subscribers wake at once
 _AT_ONCE: Final = 1000  # channels in one command
 

@@ -28,8 +28,6 @@ from dual_mode_streaming.stores._sqlite_file import Synchronous
 from dual_mode_streaming.stores._sqlite_tables import Tables
 from dual_mode_streaming.stores._sqlite_writer import WriteRequest, WriterThread
 
-__all__ = ["SQLiteStore"]
-
 T = TypeVar("T")
 
 _QUEUE: Final = 1024  # requests in the queue of the writer; more of them wait

@@ -12,8 +12,6 @@ from dual_mode_streaming.errors import StoreError
 if sys.platform != "win32":  # on Windows only SQLite's own lock is used
     import fcntl
 
-__all__ = ["FileLock", "Synchronous", "open_for_reading", "open_for_writing", "store_error"]
-
 Synchronous = Literal["OFF", "NORMAL", "FULL"]
 """When SQLite waits for the disk: never, at checkpoints, or at every commit."""
 

@@ -13,8 +13,6 @@ from typing import Final, TypeVar
 from dual_mode_streaming.stores._base import Entry, NewStream, StreamInfo
 from dual_mode_streaming.stores._sqlite_file import open_for_reading, store_error
 
-__all__ = ["ReaderPool", "abandoned", "info", "read"]
-
 T = TypeVar("T")
 
 _THREADS: Final = 4

@@ -10,8 +10,6 @@ from typing import Any, Final
 
 from dual_mode_streaming.sse import State
 
-__all__ = ["EntryRow", "StreamRow", "insert_entries", "remove_oldest", "select", "update"]
-
 EntryRow = tuple[int, int, int, bytes]
 """A row of `entries`: the number of the stream, sequence, generation, payload."""
 

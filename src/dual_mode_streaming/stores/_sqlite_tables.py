@@ -22,8 +22,6 @@ from dual_mode_streaming.stores._sqlite_rows import (
     update,
 )
 
-__all__ = ["Tables"]
-
 _PORTION: Final = 500  # entries that are removed in one transaction
 _STREAMS: Final = 100  # streams that are emptied or deleted in one transaction
 

@@ -22,8 +22,6 @@ from dual_mode_streaming.stores._sqlite_file import (
 )
 from dual_mode_streaming.stores._sqlite_tables import Tables
 
-__all__ = ["WriteRequest", "WriterThread"]
-
 _GROUP: Final = 1024  # requests of one transaction
 _LOOK: Final = 0.02  # seconds between two looks for what other processes have written
 _PORTION_PAUSE: Final = 0.005  # seconds between two portions of garbage, if there are no requests

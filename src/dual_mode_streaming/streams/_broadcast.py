@@ -7,8 +7,6 @@ from typing import Generic, TypeVar
 from dual_mode_streaming.streams._buffers import BufferedStream, BufferPolicy, Overflow
 from dual_mode_streaming.streams._fanout import Fanout
 
-__all__ = ["Broadcast"]
-
 T = TypeVar("T")
 
 

@@ -12,17 +12,6 @@ from dual_mode_streaming.streams._chunks import ChunkedQueue, read
 from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
 from dual_mode_streaming.streams._scope import Scope, Stream
 
-__all__ = [
-    "YIELD_EVERY",
-    "BufferPolicy",
-    "BufferedStream",
-    "DropCount",
-    "Overflow",
-    "OverflowBuffer",
-    "buffer",
-    "buffered",
-]
-
 T = TypeVar("T")
 
 YIELD_EVERY = 64

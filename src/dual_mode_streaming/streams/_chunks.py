@@ -10,8 +10,6 @@ from typing import Generic, Protocol, TypeVar
 from dual_mode_streaming.streams._pumps import Demand, ItemBuffer, Pumps, yield_to_loop
 from dual_mode_streaming.streams._scope import Scope
 
-__all__ = ["ChunkSource", "ChunkedQueue", "chunks", "read"]
-
 T = TypeVar("T")
 
 

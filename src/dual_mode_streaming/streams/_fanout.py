@@ -18,8 +18,6 @@ from dual_mode_streaming.streams._chunks import read
 from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
 from dual_mode_streaming.streams._scope import Scope, Stream
 
-__all__ = ["Fanout"]
-
 T = TypeVar("T")
 
 

@@ -11,8 +11,6 @@ from dual_mode_streaming.streams._pumps import Pumps
 from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.streams._transforms import owned
 
-__all__ = ["EachProcessor", "Processor", "each"]
-
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")

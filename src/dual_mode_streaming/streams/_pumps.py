@@ -25,8 +25,6 @@ from typing import Any
 from dual_mode_streaming.errors import SourceCancelled
 from dual_mode_streaming.streams._scope import Scope
 
-__all__ = ["Demand", "ItemBuffer", "Pumps", "yield_to_loop"]
-
 Demand = Callable[[], int]
 """Returns how many more items a pump may pull now; 0 makes the pump wait."""
 

@@ -8,8 +8,6 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import Any, TypeVar
 
-__all__ = ["Scope", "Stream"]
-
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 

@@ -16,16 +16,6 @@ from dual_mode_streaming.streams._buffers import (
 from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.streams._timing import sleep
 
-__all__ = [
-    "END",
-    "Emitter",
-    "QueuedError",
-    "dequeue",
-    "endless_stream",
-    "from_callback",
-    "stream_content",
-]
-
 T = TypeVar("T")
 
 

@@ -16,16 +16,6 @@ from dual_mode_streaming.streams._chunks import ChunkedQueue, read
 from dual_mode_streaming.streams._pumps import ItemBuffer, Pumps
 from dual_mode_streaming.streams._scope import Scope, Stream
 
-__all__ = [
-    "batched",
-    "deadline",
-    "heartbeat",
-    "idle_timeout",
-    "pace",
-    "sleep",
-    "throttle",
-]
-
 T = TypeVar("T")
 B = TypeVar("B")
 

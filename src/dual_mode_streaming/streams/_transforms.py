@@ -8,8 +8,6 @@ from dual_mode_streaming.errors import SourceCancelled
 from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.streams._sources import END, QueuedError
 
-__all__ = ["enqueue", "filter", "gather_stream", "gather_text", "map", "owned", "take"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -7,8 +7,6 @@ import struct
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
-__all__ = ["RawClient"]
-
 
 class RawClient:
     """One HTTP request on its own connection, read only as far as the test asks.

@@ -9,8 +9,6 @@ import httpx
 
 from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
 
-__all__ = ["assert_done", "assert_error", "collect_events", "read_events"]
-
 
 async def read_events(response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
     """Yield the events of a streamed response as they arrive.

@@ -5,8 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-__all__ = ["serving"]
-
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, *, stop_timeout: float = 10.0, **config: Any) -> AsyncIterator[str]:

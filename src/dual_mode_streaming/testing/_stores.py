@@ -24,8 +24,6 @@ from dual_mode_streaming.stores._base import (
     StreamInfo,
 )
 
-__all__ = ["StoreConformance"]
-
 
 def _some(start: int, stop: int) -> list[bytes]:
     """Return payloads that name their sequence, from `start` to `stop` - 1."""

@@ -11,8 +11,6 @@ from typing import Any
 
 import httpx
 
-__all__ = ["StreamingTransport"]
-
 Message = dict[str, Any]
 
 _PORTS = {"http": 80, "https": 443}

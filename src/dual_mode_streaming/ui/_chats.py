@@ -10,8 +10,6 @@ from uuid import uuid4
 
 from dual_mode_streaming.bridges.streamlit import LiveText
 
-__all__ = ["AnswerSource", "Chat", "Chats", "DisplayedMessage"]
-
 AnswerSource = Callable[[list[dict[str, str]]], AsyncIterable[str]]
 """Takes the messages so far and returns the text of the answer, as a stream."""
 

@@ -9,8 +9,6 @@ from dual_mode_streaming.bridges.streamlit import LiveText
 from dual_mode_streaming.ui._chats import AnswerSource, Chats, DisplayedMessage
 from dual_mode_streaming.ui.sources import from_llm, from_service, llm_client, service_client
 
-__all__ = ["page"]
-
 _STOPPED = ":material/stop_circle: Stopped"
 _STYLE = """<style>
 .st-key-if-stopped { display: none }

@@ -25,8 +25,6 @@ from dual_mode_streaming.llm._provider import ProviderError
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
 
-__all__ = ["AnthropicProvider"]
-
 _REASONS: Final[dict[str, FinishReason]] = {
     "end_turn": "stop",
     "stop_sequence": "stop",

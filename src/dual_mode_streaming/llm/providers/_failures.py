@@ -10,8 +10,6 @@ import httpx2
 from dual_mode_streaming.llm._events import ErrorType
 from dual_mode_streaming.llm._provider import ProviderError, error_type_of
 
-__all__ = ["as_provider_errors"]
-
 # An error in a stream, after the status 200, has only a name in its body.
 _BY_NAME: dict[str, ErrorType] = {
     "invalid_request_error": "invalid_request",

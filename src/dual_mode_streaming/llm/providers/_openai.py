@@ -21,8 +21,6 @@ from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedToo
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
 from dual_mode_streaming.llm.simulator._tokens import count_text
 
-__all__ = ["OpenAIProvider"]
-
 _REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
     "length": "length",

@@ -26,8 +26,6 @@ from dual_mode_streaming.llm.simulator._pace import Metronome, Pace
 from dual_mode_streaming.llm.simulator._script import Failure, Reply, Script, ScriptedCall
 from dual_mode_streaming.llm.simulator._tokens import count_text, tokens_of
 
-__all__ = ["Simulator"]
-
 _WORDS: Final = (
     "stream", "answer", "reader", "frame", "event", "token", "buffer", "signal", "moment", "order",
     "pipeline", "network", "message", "server", "client", "response", "pattern", "bound", "source",

@@ -7,8 +7,6 @@ from pydantic import Field
 
 from dual_mode_streaming.llm._events import FrozenModel
 
-__all__ = ["Metronome", "Pace"]
-
 
 class Pace(FrozenModel):
     """The speed of a simulated model. By default it does not pause.

@@ -13,8 +13,6 @@ from dual_mode_streaming.llm._events import ErrorType, FinishReason, FrozenModel
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.simulator._pace import Pace
 
-__all__ = ["Failure", "Reply", "Script", "ScriptedCall"]
-
 
 class ScriptedCall(FrozenModel):
     """A tool call of a reply; `arguments` is a JSON value, or JSON text sent as it is."""

@@ -3,8 +3,6 @@
 import re
 from typing import Final
 
-__all__ = ["count_text", "tokens_of"]
-
 _TOKEN: Final = re.compile(r"\s*[^\W_]{1,8}|\s*[^\s]|\s+$")
 
 

@@ -22,8 +22,6 @@ from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._response import ANY_ITEMS, DualModeResponse
 
-__all__ = ["WireResponse", "completion", "json_response"]
-
 Admit = Callable[[Request], Awaitable[AbstractContextManager[object]]]
 
 

@@ -19,8 +19,6 @@ from dual_mode_streaming.llm.wire._parsing import (
 )
 from dual_mode_streaming.sse import dumps
 
-__all__ = ["AnthropicMessages", "MessageFrames"]
-
 _REASONS: Final[dict[FinishReason, str]] = {
     "stop": "end_turn",
     "length": "max_tokens",

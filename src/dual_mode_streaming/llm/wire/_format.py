@@ -11,8 +11,6 @@ from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.rendering import Frames
 from dual_mode_streaming.sse import dumps
 
-__all__ = ["WireFormat", "WireRequest", "event_frame", "message_of", "new_request_id"]
-
 
 @dataclass(frozen=True)
 class WireRequest:

@@ -6,8 +6,6 @@ from typing import Any
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm.wire._parsing import invalid
 
-__all__ = ["OpenAIFormat", "function_of", "has_thinking", "openai_error", "stream_options_of"]
-
 
 class OpenAIFormat:
     """The base of OpenAI's wire formats."""

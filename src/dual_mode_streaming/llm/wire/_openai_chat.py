@@ -23,8 +23,6 @@ from dual_mode_streaming.llm.wire._parsing import (
 )
 from dual_mode_streaming.sse import HEARTBEAT, dumps
 
-__all__ = ["ChatCompletionFrames", "OpenAIChat"]
-
 _REASONS: Final[dict[FinishReason, str]] = {
     "stop": "stop",
     "length": "length",

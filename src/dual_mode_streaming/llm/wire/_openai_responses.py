@@ -20,8 +20,6 @@ from dual_mode_streaming.llm.wire._parsing import (
 )
 from dual_mode_streaming.llm.wire._response_objects import ResponseFrames, response_object
 
-__all__ = ["OpenAIResponses"]
-
 _TEXTS: Final = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _UNSUPPORTED: Final = {
     "previous_response_id": None,

@@ -13,16 +13,6 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm.wire._format import WireRequest
 from dual_mode_streaming.web._problems import CLIENT_GONE
 
-__all__ = [
-    "as_list",
-    "invalid",
-    "parse_request",
-    "read_body",
-    "refuse_unsupported",
-    "stream_and_model",
-    "text_of",
-]
-
 
 async def read_body(request: Request, limit: int) -> dict[str, Any]:
     """Read the body, a JSON object of at most `limit` bytes, and no more than that.

@@ -8,8 +8,6 @@ from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent
 from dual_mode_streaming.llm.wire._format import event_frame, message_of
 from dual_mode_streaming.sse import HEARTBEAT, dumps
 
-__all__ = ["ResponseFrames", "response_object"]
-
 _INCOMPLETE: Final[dict[FinishReason | None, str]] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",

@@ -12,8 +12,6 @@ from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent, fold
 from dual_mode_streaming.llm._problems import STATUS, answer_events
 
-__all__ = ["ChatBody", "chat_routes"]
-
 
 class ChatBody(ChatRequest):
     """A chat request. `?stream=` selects the mode, or else `stream`, or else Accept."""

@@ -10,8 +10,6 @@ from pydantic import BaseModel, Field
 
 from dual_mode_streaming.streams import Broadcast
 
-__all__ = ["Sample", "host_feed"]
-
 SECONDS = 1.0
 
 

@@ -9,8 +9,6 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-__all__ = ["page_routes"]
-
 _PARTS: Final = {
     "style": re.compile(r'<link rel="stylesheet" href="([\w-]+\.css)">'),
     "script": re.compile(r'<script src="([\w-]+\.js)"></script>'),

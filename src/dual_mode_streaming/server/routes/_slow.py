@@ -14,8 +14,6 @@ from pydantic import BaseModel
 from dual_mode_streaming import dual_mode
 from dual_mode_streaming.streams import Overflow, buffer
 
-__all__ = ["SlowItem", "slow_routes"]
-
 Rate = Annotated[float, Query(ge=0.1, le=1000)]
 
 

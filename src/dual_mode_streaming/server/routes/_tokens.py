@@ -9,8 +9,6 @@ from pydantic import BaseModel, Field
 from dual_mode_streaming import TokenSigner
 from dual_mode_streaming.limits import Admission
 
-__all__ = ["TokenRequest", "TokenResponse", "token_routes"]
-
 
 class TokenRequest(BaseModel):
     """The path to be read: the `Location` of a recorded answer."""
