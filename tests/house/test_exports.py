@@ -20,7 +20,8 @@ def is_private(path):
 MODULES = [
     path
     for path in sources()
-    if "__all__" in path.read_text("utf-8") or not (path.name == "__init__.py" or is_private(path))
+    if "\n__all__ = " in path.read_text("utf-8")
+    or not (path.name == "__init__.py" or is_private(path))
 ]
 
 
