@@ -13,6 +13,7 @@ from pydantic import (
     SerializationInfo,
     Tag,
     computed_field,
+    field_serializer,
     model_serializer,
 )
 
@@ -213,3 +214,39 @@ def test_a_type_without_aliases_is_known_as_one():
     assert not isinstance(codec.to_json, functools.partial), "no options to pass"
     item = Plain(inner=A(), many=[{"a": A()}])
     assert codec.json(item) == item.model_dump_json().encode()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_item_of_a_feed_is_encoded_once_for_all_readers(frozen):
+    encoded = []
+
+    class Sample(BaseModel, frozen=frozen):
+        text: str
+
+        @field_serializer("text")
+        def count(self, text: str) -> str:
+            encoded.append(text)
+            return text
+
+    codec = ItemCodec(Sample)
+    readers = [EventFrames(codec, run, feed=True) for run in ("one", "two", "three")]
+    items = [Sample(text="é\u2028"), Sample(text="é\u2028")]  # equal, but two
+    got = [[reader.item(item) for item in items] for reader in readers]
+    assert [len(encoded)] == ([2] if frozen else [6])
+    assert got[2][1].decode() == 'id: three.2\ndata: {"text":"é\\u2028"}\n\n'
+
+
+def test_the_cache_of_a_feed_is_bounded():
+    class Sample(BaseModel, frozen=True):
+        text: str
+
+    codec = ItemCodec(Sample)
+    once = codec.json_of_feed
+    first = Sample(text="first")
+    kept = once(first)
+    assert once(first) is kept
+    for number in range(300):
+        once(Sample(text=f"{number}" * 3_000))
+    again = once(first)
+    assert again == kept
+    assert again is not kept  # it was forgotten, and encoded once more

@@ -9,6 +9,7 @@ from typing import Any, Final, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json
 
+from dual_mode_streaming._feed_cache import FeedCache
 from dual_mode_streaming._tags import Tags
 from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
 
@@ -72,6 +73,9 @@ class ItemCodec:
             self.item_type.model_config.get("revalidate_instances", "never") == "never"
         ):
             self.exact = self.item_type
+        # The items of a feed that cannot change become JSON only once, for all its clients.
+        frozen = self.exact is not None and self.item_type.model_config.get("frozen")
+        self.json_of_feed = FeedCache(self.json) if frozen else self.to_json
 
     def json(self, item: Any) -> bytes:
         """Return the item as compact JSON on one line.

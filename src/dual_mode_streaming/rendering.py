@@ -102,6 +102,7 @@ class EventFrames:
         codec: serialises the items.
         run: the part of the ids that differs from answer to answer.
         error_event: the name of the event of a failure.
+        feed: share the JSON of frozen items with all answers that use this codec.
     """
 
     __slots__ = (
@@ -117,7 +118,9 @@ class EventFrames:
 
     heartbeat: Final = HEARTBEAT
 
-    def __init__(self, codec: ItemCodec, run: str, *, error_event: str = "error") -> None:
+    def __init__(
+        self, codec: ItemCodec, run: str, *, error_event: str = "error", feed: bool = False
+    ) -> None:
         self._codec = codec
         self._run = run
         self._error_event = error_event
@@ -125,7 +128,7 @@ class EventFrames:
         self._reserved = RESERVED_EVENTS | own if own else RESERVED_EVENTS
         self._template = b"id: " + run.encode() + b".%d\ndata: %b\n\n"
         self._exact = codec.exact
-        self._json = codec.to_json
+        self._json = codec.json_of_feed if feed else codec.to_json
         self.count = 0
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:

@@ -18,6 +18,7 @@ LAYERS = {
     "rendering": 0,
     "_tags": 0,
     "_codec": 0,
+    "_feed_cache": 0,
     "running": 1,
     "streams": 1,
     "bridges": 1,

@@ -72,7 +72,8 @@ class Options(TypedDict, total=False):
 
     feed: Annotated[_Flag, Default(False)]
     """The source is an endless feed. When the server cuts it, it ends without an error, and its
-    clients are asked to reconnect, each after a different delay."""
+    clients are asked to reconnect, each after a different delay. A frozen item is encoded once
+    for all of them."""
 
     error_event: Annotated[_EventName, Default("error")]
     """The name of the event of a failure. `error` also fires a browser's `onerror`, with `data`."""

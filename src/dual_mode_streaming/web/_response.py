@@ -239,8 +239,12 @@ class DualModeResponse(Response):
             return LineFrames(representation.codec)
         if representation.frames is not None:
             return representation.frames()
-        run = secrets.token_hex(5)
-        return EventFrames(representation.codec, run, error_event=options["error_event"])
+        return EventFrames(
+            representation.codec,
+            secrets.token_hex(5),
+            error_event=options["error_event"],
+            feed=options["feed"],
+        )
 
     async def _run(self, owner: Owner, work: Any) -> None:
         """Run the work in the owner's task. Every HTTPException gets `Vary: Accept`."""
