@@ -1,6 +1,7 @@
 """A timeout of the source around its yields acts alike in a stream, in a batch and under a fold."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from time import perf_counter
@@ -85,6 +86,25 @@ async def test_a_timeout_across_yields_is_the_same_in_every_mode(
         "fails": (500, []),
     }
     assert await answered(source, how) == expected[then]
+
+
+@on_virtual_clock
+async def test_a_timeout_of_the_fold_is_the_folds():
+    async def source():
+        for number in range(1000):
+            hold_the_loop()
+            yield number
+
+    async def until_late(items: Any) -> list[int]:
+        made = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                async for item in items:
+                    made.append(item)
+        return made
+
+    answer = await get(app_of(source, fold=until_late), accept="application/json")
+    assert (answer.status, json.loads(answer.body)) == (200, [0])
 
 
 async def test_scopes_and_timeouts_inside_the_generator_work():
