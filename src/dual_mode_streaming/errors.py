@@ -1,6 +1,6 @@
 """The exceptions of the package.
 
-The tree sorts them by whose fault they are:
+They are sorted by the side that failed: the peer, this side, or a stage in between.
 
     DualModeError
     ├── PeerError            the other side sent something that cannot be served or read
@@ -19,7 +19,7 @@ The tree sorts them by whose fault they are:
     │   ├── ItemTooLarge         one item of a stream is too large
     │   ├── StoreError           a store failed; the same call may succeed later
     │   │   └── StoreFull            a store is at its limits, and all its streams are running
-    │   └── BrokenTransfer       a response is cut, so that no client takes it for whole
+    │   └── BrokenTransfer       a response is cut, so that no client takes it as complete
     ├── StreamError          a stage of a pipeline failed
     │   ├── StreamOverflow       a bound was reached, and its policy is to fail
     │   └── SourceCancelled      a source was cancelled from within
@@ -313,7 +313,7 @@ class StoreFull(StoreError):
 
 
 class BrokenTransfer(ServingError):
-    """A response is cut before its end, so that no client takes the part for the whole.
+    """A response is cut before its end, so that no client takes it as complete.
 
     It is raised out of the ASGI application, since only this makes every server close the
     connection without a final chunk. `__cause__` is the reason.

@@ -79,11 +79,10 @@ class Representation:
     """How the items of an answer become JSON, events and the batch body.
 
     Attributes:
-        codec: validates and serialises the items.
-        fold: makes the batch body; `{"data": [...]}` of all items by default.
-        fold_result: validates and serialises what the fold returns; the value's own type decides
-            if None.
-        frames: makes the frames of one event stream, in a wire format other than ours.
+        codec: the codec of the items.
+        fold: the function that makes the batch body; `{"data": [item, ...]}` by default.
+        fold_result: the type of the fold's result, for its validation and JSON; None for any type.
+        frames: a function that returns the `Frames` of one event stream; `EventFrames` by default.
     """
 
     codec: ItemCodec

@@ -108,7 +108,7 @@ async def _make_way(sink: Sink, timeslice: Timeslice, now: float, *, full: objec
     await sink.flush()
     if now > timeslice.ends:
         await timeslice.yield_to_others()
-        sink.waited = False  # that was our own wait: the next item may leave at once
+        sink.waited = False  # it was set by this wait; the next item may be sent at once
 
 
 @types.coroutine

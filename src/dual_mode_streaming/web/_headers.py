@@ -1,4 +1,4 @@
-"""The headers of an answer: ours, then those of its response, then those the endpoint has set."""
+"""The headers of an answer: the defaults, those of the response, and those of the endpoint."""
 
 import functools
 from typing import Final
@@ -12,14 +12,20 @@ from dual_mode_streaming.web._problems import vary_by_accept
 __all__ = ["STREAM_HEADERS", "headers_of"]
 
 STREAM_HEADERS: Final = {
-    "cache-control": "no-cache, no-store, no-transform",  # no cache keeps or recompresses a stream
-    "x-accel-buffering": "no",  # nginx passes frames on as they come
+    "cache-control": "no-cache, no-store, no-transform",  # caches must not store or compress it
+    "x-accel-buffering": "no",  # nginx must not buffer it
 }
 
 
 def headers_of(media_type: str, response: Response, injected: Response | None) -> MutableHeaders:
-    """Return the headers of an answer by `response`; `injected` is FastAPI's injected one."""
-    headers = MutableHeaders(raw=list(_usual(media_type)))
+    """Return the headers of an answer. Later ones replace earlier ones, except cookies.
+
+    Args:
+        media_type: the media type of the answer, which sets the defaults.
+        response: the response with its own headers.
+        injected: FastAPI's injected response, with the headers that the endpoint has set.
+    """
+    headers = MutableHeaders(raw=list(_defaults(media_type)))
     if not response.raw_headers and (injected is None or not injected.raw_headers):
         return headers
     headers.update(response.headers)
@@ -33,9 +39,9 @@ def headers_of(media_type: str, response: Response, injected: Response | None) -
     return headers
 
 
-@functools.cache  # there are four; to make one each time took a fifth of a short answer
-def _usual(media_type: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers of an answer for which nothing else was set."""
+@functools.cache  # for four media types; without it a short answer takes a fifth longer
+def _defaults(media_type: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the default headers of an answer."""
     headers = MutableHeaders(headers={"content-type": media_type})
     if media_type != ResponseMode.BATCH.media_type:
         headers.update(STREAM_HEADERS)

@@ -1,4 +1,4 @@
-"""`install`: give an app what its dual-mode endpoints cannot reach by themselves."""
+"""`install`: add to an app what its dual-mode endpoints need from it."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable
@@ -36,7 +36,7 @@ def install(
     drain_delay: float = 0.0,
     **defaults: Unpack[Options],
 ) -> None:
-    """Give an app what its dual-mode endpoints cannot reach by themselves.
+    """Add to an app what its dual-mode endpoints need: limits, drain, recordings and OpenAPI.
 
     Call it once, when the app is made. It adds a middleware around the whole app, the routes under
     `/streams` for recorded endpoints, and the streams to the OpenAPI document (as OpenAPI 3.2).
@@ -76,7 +76,7 @@ def install(
 
 
 def _add_middleware(app: FastAPI, state: AppState) -> None:
-    """Put the request state around everything of the app, its error handlers too."""
+    """Make `RequestStateMiddleware` the outermost one, also outside of the error handlers."""
     build = app.build_middleware_stack
 
     def build_with_state() -> ASGIApp:
@@ -107,7 +107,7 @@ def _add_lifespan(
 
 
 def _add_openapi(app: FastAPI, state: AppState, registry: RecordingRegistry) -> None:
-    """Add the streams to the app's OpenAPI document whenever FastAPI makes it anew."""
+    """Add the streams to the app's OpenAPI document whenever FastAPI makes a new one."""
     app.openapi_version = "3.2.0"
     make = app.openapi
     enriched: dict[str, Any] | None = None

@@ -177,7 +177,7 @@ class StreamLog(Observer):
 
     The logger is `dual_mode_streaming.streams`. The level is INFO if the generator, the client or a
     shutdown ended the stream, else WARNING. The record has the fields too (`extra`). The path is
-    the declared one, since a query may have secrets.
+    the declared one, since a query may contain secrets.
     """
 
     def ended(self, answer: Answer) -> None:

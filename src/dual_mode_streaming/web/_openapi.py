@@ -103,7 +103,8 @@ def _describe(
         frames.append(_event(RESET_SCHEMA, "reset"))
     if method == "GET":
         responses.setdefault(
-            "204", {"description": "The Last-Event-ID shown is that of the end: no more to come."}
+            "204",
+            {"description": "The Last-Event-ID is the id of the end: the stream is complete."},
         )
     content = responses[status].setdefault("content", {})
     content["text/event-stream"] = {"itemSchema": {"oneOf": frames}}

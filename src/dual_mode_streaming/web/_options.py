@@ -62,7 +62,7 @@ class Options(TypedDict, total=False):
 
     max_duration: Annotated[_Seconds | None, Default(None)]
     """The longest time that an answer may last, streamed or not. For each answer it is shortened at
-    random by up to a tenth, so that clients that came together do not reconnect together."""
+    random by up to a tenth, so that clients that connected together do not reconnect together."""
 
     idle_timeout: Annotated[_Seconds | None, Default(None)]
     """The longest time that a stream may go without an item; None for no limit."""
@@ -116,7 +116,7 @@ def resolved_options(*overrides: Options) -> Options:
     return _resolved(tuple(item for override in overrides for item in override.items()))
 
 
-@functools.lru_cache(maxsize=1024)  # as many as there are endpoints
+@functools.lru_cache(maxsize=1024)  # about one for each endpoint
 def _resolved(items: tuple[tuple[str, Any], ...]) -> Options:
     options: dict[str, Any] = dict(cast(Mapping[str, Any], DEFAULTS))
     for name, value in items:

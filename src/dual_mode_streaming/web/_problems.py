@@ -36,8 +36,8 @@ MAX_ECHO: Final = 200
 """Maximum characters of client input that are repeated in an error."""
 
 CLIENT_GONE: Final = Response(status_code=499)
-"""The response to a client that has left. No server delivers it, but middlewares expect a response.
-nginx logs such requests with this status."""
+"""The response to a client that has disconnected. No server delivers it, but middlewares expect a
+response. nginx logs such requests with this status."""
 
 
 def problem_of(error: BaseException) -> Problem:

@@ -92,7 +92,7 @@ class RequestState:
 
     @property
     def draining(self) -> bool:
-        """Whether the app, or this connection, takes no new answer."""
+        """Whether the app, or this connection, refuses new answers."""
         return self._drained or (self._app is not None and self._app.draining)
 
     async def begin(

@@ -65,16 +65,16 @@ class DualModeResponse(Response):
         background: as for any Starlette response; it runs after the source is closed.
         injected: FastAPI's injected `Response`; its status and headers are merged until the
             headers are sent.
-        request: the request, if the generator reads its body: watching for the disconnect then
-            leaves the body to it.
+        request: the request, if the generator reads its body. The watch for the disconnect then
+            passes the body on to the generator.
         handles_last_event_id: the generator itself continues after a Last-Event-ID.
         options: see `Options`.
 
     Raises:
         TypeError: there is no such option.
         ValueError: an option is out of range.
-        BrokenTransfer: when called; the transfer must break, so that no client takes a part for
-            the whole.
+        BrokenTransfer: when called; the transfer must break, so that no client takes it as
+            complete.
         Exception: when called; whatever the generator raises before the headers are sent.
     """
 

@@ -33,8 +33,8 @@ class StreamSink:
 
     Args:
         frames: the wire format.
-        start: makes the `http.response.start` message at the commit, when status and headers
-            become final.
+        start: a function that returns the `http.response.start` message. It is called at the
+            commit, when status and headers become final.
         reset: the data of the `reset` event if the client's cursor cannot be served.
         observed: the `Answer` that is updated at each send, if there is an app.
 
