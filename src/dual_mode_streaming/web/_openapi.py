@@ -104,7 +104,7 @@ def _describe(
     if method == "GET":
         responses.setdefault(
             "204",
-            {"description": "The Last-Event-ID is the id of the end: the stream is complete."},
+            {"description": "The Last-Event-ID is the id of the end of the stream."},
         )
     content = responses[status].setdefault("content", {})
     content["text/event-stream"] = {"itemSchema": {"oneOf": frames}}

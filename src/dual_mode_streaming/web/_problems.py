@@ -41,10 +41,11 @@ response. nginx logs such requests with this status."""
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Return what a client may know of an error.
+    """Return the problem that a client may see of an error.
 
-    A Problem is itself; an HTTPException keeps its status, detail and headers; our own errors say
-    what they are. Anything else is a bare 500, since its text may hold secrets.
+    A Problem is returned as it is. An HTTPException keeps its status, detail and headers, and the
+    exceptions of the package keep their text. Any other error becomes a 500 without its text, which
+    may contain secrets.
     """
     if isinstance(error, Problem):
         return error
