@@ -100,8 +100,10 @@ def dual_mode(
     """
 
     def decorate(function: Generator) -> Endpoint:
-        return _endpoint(
-            function, fold, stream_flag, handles_last_event_id, record, options, caller
+        return _path_operation(
+            _specification(
+                function, fold, stream_flag, handles_last_event_id, record, options, caller
+            )
         )
 
     # Annotations may use local names of the function that decorates: a test, a factory.
@@ -110,7 +112,7 @@ def dual_mode(
     return decorate if function is None else decorate(function)
 
 
-def _endpoint(
+def _specification(
     function: Generator,
     fold: Fold | None,
     stream_flag: str | None,
@@ -118,7 +120,8 @@ def _endpoint(
     record: bool | Record,
     options: Options,
     caller: Mapping[str, Any],
-) -> Endpoint:
+) -> EndpointSpec:
+    """Return the arguments of the decorator as a specification, with all annotations resolved."""
     is_sync = inspect.isgeneratorfunction(function)
     if not is_sync and not inspect.isasyncgenfunction(function):
         raise TypeError(
@@ -130,7 +133,7 @@ def _endpoint(
     fold_result = None if fold is None or batch_type is Any else TypeAdapter(batch_type)
     if handles_last_event_id is None:
         handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
-    spec = EndpointSpec(
+    return EndpointSpec(
         function=function,
         is_sync=is_sync,
         signature=signature,
@@ -141,6 +144,11 @@ def _endpoint(
         record=Record() if record is True else record or None,
         options=options,
     )
+
+
+def _path_operation(spec: EndpointSpec) -> Endpoint:
+    """Return the coroutine function that FastAPI calls for each request."""
+    signature = spec.signature
     parameters = dict(signature.parameters)
     if spec.record is not None:
         parameter_adapters(spec)  # a parameter that cannot be stored is an error here
@@ -166,14 +174,14 @@ def _endpoint(
             injected=injected,
             request=request,
             handles_last_event_id=spec.handles_last_event_id,
-            **options,
+            **spec.options,
         )
 
     for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(endpoint, attribute, getattr(undecorated(function), attribute))
+        setattr(endpoint, attribute, getattr(undecorated(spec.function), attribute))
     ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
     endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=ordered, return_annotation=batch_type
+        parameters=ordered, return_annotation=spec.batch_type
     )
     endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
     attach_spec(endpoint, spec)
