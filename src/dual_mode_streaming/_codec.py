@@ -13,8 +13,6 @@ from dual_mode_streaming._feed_cache import FeedCache
 from dual_mode_streaming._tags import Tags
 from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
 
-__all__ = ["ItemCodec", "SerializationOptions", "may_have_aliases"]
-
 
 class SerializationOptions(typing.TypedDict, total=False):
     """FastAPI's `response_model_*` options, without the prefix."""

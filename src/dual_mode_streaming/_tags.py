@@ -11,8 +11,6 @@ from pydantic.fields import FieldInfo
 
 from dual_mode_streaming.sse import RESERVED_EVENTS
 
-__all__ = ["Tags"]
-
 
 class Tags:
     """The tags of a union with a discriminator.

@@ -11,8 +11,6 @@ from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.web._observing import Observer, Observers, StreamLog
 from dual_mode_streaming.web._options import Options, resolved_options
 
-__all__ = ["AppState", "app_state", "drain"]
-
 _STAGGER: Final = 0.002
 """The time between the ends of two answers in a drain, in seconds. With many answers it is less."""
 

@@ -15,8 +15,6 @@ from dual_mode_streaming.sse import dumps, escape_line_separators
 from dual_mode_streaming.web._options import Options, duration_of
 from dual_mode_streaming.web._problems import problem_of_end
 
-__all__ = ["BatchSink", "first"]
-
 _FIRST_CHUNK: Final = 128
 """The number of items in the first call of the encoder."""
 

@@ -12,8 +12,6 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-__all__ = ["SharedReceive", "share", "until_disconnect"]
-
 _BUFFER_BYTES: Final = 256 * 1024
 """The part of an unread body that is buffered, in bytes. Then the upload is paused."""
 

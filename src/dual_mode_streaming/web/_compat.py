@@ -13,8 +13,6 @@ from dual_mode_streaming.errors import BrokenTransfer
 from dual_mode_streaming.running.owner import End, logger
 from dual_mode_streaming.sse import ServerSentEvent
 
-__all__ = ["EVENT_TYPES", "abort", "fail_dependencies"]
-
 
 def _from_fastapi(event: FastAPIServerSentEvent) -> ServerSentEvent:
     """Convert FastAPI's event. Its `data` is always JSON, its `raw_data` is sent as it is."""

@@ -5,8 +5,6 @@ import asyncio
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.web._options import Options, duration_of
 
-__all__ = ["Deadlines"]
-
 
 class Deadlines:
     """The timers that end an answer that takes too long, is idle, or has a stalled client.

@@ -16,8 +16,6 @@ from typing import Any, Final
 
 from dual_mode_streaming.web._app_state import AppState
 
-__all__ = ["draining_on_signals"]
-
 logger = logging.getLogger("dual_mode_streaming")
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -27,8 +27,6 @@ from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec
 from dual_mode_streaming.web.recorded._endpoint import answer_recorded
 from dual_mode_streaming.web.recorded._operation import parameter_adapters
 
-__all__ = ["BatchOf", "dual_mode"]
-
 Generator = Callable[..., Any]
 Endpoint = Callable[..., Any]
 T = TypeVar("T")

@@ -8,8 +8,6 @@ from urllib.parse import urlencode
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-__all__ = ["ACCESS_TOKEN", "digest", "fingerprint"]
-
 ACCESS_TOKEN: Final = "access_token"  # noqa: S105
 """The query parameter with the credentials (RFC 6750, section 2.3); fingerprints ignore it."""
 

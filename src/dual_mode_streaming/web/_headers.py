@@ -9,8 +9,6 @@ from starlette.responses import Response
 from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.web._problems import vary_by_accept
 
-__all__ = ["STREAM_HEADERS", "headers_of"]
-
 STREAM_HEADERS: Final = {
     "cache-control": "no-cache, no-store, no-transform",  # caches must not store or compress it
     "x-accel-buffering": "no",  # nginx must not buffer it

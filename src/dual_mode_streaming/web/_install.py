@@ -21,8 +21,6 @@ from dual_mode_streaming.web._request_state import RequestStateMiddleware
 from dual_mode_streaming.web.recorded._registry import OwnerOf, RecordingRegistry
 from dual_mode_streaming.web.recorded._routes import PATHS, stream_routes
 
-__all__ = ["install"]
-
 
 def install(
     app: FastAPI,

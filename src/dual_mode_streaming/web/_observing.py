@@ -11,8 +11,6 @@ from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.running.owner import End, Owner, logger
 from dual_mode_streaming.web._problems import problem_of
 
-__all__ = ["Answer", "Observer", "Observers", "StreamLog"]
-
 _stream_logger = logging.getLogger("dual_mode_streaming.streams")
 
 

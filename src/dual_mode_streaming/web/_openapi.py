@@ -30,8 +30,6 @@ from dual_mode_streaming.web.recorded._openapi import (
     parameters,
 )
 
-__all__ = ["add_streams"]
-
 _REF: Final = "#/components/schemas/"
 
 PROBLEM_SCHEMA: Final = {

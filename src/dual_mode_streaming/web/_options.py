@@ -9,8 +9,6 @@ from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 from dual_mode_streaming.sse import ServerSentEvent
 
-__all__ = ["DEFAULTS", "Default", "Options", "duration_of", "resolved_options"]
-
 
 class Default:
     """The default of an option, as a note beside its type."""

@@ -19,17 +19,6 @@ from dual_mode_streaming.running.owner import End, logger
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.stores import StoreError, StoreFull
 
-__all__ = [
-    "CLIENT_GONE",
-    "MAX_ECHO",
-    "MEDIA_TYPE",
-    "problem_of",
-    "problem_of_end",
-    "render_problem",
-    "rendered_problem",
-    "vary_by_accept",
-]
-
 MEDIA_TYPE: Final = "application/problem+json"
 
 MAX_ECHO: Final = 200

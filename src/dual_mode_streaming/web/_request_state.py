@@ -19,8 +19,6 @@ from dual_mode_streaming.web._observing import Answer
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._problems import problem_of, render_problem, vary_by_accept
 
-__all__ = ["END_ID", "Begun", "RequestState", "RequestStateMiddleware", "end_at", "request_state"]
-
 _KEY: Final = "dual_mode"
 
 END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")

@@ -43,8 +43,6 @@ from dual_mode_streaming.web._problems import (
 from dual_mode_streaming.web._request_state import Begun, RequestState, request_state
 from dual_mode_streaming.web._stream_sink import StreamSink
 
-__all__ = ["ANY_ITEMS", "DualModeResponse"]
-
 ANY_ITEMS: Final = Representation(ItemCodec(event_types=EVENT_TYPES))
 """Items of any type, as JSON by their own type."""
 

@@ -6,8 +6,6 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin
 
-__all__ = ["parameter_of", "resolved", "undecorated"]
-
 
 def undecorated(function: Any) -> Any:
     """Return the function inside `functools.partial`, which has no name and no annotations."""

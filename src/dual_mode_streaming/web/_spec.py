@@ -12,8 +12,6 @@ from dual_mode_streaming.rendering import ItemCodec, Representation, Serializati
 from dual_mode_streaming.stores import Store
 from dual_mode_streaming.web._options import Options
 
-__all__ = ["EndpointSpec", "Record", "attach_spec", "spec_of"]
-
 _ATTRIBUTE = "__dual_mode__"
 
 

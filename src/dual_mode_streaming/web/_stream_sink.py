@@ -22,8 +22,6 @@ from dual_mode_streaming.web._observing import Answer
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._problems import problem_of, problem_of_end
 
-__all__ = ["StreamSink"]
-
 FLUSH_BYTES: Final = 32 * 1024
 """The size at which the buffer is sent even if more items are ready, in bytes."""
 

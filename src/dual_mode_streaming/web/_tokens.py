@@ -20,8 +20,6 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.web._fingerprint import ACCESS_TOKEN
 from dual_mode_streaming.web._request_state import end_at
 
-__all__ = ["Grant", "TokenSigner"]
-
 _MIN_SECRET: Final = 16
 _MAX_TOKEN: Final = 1024
 
