@@ -7,8 +7,6 @@ from typing import Any, Final, Literal, NamedTuple
 from dual_mode_streaming.sse import EndState, dumps
 from dual_mode_streaming.stores._base import Entry, StreamInfo
 
-__all__ = ["Cursor", "Gap", "StoredRecord", "StreamRecord"]
-
 Kind = Literal["json", "event", "text", "end"]
 
 _KINDS: Final[dict[bytes, Kind]] = {b"j": "json", b"v": "event", b"t": "text", b"e": "end"}

@@ -6,8 +6,6 @@ from typing import Any
 
 from dual_mode_streaming.recordings._entries import StreamRecord
 
-__all__ = ["Operation", "RecordingRequest"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:

@@ -18,8 +18,6 @@ from dual_mode_streaming.running.timeslice import Timeslice
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import AppendResult, Store, StoreError
 
-__all__ = ["Producer"]
-
 logger = logging.getLogger("dual_mode_streaming")
 
 FLUSH_BYTES: Final = 64 * 1024

@@ -19,8 +19,6 @@ from dual_mode_streaming.running.owner import End
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import NewStream, Store, StoreError, StreamInfo
 
-__all__ = ["Recordings"]
-
 logger = logging.getLogger("dual_mode_streaming")
 
 

@@ -16,8 +16,6 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings._entries import Cursor, Gap, StoredRecord
 from dual_mode_streaming.stores._base import Entry, Store, StoreError, StreamInfo
 
-__all__ = ["StreamGone", "Tail", "TailReader"]
-
 logger = logging.getLogger("dual_mode_streaming")
 
 _KEPT_BYTES: Final = 256 * 1024

@@ -10,8 +10,6 @@ from typing import Final
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import AppendResult, Store, StoreError
 
-__all__ = ["Writer"]
-
 logger = logging.getLogger("dual_mode_streaming")
 
 _CHANGE_DELAY: Final = 0.2

@@ -20,8 +20,6 @@ from dual_mode_streaming.web.recorded._operation import RecordedOperation
 from dual_mode_streaming.web.recorded._registry import registry_of
 from dual_mode_streaming.web.recorded._replay import location, replay, state_of
 
-__all__ = ["answer_recorded", "attach", "last_event_id"]
-
 _CURSOR_PARAMETER: Final = "last_event_id"
 
 

@@ -4,8 +4,6 @@ from typing import Any, Final, get_args
 
 from dual_mode_streaming.sse import State
 
-__all__ = ["ENDS", "ERRORS", "LOCATION", "RESET", "STATE", "parameters"]
-
 STATE: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["stream", "state", "items"],

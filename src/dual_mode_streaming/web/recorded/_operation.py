@@ -17,8 +17,6 @@ from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._spec import EndpointSpec
 
-__all__ = ["RecordedOperation", "operation_name", "parameter_adapters"]
-
 _RESUME_FROM = "resume_from"
 
 

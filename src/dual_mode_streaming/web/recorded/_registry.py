@@ -19,8 +19,6 @@ from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._spec import EndpointSpec, spec_of
 from dual_mode_streaming.web.recorded._operation import RecordedOperation, operation_name
 
-__all__ = ["OwnerOf", "RecordingRegistry", "registry_of"]
-
 OwnerOf = Callable[[Request], str]
 """Returns the owner of a request as a string. Only the owner of a stream can read it."""
 

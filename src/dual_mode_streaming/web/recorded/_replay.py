@@ -17,8 +17,6 @@ from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
 
-__all__ = ["location", "replay", "state_of"]
-
 _RECONNECT: Final = ServerSentEvent(retry=1000).encode()
 """The end of an event stream that its client can continue after one second."""
 

@@ -28,8 +28,6 @@ from dual_mode_streaming.web.recorded._operation import RecordedOperation
 from dual_mode_streaming.web.recorded._registry import RecordingRegistry
 from dual_mode_streaming.web.recorded._replay import state_of
 
-__all__ = ["PATHS", "stream_routes"]
-
 PATHS: Final = ("/streams/{stream}", "/streams/{stream}/cancel")
 
 _CANCEL_WAIT: Final = 5.0
