@@ -11,7 +11,7 @@ import pytest
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server.settings import Settings
 
-from .repository import ROOT
+from .repository import PACKAGE, ROOT
 
 # The number of snippets of each page. Those of architecture.md are quotations, not programs. Those
 # of tutorial.md run in test_tutorial.py, and those of elsewhere.md, which have titles, in
@@ -106,3 +106,17 @@ def test_operations_lists_each_setting():
     named = set(re.findall(r"`([A-Z][A-Z_]+)`", text_of("operations")))
     names = {*Settings.model_fields, *(f"llm_{name}" for name in LLMSettings.model_fields)}
     assert {name.upper() for name in names - {"llm"}} <= named
+
+
+def test_the_way_of_a_request_names_what_there_is():
+    """Each file and each function of the table in docs/architecture.md exists."""
+    table = re.findall(r"^\| \d+ \|.*\| (.+) \|$", text_of("architecture"), re.MULTILINE)
+    assert len(table) > 10
+    for row in table:
+        text = ""
+        for name in re.findall(r"`([^`]+)`", row):
+            if name.endswith(".py"):
+                text = (PACKAGE / name).read_text("utf-8")
+            else:
+                last = name.rpartition(".")[2]
+                assert re.search(rf"\b(def|class) {last}\b|\b{last}[:,]", text), f"{name}: {row}"
