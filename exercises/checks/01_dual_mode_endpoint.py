@@ -12,7 +12,7 @@ READ = "examples/01_basic_streaming.py, and the beginning of README.md"
 HINTS = (
     """
 A function with `yield` produces its items one at a time. Two things are missing: a loop with a wait
-and a `yield`, and the one line that makes an endpoint with both modes of this function.
+and a `yield`, and the one line that turns this function into an endpoint with both modes.
 """,
     """
 `range(start, 0, -1)` counts down, `await asyncio.sleep(1)` waits, `yield number` produces an item.

@@ -72,7 +72,7 @@ def test_what_is_installed_and_set(run):
     ("variables", "what", "said"),
     [
         ({"DUAL_MODE_PROT": "1"}, "settings", "there is no such setting"),
-        ({"DUAL_MODE_STORE": "sqlite:/nowhere/x.db"}, "store", "/nowhere is no directory"),
+        ({"DUAL_MODE_STORE": "sqlite:/nowhere/x.db"}, "store", "/nowhere is not a directory"),
         ({"DUAL_MODE_STORE": "redis://:secret@127.0.0.1:9/0"}, "store", "127.0.0.1:9 cannot"),
         ({"DUAL_MODE_LLM_PROVIDER": "anthropic"}, "language model", "ANTHROPIC_API_KEY"),
     ],

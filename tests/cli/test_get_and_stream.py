@@ -115,7 +115,7 @@ ENDS = {
     "500": (["stream"], status("500 Oh"), 5, "500"),
     "204": (["get"], status("204 No Content"), 0, ""),
     "no JSON": (["get"], status("200 OK", "Content-Type: text/html"), 1, "text/html"),
-    "scheme": (["get", "-X", "GET", "ftp://x"], None, 2, "no URL"),
+    "scheme": (["get", "-X", "GET", "ftp://x"], None, 2, "not an HTTP URL"),
     "header": (["get", "-H", "nonsense", "localhost"], None, 2, "nonsense"),
     "no file": (["get", "-d", "@/nowhere", "localhost"], None, 2, "No such file"),
     "option": (["stream", "--nonsense", "localhost"], None, 2, "No such option"),

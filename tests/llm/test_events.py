@@ -89,5 +89,5 @@ def test_the_fold_is_the_whole_message(thinking, text, calls):
         ),
     )
     assert fold([whole]) == whole
-    with pytest.raises(ValueError, match="not whole"):
+    with pytest.raises(ValueError, match="incomplete"):
         fold(events)

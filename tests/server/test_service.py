@@ -184,7 +184,11 @@ async def test_two_services_in_one_process_know_nothing_of_each_other():
     ("flags", "variables", "message"),
     [
         (["--port", "x"], {}, "--port=x: should be a valid integer"),
-        ([], {"DUAL_MODE_PROT": "1"}, "DUAL_MODE_PROT: there is no such setting, but DUAL_MODE_"),
+        (
+            [],
+            {"DUAL_MODE_PROT": "1"},
+            "DUAL_MODE_PROT: there is no such setting; the settings are DUAL_MODE_",
+        ),
         *(
             pytest.param(*wrong, marks=pytest.mark.full)
             for wrong in (

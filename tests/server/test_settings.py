@@ -81,7 +81,9 @@ def test_the_defaults_are_those_of_the_options_of_a_response():
 @pytest.mark.parametrize("name", ["PROT", "LLM_MODLE", "STORE_PATH", "RECORDINGS_BITES"])
 def test_an_unknown_variable_is_refused(monkeypatch, name):
     monkeypatch.setenv(f"DUAL_MODE_{name}", "1")
-    with pytest.raises(SettingsError, match=f"^DUAL_MODE_{name}: there is no such setting, but "):
+    with pytest.raises(
+        SettingsError, match=f"^DUAL_MODE_{name}: there is no such setting; the settings are "
+    ):
         load()
 
 

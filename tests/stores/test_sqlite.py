@@ -224,7 +224,7 @@ async def test_a_file_that_is_none_of_ours_is_an_error_and_stays_as_it_is(path):
         other.execute("create table theirs (x)")
     other_path = path.with_name("text")
     other_path.write_bytes(b"some text " * 1000)
-    for file, word in ((path, "something else"), (other_path, "no database")):
+    for file, word in ((path, "another program"), (other_path, "not a SQLite database")):
         before = file.read_bytes()
         store = SQLiteStore(file)
         with pytest.raises(StoreError, match=word) as caught:

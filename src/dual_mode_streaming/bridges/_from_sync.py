@@ -106,5 +106,5 @@ class from_sync(AsyncIterator[T], Generic[T]):
 def _guarded(function: Callable[[], Any]) -> Any:
     try:
         return function()
-    except StopIteration as error:  # a future refuses it and would never be done
+    except StopIteration as error:  # a future does not accept it
         raise RuntimeError("iter() or close() of the iterable raised StopIteration") from error

@@ -23,7 +23,8 @@ Status = Literal["waiting", "streaming", "done", "stopped", "failed"]
 _POLL = 0.1
 """Seconds between two checks whether Streamlit wants the script to end."""
 _RETURN_GRACE = 0.3
-"""Seconds for a reader to return if it is unknown why the last one left."""
+"""Seconds that the stream runs on without a reader if the page is open and it is unknown why the
+last reader ended."""
 _CLEANUP = 5.0
 """Seconds for the cleanup of the source."""
 

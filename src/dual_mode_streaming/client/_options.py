@@ -24,7 +24,7 @@ class RequestOptions(TypedDict, total=False):
         json: the body, encoded as JSON by httpx.
         content: the body as bytes or text; not an iterator, since it may have to be sent again.
         headers: headers of this request, which replace those of the client. With an
-            `Idempotency-Key` a POST is sent again if nobody knows whether it arrived.
+            `Idempotency-Key` a POST is sent again if it is unknown whether it arrived.
         reconnect: how often to try again; the client's by default.
     """
 

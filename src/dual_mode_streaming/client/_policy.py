@@ -18,7 +18,7 @@ class Dialect:
         end_data: data of an unnamed event that ends the stream (OpenAI's `[DONE]`).
         eof: the meaning of a clean end of the connection without an end event: "truncated", the
             stream broke off; "end", it is complete; "reconnect", connect again (WHATWG).
-        recorded: streams have a `Location` and IDs `<epoch>.<generation>.<sequence>`; events that
+        recorded: streams have a `Location` and IDs `<stream>.<generation>.<sequence>`; events that
             are not newer than the last one are dropped.
     """
 

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-_ID: Final = re.compile(r"(.+)\.([0-9]{1,18})\.([0-9]{1,18})")  # epoch, generation, sequence
+_ID: Final = re.compile(r"(.+)\.([0-9]{1,18})\.([0-9]{1,18})")  # stream, generation, sequence
 
 
 class Position:
@@ -13,14 +13,14 @@ class Position:
         self._newest = _parsed(id)
 
     def is_past(self, id: str | None) -> bool:
-        """Whether the event is of the same epoch, and not newer than the position."""
+        """Whether the event is of the same stream, and not newer than the position."""
         parsed, newest = _parsed(id), self._newest
         if parsed is None or newest is None:
             return False
         return parsed[0] == newest[0] and parsed[1:] <= newest[1:]
 
     def advance(self, id: str | None) -> bool:
-        """Move to a new event. Return False for one that is past, which changes nothing."""
+        """Move to a new event. Return False, and stay, if the event is not newer."""
         if self.is_past(id):
             return False
         self._newest = _parsed(id) or self._newest

@@ -1,4 +1,4 @@
-"""Whether to send a request again: the failures in a row, and the statuses that may pass."""
+"""Whether to send a request again: the failures in a row, and the temporary statuses."""
 
 from typing import Final
 
@@ -29,7 +29,7 @@ class Retries:
         return True
 
     def after(self, call: Call, head: ResponseHead, *, retry: float | None = None) -> bool:
-        """Do the same for an error status. Only some statuses pass; 404 and 410 never do."""
+        """Do the same for an error status. Some are temporary; 404 and 410 never are."""
         seconds = retry_after(head.headers)
         if call.is_repeatable:
             may_pass = head.status in _TEMPORARY

@@ -65,7 +65,8 @@ def bench(
 ) -> None:
     """Send requests over many connections, and print how long the answers took.
 
-    Each connection sends the next request when it has its answer: a slow server gets fewer.
+    Each connection waits for its answer before it sends the next request, so a slow server
+    receives fewer.
     """
     with one_line_errors():
         with needed("cli"):

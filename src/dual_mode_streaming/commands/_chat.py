@@ -27,8 +27,8 @@ from dual_mode_streaming.commands._errors import (
 from dual_mode_streaming.commands._request_options import Header, request_from
 
 HELP = (
-    "/new starts a new conversation, /quit or Ctrl-D leaves, "
-    "Ctrl-C stops an answer (at the prompt it leaves)"
+    "/new starts a new conversation, /quit or Ctrl-D exits, "
+    "Ctrl-C stops an answer (at the prompt it exits)"
 )
 
 
@@ -54,7 +54,7 @@ def chat(
 ) -> None:
     """Ask a language model and print the answer as it comes.
 
-    The first Ctrl-C stops the answer and keeps its text, the second one leaves.
+    The first Ctrl-C stops the answer and keeps its text, the second one exits.
     """
     options = {"model": model, "max_tokens": max_tokens, "seed": seed, "thinking": thinking or None}
     with one_line_errors():

@@ -130,7 +130,9 @@ def _store(address: str) -> CheckResult:
         path = Path(address.removeprefix("sqlite:"))
         folder = path.parent
         if not folder.is_dir():
-            return CheckResult("fail", "store", f"{folder} is no directory", f"mkdir -p {folder}")
+            return CheckResult(
+                "fail", "store", f"{folder} is not a directory", f"mkdir -p {folder}"
+            )
         target = path if path.exists() else folder
         if not os.access(target, os.W_OK):
             return CheckResult("fail", "store", f"{target} cannot be written to")

@@ -16,7 +16,7 @@ def doctor(
     url: Annotated[
         str | None,
         typer.Argument(
-            help="URL of a service, or of one stream; checks whether a proxy buffers it."
+            help="URL of a service or of one stream, to check whether a proxy buffers it."
         ),
     ] = None,
     as_json: Annotated[

@@ -32,7 +32,7 @@ def fail(message: str, code: int = ExitCode.FAILED) -> NoReturn:
 
 
 def note(line: str) -> None:
-    """Write a line to stderr, which has everything but the answer."""
+    """Write a line to stderr; only the answer goes to stdout."""
     with contextlib.suppress(BrokenPipeError):
         sys.stderr.write(printable(line, sys.stderr) + "\n")
         sys.stderr.flush()

@@ -30,7 +30,7 @@ ReadTimeout = Annotated[
 ]
 Attempts = Annotated[
     int,
-    typer.Option("--attempts", min=0, help="Maximum number of further attempts in a row."),
+    typer.Option("--attempts", min=0, help="How often to try again before giving up."),
 ]
 
 
@@ -81,9 +81,9 @@ def full_url(url: str) -> str:
     try:
         parsed = httpx.URL(whole)
     except httpx.InvalidURL as error:
-        fail(f"{url!r} is no URL: {error}", ExitCode.USAGE)
+        fail(f"{url!r} is not a URL: {error}", ExitCode.USAGE)
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        fail(f"{url!r} is no URL of HTTP: use http://HOST or https://HOST", ExitCode.USAGE)
+        fail(f"{url!r} is not an HTTP URL: use http://HOST or https://HOST", ExitCode.USAGE)
     return whole
 
 
@@ -99,7 +99,7 @@ def _header(text: str) -> tuple[str, str]:
     name, value = name.strip(), value.strip()
     plain = name.isascii() and name and not set(name) & set(" \t\r\n") and value.isprintable()
     if not colon or not plain:
-        fail(f"-H {text!r} is no header: use 'Name: value'", ExitCode.USAGE)
+        fail(f"-H {text!r} is not a header: use 'Name: value'", ExitCode.USAGE)
     return name, value
 
 

@@ -56,7 +56,9 @@ def stream(
     ] = False,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Save the position in FILE, and continue there.", metavar="FILE"),
+        typer.Option(
+            help="Save the position in FILE; the next call continues from it.", metavar="FILE"
+        ),
     ] = None,
     max_events: Annotated[
         int | None, typer.Option("--max-events", min=1, help="Stop after this number of events.")

@@ -222,7 +222,7 @@ def fold(events: Iterable[StreamEvent]) -> StreamEvent:
                 return event.model_copy(update={"message": message})
             case EventType.MESSAGE_COMPLETE | EventType.ERROR:
                 return event
-    raise ValueError("the answer is not whole: it ended without MESSAGE_COMPLETE or ERROR")
+    raise ValueError("the answer is incomplete: it ended without MESSAGE_COMPLETE or ERROR")
 
 
 async def collect(events: AsyncIterable[StreamEvent]) -> StreamEvent:

@@ -13,8 +13,8 @@ from dual_mode_streaming.stores._base import AppendResult, Store, StoreError
 logger = logging.getLogger("dual_mode_streaming")
 
 _CHANGE_DELAY: Final = 0.2
-"""The time in seconds after a change of the stream until the writer asks what has changed, unless
-an append has told it by then."""
+"""The time in seconds between a notification and the check of what has changed. The result of an
+append in between makes the check unnecessary."""
 
 _OWN_CHANGE: Final = 0.02
 """The time in seconds after an append in which a change is taken for that append."""

@@ -60,7 +60,7 @@ class Metrics:
 
     @contextlib.asynccontextmanager
     async def refreshing(self) -> AsyncIterator[None]:
-        """Publish the queues of this worker regularly: of several, a scrape reaches only one."""
+        """Publish the queues of this worker regularly: a scrape reaches only one of the workers."""
 
         async def refresh() -> None:
             while True:

@@ -58,7 +58,7 @@ def _has_no_body(scope: Scope) -> bool:
 
 
 async def validation_error(_: Request, error: Exception) -> Response:
-    """Answer a request that does not fit its schema with where and why, without its input.
+    """Answer a request that does not fit its schema: where and why, without repeating the input.
 
     FastAPI's own handler repeats the input. That may be a secret, or megabytes; and NaN or a lone
     surrogate in it would end in a 500. The shape is FastAPI's, which the document describes.

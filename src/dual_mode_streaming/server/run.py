@@ -25,7 +25,8 @@ __all__ = ["HttpLimits", "SignalledServer", "StreamingProtocol", "bound", "serve
 
 UNSENT_BYTES: Final = 128 * 1024
 """The number of unsent bytes that the kernel accepts for a connection (TCP_NOTSENT_LOWAT). By
-default it accepts megabytes for a client that does not read, which are old when it continues."""
+default it accepts megabytes for a client that does not read, which are out of date when it
+continues."""
 
 
 class SignalledServer(uvicorn.Server):
@@ -56,7 +57,7 @@ class SignalledServer(uvicorn.Server):
 
 
 def bound(config: uvicorn.Config) -> socket.socket:
-    """Return the socket of a server, which listens already.
+    """Return a listening socket for a server.
 
     Exits the process with a message if the address cannot be bound.
     """

@@ -190,7 +190,7 @@ def _message(error: ValidationError, flags: dict[str, Any]) -> str:
     name = "_".join(part for part in first["loc"] if isinstance(part, str))
     variable = f"DUAL_MODE_{name.upper()}"
     if first["type"] == "extra_forbidden":
-        return f"{variable}: there is no such setting, but {', '.join(_variables())}"
+        return f"{variable}: there is no such setting; the settings are {', '.join(_variables())}"
     where = f"--{name.replace('_', '-')}" if name in flags else variable
     secret = name in ("api_keys", "token_secret") or "@" in str(first["input"])
     return f"{where}={'…' if secret else first['input']}: should be {reason}"

@@ -68,7 +68,7 @@ class NewStream:
         request: the request, for a writer that takes the stream over.
 
     Raises:
-        ValueError: if `stream` is no id of a stream.
+        ValueError: if `stream` is not the id of a stream.
     """
 
     stream: str

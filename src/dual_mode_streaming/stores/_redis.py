@@ -26,7 +26,7 @@ from dual_mode_streaming.stores._redis_pubsub import PubSub
 _PREFIX: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _INDEX_PAUSE: Final = 1.0  # seconds between two updates of the index while streams run
 _AT_ONCE: Final = 1000  # streams in one update of the index
-_RENEWAL_DELAY: Final = 0.02  # seconds for which a renewal waits to be sent with others
+_RENEWAL_DELAY: Final = 0.02  # seconds that a renewal may wait, to share a pipeline
 _LARGEST: Final = 2**53  # whole numbers of Lua are exact up to here
 
 
@@ -42,7 +42,7 @@ class RedisStore:
     restart. A replica may lack the last entries. Such a loss is noticed: AppendResult.GAP.
 
     `streams` and `total_bytes` of the limits hold roughly: appended bytes count within about a
-    second. All keys expire, so nothing is left of a stream that everybody forgot.
+    second. All keys expire, so a stream that is no longer used leaves nothing behind.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with the options of redis-py as its query.

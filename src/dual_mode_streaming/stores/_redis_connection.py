@@ -55,7 +55,7 @@ class ScriptClient:
             script: the name of the script.
             stream: the id of the stream.
             args: the arguments of the script.
-            delay: the seconds for which the call may wait for others to be sent with.
+            delay: the seconds that the call may wait, to share a pipeline with other calls.
         """
         keys = self._keys(stream)
         pipeliner = self._reads if script in scripts.READERS else self._writes

@@ -43,7 +43,7 @@ class Pipeliner:
             script: the script.
             keys: its keys.
             args: its arguments.
-            delay: the seconds for which the call may wait for others to be sent with.
+            delay: the seconds that the call may wait, to share a pipeline with other calls.
         """
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()

@@ -3,7 +3,7 @@
 The scripts of a stream have two keys with the hash tag `{id}`: the metadata, a hash, and the
 entries, a Redis stream with the ids `<sequence>-0`. They alone decide the state of a stream.
 
-The scripts of the index have six keys with a hash tag of their own. The index is only advice: it
+The scripts of the index have six keys with a hash tag of their own. The index is only a hint: it
 limits the store, and finds abandoned streams and idempotency keys. It is corrected where it is
 found wrong.
 

@@ -63,7 +63,7 @@ def open_for_writing(path: Path, synchronous: Synchronous, timeout: float) -> sq
         (version,) = connection.execute("pragma user_version").fetchone()
         (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
         if tables and application != _APPLICATION:
-            raise StoreError(f"{path} is a database of something else, not of a store")
+            raise StoreError(f"{path} is a database of another program, not of a store")
         if tables and version != _VERSION:
             raise StoreError(f"{path} has version {version} of the tables, not {_VERSION}")
         connection.execute("pragma journal_mode = wal")
@@ -99,7 +99,7 @@ def store_error(error: Exception, path: Path) -> Exception:
     elif name.startswith("SQLITE_FULL"):
         what = "has no room left on its disk"
     elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        what = "is damaged, or no database"
+        what = "is damaged, or is not a SQLite database"
     elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         what = "cannot be opened and written"
     else:

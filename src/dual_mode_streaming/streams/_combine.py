@@ -171,5 +171,5 @@ def _sources(streams: Sequence[Any]) -> list[AsyncIterable[Any]]:
     if len(streams) == 1 and isinstance(streams[0], Iterable):
         streams = list(streams[0])
     if len({id(stream) for stream in streams}) < len(streams):
-        raise ValueError("the same stream is given twice; split() makes several of one")
+        raise ValueError("the same stream is given twice; split() turns one stream into several")
     return list(streams)

@@ -63,7 +63,8 @@ class Fanout(ItemBuffer, Generic[T]):
         blocking = policy.overflow is Overflow.BLOCK
         lossy = policy.overflow in (Overflow.DROP_OLDEST, Overflow.DISCONNECT)
         direct = policy.max_bytes is None and (blocking or lossy)
-        # The other policies are those of a buffer in between, which reads along at once.
+        # For every other policy a second buffer stands between the list and the reader. It applies
+        # the policy, and reads each item at once.
         maxsize = policy.maxsize if direct else max(policy.maxsize, 2 * YIELD_EVERY)
         first = max(self.base, self.head - self._history)
         position = _ReaderPosition(self, first, maxsize, blocking)
@@ -122,7 +123,7 @@ class Fanout(ItemBuffer, Generic[T]):
         self._changed = True
 
     def advanced(self, position: "_ReaderPosition[T]") -> None:
-        """A reader has taken items: let the pump go on if it was the last that was full."""
+        """A reader has taken items: let the pump continue if no reader is full any more."""
         if self.full:
             self.full.discard(position)
             if not self.full:
@@ -156,7 +157,7 @@ class Fanout(ItemBuffer, Generic[T]):
 
 
 class _ReaderPosition(Generic[T]):
-    """How far a reader is: `next` is the number of the next item it is owed. A `ChunkSource`."""
+    """The position of a reader: `next` is the number of its next item. A `ChunkSource`."""
 
     __slots__ = ("_chunk_size", "_count", "_items", "blocking", "fanout", "maxsize", "next")
 

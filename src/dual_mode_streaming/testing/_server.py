@@ -43,7 +43,7 @@ async def serving(app: Any, *, stop_timeout: float = 10.0, **config: Any) -> Asy
         while not server.started:
             if task.done():
                 task.result()
-                raise RuntimeError("the server ended before it started; see its log")
+                raise RuntimeError("the server failed to start; see its log")
             await asyncio.sleep(0.001)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:

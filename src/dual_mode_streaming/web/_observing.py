@@ -183,10 +183,10 @@ class StreamLog(Observer):
         level = logging.INFO if answer.end in _EXPECTED else logging.WARNING
         if answer.mode is ResponseMode.BATCH or not _stream_logger.isEnabledFor(level):
             return
-        first = "none" if answer.first is None else f"{answer.first * 1000:.1f} ms"
+        first = "" if answer.first is None else f", first item after {answer.first * 1000:.1f} ms"
         _stream_logger.log(
             level,
-            "%s %s %s ended: %s, %d items, %d bytes in %.3f s, the first after %s",
+            "%s %s %s ended: %s, %d items, %d bytes in %.3f s%s",
             answer.method,
             answer.route,
             answer.mode.name.lower(),

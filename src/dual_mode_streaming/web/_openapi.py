@@ -146,7 +146,7 @@ def _describe_recorded(operation: dict[str, Any], status: str, method: str) -> N
     later.setdefault("content", {}).setdefault("application/json", {"schema": STATE})
     errors = dict(ERRORS)
     if method == "GET":
-        errors[400] = "The cursor shown is one of another request's stream."
+        errors[400] = "The cursor belongs to the stream of another request."
     for code, description in errors.items():
         error = _problem_response(code, description)
         responses.setdefault(str(code), error).setdefault("content", {}).update(error["content"])

@@ -1,4 +1,4 @@
-"""The simulated model: deterministic, with a pace, a script and intending failures.
+"""The simulated model: deterministic, with a pace, a script and intended failures.
 
 The same messages and seed give the same answer in every mode and wire format. Without a matching
 reply in the script, the answer is a few generated sentences.

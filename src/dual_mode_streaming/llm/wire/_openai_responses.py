@@ -88,7 +88,9 @@ def _check_text_format(given: Any) -> None:
     form = given.get("format") if isinstance(given, dict) else given
     kind = form.get("type") if isinstance(form, dict) else form
     if kind not in (None, "text"):
-        raise invalid("text.format", f"{kind!r} is not supported, but text", "unsupported_value")
+        raise invalid(
+            "text.format", f"{kind!r} is not supported; only text is", "unsupported_value"
+        )
 
 
 def _messages(instructions: Any, given: Any) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def text_of(content: Any, where: str, kinds: Mapping[str, str]) -> str:
         kind = part.get("type") if isinstance(part, dict) else None
         text = part.get(kinds[kind]) if isinstance(kind, str) and kind in kinds else None
         if not isinstance(text, str):
-            reason = f"{kind!r} is not supported, but {', '.join(kinds)}"
+            reason = f"{kind!r} is not supported; supported: {', '.join(kinds)}"
             raise invalid(f"{where}[{number}].type", reason, "unsupported_value")
         texts.append(text)
     return "".join(texts)

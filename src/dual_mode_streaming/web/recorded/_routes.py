@@ -72,12 +72,12 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
         request: Request, stream: str, *, or_expired: bool = False
     ) -> tuple[Recordings, StreamInfo]:
         """Return the client's stream. Raises Problem: 404 if there is none, 410 if expired."""
-        place = await registry.find(stream, registry.owner_of(request))
-        if place is None:
+        pair = await registry.find(stream, registry.owner_of(request))
+        if pair is None:
             raise Problem(404, "there is no stream with this id, or it has another owner")
-        if place[1].expired and not or_expired:
+        if pair[1].expired and not or_expired:
             raise Problem(410, "the stream has expired")
-        return place
+        return pair
 
     def operation_of(info: StreamInfo) -> RecordedOperation:
         operation = registry.operation(info.new.operation)
