@@ -11,8 +11,9 @@
 The names are loaded on first use, so importing the package is fast.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dual_mode_streaming._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dual_mode_streaming.errors import (
@@ -92,14 +93,7 @@ _MODULES = {
     "install": "web._install",
 }
 
-
-def __getattr__(name: str) -> Any:
-    try:
-        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = globals()[name] = getattr(module, name)
-    return value
+__getattr__ = lazy_attributes(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

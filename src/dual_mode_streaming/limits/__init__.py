@@ -1,8 +1,8 @@
 """Admission of requests: API keys, concurrency limits and rate limits, in memory or on Redis."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dual_mode_streaming._lazy import lazy_attributes
 from dual_mode_streaming.limits._admission import Admission, TooMany
 from dual_mode_streaming.limits._keys import APIKeys, credentials, key_digest
 from dual_mode_streaming.limits._memory import LimitBackend, MemoryLimits
@@ -21,10 +21,5 @@ __all__ = [
     "key_digest",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "RedisLimits":  # loaded on first use: it needs redis-py
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}._redis")
-    value = globals()[name] = module.RedisLimits
-    return value
+# Loaded on first use: it needs redis-py.
+__getattr__ = lazy_attributes(__name__, {"RedisLimits": "_redis"})

@@ -7,8 +7,9 @@ async for event in LLMClient().chat_completion("Why do streams leak?"):
 `llm_routes` is loaded on first use, because it needs FastAPI and the client does not.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dual_mode_streaming._lazy import lazy_attributes
 from dual_mode_streaming.llm._client import LLMClient, Spent
 from dual_mode_streaming.llm._events import (
     ErrorType,
@@ -68,10 +69,4 @@ __all__ = [
     "provider_by_settings",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "llm_routes":
-        from dual_mode_streaming.llm._routes import llm_routes
-
-        return llm_routes
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, {"llm_routes": "_routes"})

@@ -1,8 +1,8 @@
 """Stores of recorded streams: in memory, in a SQLite file, in Redis."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dual_mode_streaming._lazy import lazy_attributes
 from dual_mode_streaming.stores._base import (
     AppendResult,
     Entry,
@@ -42,11 +42,4 @@ _MODULES = {  # imported on first use: MemoryStore needs neither sqlite3 nor red
     "SQLiteStore": "_sqlite",
 }
 
-
-def __getattr__(name: str) -> Any:
-    try:
-        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = globals()[name] = getattr(module, name)
-    return value
+__getattr__ = lazy_attributes(__name__, _MODULES)

@@ -1,7 +1,8 @@
 """The ASGI and FastAPI integration: the decorator, the response, and the state of an app."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dual_mode_streaming._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dual_mode_streaming.web._app_state import AppState, app_state
@@ -35,11 +36,4 @@ _MODULES = {  # loaded on first use
     "spec_of": "_spec",
 }
 
-
-def __getattr__(name: str) -> Any:
-    try:
-        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = globals()[name] = getattr(module, name)
-    return value
+__getattr__ = lazy_attributes(__name__, _MODULES)
