@@ -445,3 +445,9 @@ async def test_what_a_store_says_of_itself_is_for_the_log(caplog):
         store.error = StoreFull("the store has 3 streams")
         full = await http.get("/")
         assert (full.status_code, full.json()["detail"]) == (503, "the store has 3 streams")
+        assert full.headers["retry-after"] == "1"
+
+
+async def test_the_end_of_an_unrecorded_stream_is_204_from_the_query_too(http, stage):
+    answer = await http.get("/count?last_event_id=abcdef0123.end", headers=EVENTS)
+    assert answer.status_code == 204

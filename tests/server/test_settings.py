@@ -1,6 +1,7 @@
 """Settings: a wrong one is named where it was given, and the right ones reach every worker."""
 
 import pickle
+import traceback
 
 import pytest
 
@@ -100,3 +101,11 @@ def test_a_secret_that_could_be_guessed_is_refused_and_not_printed(monkeypatch, 
 def test_the_chats_own_variables_are_none_of_the_services(monkeypatch):
     monkeypatch.setenv("DUAL_MODE_UI_KEY", "k")
     assert load().port == 8000
+
+
+def test_no_secret_is_in_the_traceback_of_a_wrong_setting(monkeypatch):
+    monkeypatch.setenv("DUAL_MODE_WORKERS", "2")
+    monkeypatch.setenv("DUAL_MODE_API_KEYS", "sk-live-1")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert "sk-live-1" not in "".join(traceback.format_exception(caught.value))

@@ -179,7 +179,7 @@ def load(**flags: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise SettingsError(_message(error, given)) from error
+        raise SettingsError(_message(error, given)) from None  # its input holds secrets
 
 
 def _message(error: ValidationError, flags: dict[str, Any]) -> str:

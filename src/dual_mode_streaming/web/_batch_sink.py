@@ -168,8 +168,10 @@ class BatchSink:
                 await throw_into(source, cancelled)
             raise SourceCancelled() from cancelled
         finally:
-            await items.aclose()
-            await close_source(source)
+            try:
+                await items.aclose()
+            finally:
+                await close_source(source)
         result = self._representation.fold_result
         if result is None:
             return dumps(value)

@@ -68,7 +68,7 @@ def install(
     _add_middleware(app, state)
     _add_lifespan(app, state, registry, drain_delay if signals else None)
     for kind in (Problem, StoreError):
-        app.add_exception_handler(kind, rendered_problem)
+        app.exception_handlers.setdefault(kind, rendered_problem)  # the app may have its own
     app.include_router(stream_routes(registry))
     _add_openapi(app, state, registry)
 

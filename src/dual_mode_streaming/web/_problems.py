@@ -51,7 +51,9 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(status, str(error), bound=error.bound)
     if isinstance(error, ItemTooLarge):
         return Problem(500, str(error), bound="event_bytes")
-    if isinstance(error, (StoreFull, StreamOverflow)):
+    if isinstance(error, StoreFull):
+        return Problem(503, str(error), retry_after=1)
+    if isinstance(error, StreamOverflow):
         return Problem(503, str(error))
     if isinstance(error, StoreError):  # its text may name addresses
         return Problem(503, "the store does not answer; try again", retry_after=1)

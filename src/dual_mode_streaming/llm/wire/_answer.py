@@ -59,6 +59,8 @@ class WireResponse(Response):
         except Exception as error:
             problem = _problem_of(error, scope["path"])
             await _render(self._wire, problem, request_id)(scope, receive, send)
+        if self.background is not None:  # FastAPI puts the tasks of dependencies here
+            await self.background()
 
 
 def completion(

@@ -13,7 +13,7 @@ from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.streams import stream_content
 from dual_mode_streaming.web._fingerprint import digest, fingerprint
 from dual_mode_streaming.web._problems import MAX_ECHO, vary_by_accept
-from dual_mode_streaming.web._request_state import request_state
+from dual_mode_streaming.web._request_state import END_ID, request_state
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._spec import EndpointSpec
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
@@ -59,6 +59,10 @@ async def answer_recorded(
         )
     requested = await fingerprint(request, {_CURSOR_PARAMETER, spec.stream_flag})
     shown = last_event_id(request) if request.method == "GET" else ""
+    if begun.resumes and END_ID.fullmatch(shown):  # from the query: a header was seen by `begin`
+        response = Response(status_code=204)
+        vary_by_accept(response.headers)
+        return response
     if (cursor := Cursor.parse(shown)) is not None:
         info = await recordings.find(cursor.stream, owner)
         if info is not None and not info.expired:
