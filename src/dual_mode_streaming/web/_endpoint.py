@@ -1,13 +1,12 @@
-"""The decorator `dual_mode`: an async generator function becomes a path operation with all modes.
+"""The decorator `dual_mode`: what gives an iterator becomes a path operation with all modes.
 
-FastAPI sees a coroutine function with the generator's parameters and two hidden ones, the request
+FastAPI sees a coroutine function with the function's parameters and two hidden ones, the request
 and the injected response. The stream flag is read from the query directly, since as a parameter it
 would take FastAPI as long as the rest of the negotiation. FastAPI must not see the generator: it
 would follow `__wrapped__` and answer with empty JSON Lines (0.165).
 """
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar, Unpack, get_args, get_origin, overload
 
@@ -22,8 +21,9 @@ from dual_mode_streaming.rendering import Fold, ItemCodec, Representation
 from dual_mode_streaming.web._compat import EVENT_TYPES
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._response import DualModeResponse
-from dual_mode_streaming.web._signatures import parameter_of, resolved, undecorated
-from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec
+from dual_mode_streaming.web._signatures import described, parameter_of, resolved
+from dual_mode_streaming.web._sources import source_of
+from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec, spec_of
 from dual_mode_streaming.web.recorded._endpoint import answer_recorded
 from dual_mode_streaming.web.recorded._operation import parameter_adapters
 
@@ -69,11 +69,15 @@ def dual_mode(
     """Serve an async generator function as batch JSON, Server-Sent Events and JSON Lines.
 
     Use it directly below a FastAPI route decorator, with or without arguments. Each request calls
-    the function; the response closes the generator. A plain generator function works too: it runs
-    in a thread.
+    the function; the response closes the generator. A plain generator runs in a thread.
+
+    All else that gives an iterator works too: functions, `async def` or not, that return one, or a
+    context manager that gives one; methods, partials, callable objects and wrapped functions. What
+    they return is closed by the response. A `Response` that they return is passed on.
 
     Args:
-        function: the generator function. The annotation of its items is their schema.
+        function: the function. The annotation of its items is their schema. The decorated function
+            keeps it as `.generator`.
         fold: an async function from the async iterator of items to the batch body. It may return
             before the items end. Its return annotation is the schema of the batch. By default the
             body is `{"data": [item, ...]}`.
@@ -91,21 +95,19 @@ def dual_mode(
         The path operation for FastAPI, or a decorator if no function is given.
 
     Raises:
-        TypeError: the function is not a generator function, an annotation cannot be resolved, or
-            there is no such option.
+        TypeError: the function gives no iterator, an annotation cannot be resolved, or there is no
+            such option.
         ValueError: an option is out of range, or a tag of the items' union is a reserved event
             name.
     """
 
-    def decorate(function: Generator) -> Endpoint:
+    def decorate(function: Any) -> Any:
+        if isinstance(function, staticmethod | classmethod):
+            return type(function)(decorate(function.__func__))
         return _path_operation(
-            _specification(
-                function, fold, stream_flag, handles_last_event_id, record, options, caller
-            )
+            _specification(function, fold, stream_flag, handles_last_event_id, record, options)
         )
 
-    # Annotations may use local names of the function that decorates: a test, a factory.
-    caller = sys._getframe(1).f_locals
     resolved_options(options)  # a wrong option is an error here
     return decorate if function is None else decorate(function)
 
@@ -117,23 +119,18 @@ def _specification(
     handles_last_event_id: bool | None,
     record: bool | Record,
     options: Options,
-    caller: Mapping[str, Any],
 ) -> EndpointSpec:
     """Return the arguments of the decorator as a specification, with all annotations resolved."""
-    is_sync = inspect.isgeneratorfunction(function)
-    if not is_sync and not inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"dual_mode needs an async generator function (one that uses `yield`), not {function!r}"
-        )
-    signature, returns = resolved(function, caller)
+    signature, returns = _signature_of(function)
+    source = source_of(function, signature, returns)
     codec = ItemCodec(_item_type(returns), event_types=EVENT_TYPES)
-    batch_type = _batch_type(codec, fold, caller)
+    batch_type = _batch_type(codec, fold)
     fold_result = None if fold is None or batch_type is Any else TypeAdapter(batch_type)
     if handles_last_event_id is None:
         handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
     return EndpointSpec(
         function=function,
-        is_sync=is_sync,
+        source_of=source,
         signature=signature,
         representation=Representation(codec, fold, fold_result),
         batch_type=batch_type,
@@ -154,11 +151,21 @@ def _path_operation(spec: EndpointSpec) -> Endpoint:
     request_name = parameter_of(parameters, Request) or _add(parameters, "request", Request)
     response_name = parameter_of(parameters, Response) or _add(parameters, "response", Response)
     hidden = parameters.keys() - signature.parameters.keys()
+    description = described(spec.function)
+    name = description["__qualname__"]
 
-    async def endpoint(**values: Any) -> Response:
-        request, injected = values[request_name], values[response_name]
-        for name in hidden:
-            del values[name]
+    async def endpoint(*bound: Any, **values: Any) -> Response:
+        if bound:  # a method: the object is the first argument
+            values = dict(zip(signature.parameters, bound, strict=False)) | values
+        try:
+            request, injected = values[request_name], values[response_name]
+        except KeyError:
+            raise TypeError(
+                f"{name} is a path operation, which FastAPI calls; call {name}.generator(...) for "
+                "its items, or use a TestClient"
+            ) from None
+        for each in hidden:
+            del values[each]
         mode = _mode(spec, request, values)
         if spec.record is not None:
             return await answer_recorded(spec, request, values, mode=mode, injected=injected)
@@ -175,15 +182,33 @@ def _path_operation(spec: EndpointSpec) -> Endpoint:
             **spec.options,
         )
 
-    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(endpoint, attribute, getattr(undecorated(spec.function), attribute))
+    for attribute, value in description.items():
+        setattr(endpoint, attribute, value)
     ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
     endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=ordered, return_annotation=spec.batch_type
     )
     endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
+    endpoint.generator = spec.function  # type: ignore[attr-defined]
     attach_spec(endpoint, spec)
     return endpoint
+
+
+def _signature_of(function: Any) -> tuple[inspect.Signature, Any]:
+    """Return the signature and the return annotation. Raises TypeError if FastAPI cannot use it."""
+    if not callable(function):
+        raise TypeError(f"dual_mode needs a function that gives an iterator, not {function!r}")
+    name = described(function)["__qualname__"]
+    if spec_of(function) is not None:
+        raise TypeError(f"{name} is decorated with dual_mode already; decorate {name}.generator")
+    signature, returns = resolved(function)
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(
+                f"{name} takes {parameter}, which FastAPI cannot fill; name its parameters, or use "
+                "functools.wraps in the decorator that made it"
+            )
+    return signature, returns
 
 
 def _mode(spec: EndpointSpec, request: Request, values: Mapping[str, Any]) -> ResponseMode | None:
@@ -228,10 +253,10 @@ def _item_type(returns: Any) -> Any:
     return Any
 
 
-def _batch_type(codec: ItemCodec, fold: Fold | None, caller: Mapping[str, Any]) -> Any:
+def _batch_type(codec: ItemCodec, fold: Fold | None) -> Any:
     """Return the type of the batch body: the fold's return annotation, or `BatchOf` the items."""
     if fold is not None:
-        returns = resolved(fold, caller)[1]
+        returns = resolved(fold)[1]
         return Any if returns is None else returns
     return BatchOf[codec.item_type]  # type: ignore[name-defined]
 

@@ -41,6 +41,7 @@ from dual_mode_streaming.web._problems import (
     vary_by_accept,
 )
 from dual_mode_streaming.web._request_state import Begun, RequestState, request_state
+from dual_mode_streaming.web._sources import ResponseReturned
 from dual_mode_streaming.web._stream_sink import StreamSink
 
 ANY_ITEMS: Final = Representation(ItemCodec(event_types=EVENT_TYPES))
@@ -126,6 +127,7 @@ class DualModeResponse(Response):
             receive = share(self._request, receive)
         owner = Owner(options["cleanup_timeout"], functools.partial(until_disconnect, receive))
         failure: BaseException | None = None
+        instead: Response | None = None
         state.observe(begun.form.mode, scope)
         state.open(owner)
         try:
@@ -134,12 +136,16 @@ class DualModeResponse(Response):
             else:
                 answer = self._answer_stream
             failure = await answer(begun, state, owner, options, scope, receive, send)
+        except ResponseReturned as returned:
+            instead = returned.response
         except BaseException as error:
             failure = error
             raise
         finally:
             state.close(owner, failure)
             failure = None  # its traceback may hold this frame
+        if instead is not None:  # as FastAPI passes on the Response of an endpoint
+            await instead(scope, receive, send)
         if self.background is not None:
             await self.background()
 

@@ -1,16 +1,17 @@
 """The specification of an endpoint: all arguments of its decorator, frozen."""
 
 import dataclasses
+import functools
 import typing
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import Signature
 from typing import Any
 
-from dual_mode_streaming.bridges import from_sync
 from dual_mode_streaming.rendering import ItemCodec, Representation, SerializationOptions
 from dual_mode_streaming.stores import Store
 from dual_mode_streaming.web._options import Options
+from dual_mode_streaming.web._sources import SourceOf
 
 _ATTRIBUTE = "__dual_mode__"
 
@@ -34,8 +35,8 @@ class EndpointSpec:
     """All arguments of `dual_mode(...)` for one endpoint, and what follows from them.
 
     Attributes:
-        function: the generator function as it was written.
-        is_sync: whether it is a plain generator function, which runs in a thread.
+        function: the callable as it was written.
+        source_of: makes its sources.
         signature: its signature, with every annotation resolved.
         representation: how its items become JSON, events and the batch body.
         batch_type: the type of the batch body, for its schema.
@@ -46,7 +47,7 @@ class EndpointSpec:
     """
 
     function: Callable[..., Any]
-    is_sync: bool
+    source_of: SourceOf
     signature: Signature
     representation: Representation
     batch_type: Any
@@ -63,8 +64,7 @@ class EndpointSpec:
 
     def source(self, values: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Return the source for the arguments of one request. The caller closes it."""
-        source = self.function(**values)
-        return from_sync(source) if self.is_sync else source
+        return self.source_of(**values)
 
     def representation_of(self, route: Any) -> Representation:
         """Return the representation under a route's own `response_model_*` options."""
@@ -80,6 +80,8 @@ class EndpointSpec:
 
 def spec_of(endpoint: Any) -> EndpointSpec | None:
     """Return the specification of a path operation that `dual_mode` made; else None."""
+    while isinstance(endpoint, functools.partial):
+        endpoint = endpoint.func
     spec = getattr(endpoint, _ATTRIBUTE, None)
     return spec if isinstance(spec, EndpointSpec) else None
 

@@ -15,6 +15,7 @@ from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import RESERVED_EVENTS, dumps
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._problems import problem_of
+from dual_mode_streaming.web._signatures import described
 from dual_mode_streaming.web._spec import EndpointSpec
 
 _RESUME_FROM = "resume_from"
@@ -102,21 +103,24 @@ def parameter_adapters(spec: EndpointSpec) -> dict[str, TypeAdapter[Any]] | None
     if _RESUME_FROM not in parameters:
         return None
     return {
-        name: _adapter(spec.function, name, parameter)
+        name: _adapter(described(spec.function)["__qualname__"], name, parameter)
         for name, parameter in parameters.items()
         if name != _RESUME_FROM
     }
 
 
-def _adapter(
-    function: Callable[..., Any], name: str, parameter: inspect.Parameter
-) -> TypeAdapter[Any]:
+def _adapter(function: str, name: str, parameter: inspect.Parameter) -> TypeAdapter[Any]:
+    if name in ("self", "cls"):
+        raise TypeError(
+            f"{function} cannot be resumed without its object: decorate the bound method, "
+            "`dual_mode(record=True)(views.read)`; or remove `resume_from`"
+        )
     try:
         annotation = parameter.annotation
         return TypeAdapter(Any if annotation is inspect.Parameter.empty else annotation)
     except Exception as error:
         raise TypeError(
-            f"{function.__qualname__} cannot be resumed: its parameter {name!r} is not data that"
+            f"{function} cannot be resumed: its parameter {name!r} is not data that"
             " can be stored; remove it, or remove `resume_from`"
         ) from error
 

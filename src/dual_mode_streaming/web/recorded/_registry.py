@@ -16,6 +16,7 @@ from dual_mode_streaming.stores import Limits, Store, open_store
 from dual_mode_streaming.stores._base import StreamInfo
 from dual_mode_streaming.stores._observed import observed
 from dual_mode_streaming.web._app_state import AppState
+from dual_mode_streaming.web._signatures import described
 from dual_mode_streaming.web._spec import EndpointSpec, spec_of
 from dual_mode_streaming.web.recorded._operation import RecordedOperation, operation_name
 
@@ -95,9 +96,8 @@ class RecordingRegistry:
             self._add_routes()  # one may have been added since
             found = self._route(spec, request)
         if found is None:
-            raise RuntimeError(
-                f"the app on which install was called has no route to {spec.function.__qualname__}"
-            )
+            name = described(spec.function)["__qualname__"]
+            raise RuntimeError(f"the app on which install was called has no route to {name}")
         return self._operations[found.name]
 
     def _route(self, spec: EndpointSpec, request: Request) -> _Route | None:
