@@ -33,10 +33,12 @@ A name in parentheses is the package that exports the exception; all others are 
 Wrong use of the package is a plain ValueError or TypeError where it happens.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
 __all__ = [
@@ -79,9 +81,9 @@ class Problem(HTTPException):
     Args:
         status: the HTTP status code.
         detail: what is wrong, where, and what would be right. It is sent to the client.
-        headers: additional headers of the response.
+        headers: additional headers of the response. Pass Starlette's `Headers` to send one twice.
         retry_after: the time in seconds after which the client may try again. It is sent as
-            `Retry-After`.
+            `Retry-After`, in whole seconds (RFC 9110, section 10.2.3).
         param: the name of the field that is wrong, if the error is about one.
         code: a short name of the error, for wire formats that have one.
         members: extension members of the problem (RFC 9457, section 3.2).
@@ -98,9 +100,11 @@ class Problem(HTTPException):
         code: str | None = None,
         **members: Any,
     ) -> None:
-        sent = dict(headers or {})
+        sent: dict[str, str] | MutableHeaders = dict(headers or {})
+        if isinstance(headers, Headers):  # which may have a header twice
+            sent = MutableHeaders(raw=list(headers.raw))
         if retry_after is not None:
-            sent["retry-after"] = f"{max(0.0, retry_after):g}"
+            sent["retry-after"] = str(max(0, math.ceil(retry_after)))
         super().__init__(status, phrase_of(status) if detail is None else detail, sent or None)
         self.param = param
         self.code = code

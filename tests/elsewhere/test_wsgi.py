@@ -97,7 +97,7 @@ class Reader:
 
 def test_frames_come_one_by_one_and_end_in_done(view, upstream):
     with httpx.stream("GET", view, timeout=20) as response:
-        assert response.headers["content-type"] == "text/event-stream"
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert response.headers["x-accel-buffering"] == "no"
         reader = Reader(response)
         for index in range(3):

@@ -283,7 +283,7 @@ async def test_a_header_of_the_endpoint_replaces_ours_and_vary_adds_up(accept):
     answer = await get(app, accept=accept)  # `headers` fails on a header that is there twice
     assert answer.headers["cache-control"] == "private"
     assert answer.headers["vary"] == "Cookie, Accept"
-    assert answer.headers["content-type"] == accept
+    assert answer.headers["content-type"].partition(";")[0] == accept
 
 
 async def test_the_routes_status_code_counts():

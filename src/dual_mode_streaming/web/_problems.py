@@ -88,9 +88,10 @@ async def rendered_problem(_: Request, error: Exception) -> Response:
 
 
 def vary_by_accept(headers: MutableHeaders) -> None:
-    """Add `Vary: Accept`, unless it is there (RFC 9110, section 12.5.5)."""
-    if (b"vary", b"Accept") in headers.raw:  # the usual case, and the fastest check
+    """Make all Vary headers one that includes Accept (RFC 9110, section 12.5.5)."""
+    given = [value for name, value in headers.raw if name.lower() == b"vary"]
+    if given == [b"Accept"]:  # the usual case, and the fastest check
         return
-    named = {name.strip().lower() for name in headers.get("vary", "").split(",")}
-    if not named & {"accept", "*"}:
-        headers.add_vary_header("Accept")
+    names = [name.strip() for value in given for name in value.decode("latin-1").split(",")]
+    others = {name.lower(): name for name in names if name and name.lower() != "accept"}
+    headers["vary"] = "*" if "*" in others else ", ".join([*others.values(), "Accept"])

@@ -31,7 +31,7 @@ from dual_mode_streaming.running.pull import close_source
 from dual_mode_streaming.web._batch_sink import BatchSink
 from dual_mode_streaming.web._body import share, until_disconnect
 from dual_mode_streaming.web._compat import EVENT_TYPES, abort, fail_dependencies
-from dual_mode_streaming.web._headers import headers_of
+from dual_mode_streaming.web._headers import headers_of, with_injected
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._problems import (
     CLIENT_GONE,
@@ -156,9 +156,7 @@ class DualModeResponse(Response):
     def _without_generator(self, begun: Begun) -> Response:
         if begun.head:
             return Response(None, self._status(), self._sent_headers(begun.form))
-        response = Response(status_code=204)
-        vary_by_accept(response.headers)
-        return response
+        return with_injected(Response(status_code=204), self._injected)
 
     async def _answer_batch(
         self,
@@ -257,7 +255,7 @@ class DualModeResponse(Response):
         except HTTPException as error:
             headers = MutableHeaders(headers=error.headers or {})
             vary_by_accept(headers)
-            error.headers = dict(headers)
+            error.headers = headers  # not a dict: a header may be there twice
             raise
         finally:
             # A task that was cancelled before its first step has not closed it.

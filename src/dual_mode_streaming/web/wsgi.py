@@ -14,12 +14,12 @@ from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.streams import heartbeat as with_heartbeats
 from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.web._compat import EVENT_TYPES
-from dual_mode_streaming.web._headers import STREAM_HEADERS
+from dual_mode_streaming.web._headers import EVENT_STREAM, STREAM_HEADERS
 from dual_mode_streaming.web._problems import problem_of
 
 __all__ = ["HEADERS", "event_stream"]
 
-HEADERS: Final = {"content-type": "text/event-stream", **STREAM_HEADERS}
+HEADERS: Final = {"content-type": EVENT_STREAM, **STREAM_HEADERS}
 """The headers for the response of a view: the content type, no caching and no buffering."""
 
 _HEARTBEAT: Final = object()

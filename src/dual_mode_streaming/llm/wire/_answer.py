@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -115,6 +116,7 @@ def _problem_of(error: Exception, path: str) -> Problem:
 
 
 def _render(wire: WireFormat, problem: Problem, request_id: str) -> Response:
-    headers = {**(problem.headers or {}), wire.id_header: request_id}
+    headers = MutableHeaders(headers=problem.headers or {})
+    headers[wire.id_header] = request_id
     body = dumps(wire.error(problem, request_id))
     return Response(body, problem.status_code, headers, media_type="application/json")

@@ -12,7 +12,8 @@ from dual_mode_streaming.recordings import Cursor, RecordingRequest, Recordings
 from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.streams import stream_content
 from dual_mode_streaming.web._fingerprint import digest, fingerprint
-from dual_mode_streaming.web._problems import MAX_ECHO, vary_by_accept
+from dual_mode_streaming.web._headers import with_injected
+from dual_mode_streaming.web._problems import MAX_ECHO
 from dual_mode_streaming.web._request_state import END_ID, request_state
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._spec import EndpointSpec
@@ -60,15 +61,13 @@ async def answer_recorded(
     requested = await fingerprint(request, {_CURSOR_PARAMETER, spec.stream_flag})
     shown = last_event_id(request) if request.method == "GET" else ""
     if begun.resumes and END_ID.fullmatch(shown):  # from the query: a header was seen by `begin`
-        response = Response(status_code=204)
-        vary_by_accept(response.headers)
-        return response
+        return with_injected(Response(status_code=204), injected)
     if (cursor := Cursor.parse(shown)) is not None:
         info = await recordings.find(cursor.stream, owner)
         if info is not None and not info.expired:
             if (info.new.operation, info.new.fingerprint) != (operation.operation.name, requested):
                 raise Problem(400, "the cursor belongs to the stream of another request")
-            return attach(request, recordings, info, operation, begun.form, cursor)
+            return attach(request, recordings, info, operation, begun.form, cursor, injected)
     key = request.headers.get("idempotency-key")
     recording = RecordingRequest(
         operation=operation.operation,
@@ -83,7 +82,7 @@ async def answer_recorded(
     headers = _headers(request, info)
     if _prefers_async(request):
         headers["preference-applied"] = "respond-async"
-        return JSONResponse(state_of(info), 202, headers)
+        return with_injected(JSONResponse(state_of(info), 202, headers), injected)
     return replay(
         recordings,
         info,
@@ -105,6 +104,7 @@ def attach(
     operation: RecordedOperation,
     form: Negotiated,
     after: Cursor,
+    injected: Response | None = None,
 ) -> Response:
     """Return the response of a stream that exists.
 
@@ -120,9 +120,10 @@ def attach(
         and info.has(after.generation, after.sequence)
     ):
         response = Response(status_code=204, headers={"location": headers["location"]})
-        vary_by_accept(response.headers)
-        return response
-    return replay(recordings, info, operation, form, after=after, headers=headers)
+        return with_injected(response, injected)
+    return replay(
+        recordings, info, operation, form, after=after, headers=headers, injected=injected
+    )
 
 
 def last_event_id(request: Request) -> str:

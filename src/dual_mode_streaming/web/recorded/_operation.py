@@ -20,6 +20,9 @@ from dual_mode_streaming.web._spec import EndpointSpec
 
 _RESUME_FROM = "resume_from"
 
+HEADERS = "headers"
+"""The member of a recorded problem that holds its headers; it is not sent."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedOperation:
@@ -164,10 +167,12 @@ def _record_of(
 
 
 def _recorded_problem(error: BaseException) -> dict[str, Any]:
-    """Return a failure as recorded: the problem, and its `Retry-After` as `retry_after`."""
+    """Return a failure as recorded: the problem, its `Retry-After`, and all its headers."""
     problem = problem_of(error)
     body = problem.body
-    for name, value in (problem.headers or {}).items():
+    if headers := list((problem.headers or {}).items()):
+        body[HEADERS] = headers
+    for name, value in headers:
         if name.lower() == "retry-after":
             body["retry_after"] = value
     return body

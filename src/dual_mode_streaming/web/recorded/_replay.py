@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final
 
 import pydantic_core
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
 from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.web._response import DualModeResponse
-from dual_mode_streaming.web.recorded._operation import RecordedOperation
+from dual_mode_streaming.web.recorded._operation import HEADERS, RecordedOperation
 
 _RECONNECT: Final = ServerSentEvent(retry=1000).encode()
 """The end of an event stream that its client can continue after one second."""
@@ -113,9 +114,10 @@ def _failure_of(end: StreamRecord) -> HTTPException:
     """Return an end other than `done` as an error: the recorded one, or a 409."""
     body = pydantic_core.from_json(end.data)
     if end.is_error:
-        wait = body.get("retry_after")
         detail = body.get("detail") or body.get("errors") or body.get("title")
-        headers = None if wait is None else {"Retry-After": wait}
+        headers = MutableHeaders()
+        for name, value in body.get(HEADERS, ()):
+            headers.append(name, value)
         return HTTPException(body.get("status", 500), detail, headers)
     items = body.get("items", 0)
     return Problem(409, f"the stream was {end.name} after {items} items; read it as a stream")
@@ -179,7 +181,10 @@ class _RecordFrames:
             line = b"event: %b\n" % record.name.encode() if record.name else b""
             return b"%bid: %b\ndata: %b\n\n" % (line, str(cursor).encode(), record.data)
         name = self._error_event if record.is_error else record.name
-        data = record.data.decode()
+        data: Any = record.data.decode()
+        if record.is_error and HEADERS in (body := pydantic_core.from_json(record.data)):
+            del body[HEADERS]
+            data = body
         return ServerSentEvent(data=data, event=name or None, id=str(cursor)).encode()
 
     def done(self) -> bytes:
