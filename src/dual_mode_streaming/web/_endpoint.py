@@ -7,16 +7,14 @@ would follow `__wrapped__` and answer with empty JSON Lines (0.165).
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar, Unpack, get_args, get_origin, overload
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, Unpack, get_args, get_origin, overload
 
-from fastapi.exceptions import RequestValidationError
 from fastapi.params import Header
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.rendering import Fold, ItemCodec, Representation
 from dual_mode_streaming.web._compat import EVENT_TYPES
 from dual_mode_streaming.web._options import Options, resolved_options
@@ -24,14 +22,13 @@ from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._signatures import described, parameter_of, resolved
 from dual_mode_streaming.web._sources import source_of
 from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec, spec_of
+from dual_mode_streaming.web._stream_flag import StreamFlag
 from dual_mode_streaming.web.recorded._endpoint import answer_recorded
 from dual_mode_streaming.web.recorded._operation import parameter_adapters
 
 Generator = Callable[..., Any]
 Endpoint = Callable[..., Any]
 T = TypeVar("T")
-
-_BOOL: Final = TypeAdapter(bool)
 
 _ITERATORS = (
     *("AsyncIterator", "AsyncGenerator", "AsyncIterable"),
@@ -82,8 +79,8 @@ def dual_mode(
             before the items end. Its return annotation is the schema of the batch. By default the
             body is `{"data": [item, ...]}`.
         stream_flag: the name of the query parameter that sets the mode and wins over Accept; None
-            for no flag. A parameter of the function or a field of a body model with that name is
-            used too.
+            for no flag. A parameter of the function, or a field of a body, with that name or alias
+            is used too: the first body that has it counts (a model, a dataclass or a dict).
         handles_last_event_id: whether the function itself continues after a Last-Event-ID. By
             default it does if it has a header parameter `last_event_id`.
         record: record the items in the app's store (see `install`). The generator then continues
@@ -134,7 +131,7 @@ def _specification(
         signature=signature,
         representation=Representation(codec, fold, fold_result),
         batch_type=batch_type,
-        stream_flag=stream_flag,
+        stream_flag=StreamFlag(stream_flag, signature),
         handles_last_event_id=handles_last_event_id,
         record=Record() if record is True else record or None,
         options=options,
@@ -166,7 +163,7 @@ def _path_operation(spec: EndpointSpec) -> Endpoint:
             ) from None
         for each in hidden:
             del values[each]
-        mode = _mode(spec, request, values)
+        mode = spec.stream_flag.mode(request, values)
         if spec.record is not None:
             return await answer_recorded(spec, request, values, mode=mode, injected=injected)
         route = request.scope.get("route")
@@ -209,40 +206,6 @@ def _signature_of(function: Any) -> tuple[inspect.Signature, Any]:
                 "functools.wraps in the decorator that made it"
             )
     return signature, returns
-
-
-def _mode(spec: EndpointSpec, request: Request, values: Mapping[str, Any]) -> ResponseMode | None:
-    """Return the mode that the stream flag asks for; None if there is no flag.
-
-    The flag is a parameter of the function, a query parameter, or a field of a body model.
-
-    Raises:
-        RequestValidationError: the query parameter is not a bool.
-    """
-    name = spec.stream_flag
-    if name is None:
-        return None
-    flag = values[name] if name in values else _flag_in_query(name, request)
-    if not isinstance(flag, bool):
-        flag = None
-        for value in values.values():
-            if isinstance(value, BaseModel) and name in type(value).model_fields:
-                flag = getattr(value, name)
-                break
-    if not isinstance(flag, bool):
-        return None
-    return ResponseMode.STREAM if flag else ResponseMode.BATCH
-
-
-def _flag_in_query(name: str, request: Request) -> bool | None:
-    value = request.query_params.get(name)
-    if value is None:
-        return None
-    try:
-        return _BOOL.validate_python(value)
-    except ValidationError as error:
-        details = error.errors(include_url=False)[0]
-        raise RequestValidationError([{**details, "loc": ("query", name)}]) from None
 
 
 def _item_type(returns: Any) -> Any:

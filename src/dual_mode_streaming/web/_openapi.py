@@ -91,8 +91,8 @@ def _describe(
     frames.append(_event(DONE_SCHEMA, "done"))
     frames.append(_event({"$ref": f"{_REF}Problem"}, error_event))
     responses = operation["responses"]
-    if spec.query_flag is not None:
-        _describe_flag(operation, spec.query_flag, schemas)
+    if spec.stream_flag.query is not None:
+        _describe_flag(operation, spec.stream_flag.query, schemas)
     if spec.record is not None:
         frames += [_event(schema, name) for name, schema in ENDS.items()]
         frames.append(_event(RESET, "reset"))

@@ -12,6 +12,7 @@ from dual_mode_streaming.rendering import ItemCodec, Representation, Serializati
 from dual_mode_streaming.stores import Store
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._sources import SourceOf
+from dual_mode_streaming.web._stream_flag import StreamFlag
 
 _ATTRIBUTE = "__dual_mode__"
 
@@ -40,7 +41,7 @@ class EndpointSpec:
         signature: its signature, with every annotation resolved.
         representation: how its items become JSON, events and the batch body.
         batch_type: the type of the batch body, for its schema.
-        stream_flag: the parameter that decides the mode before Accept does; None for no flag.
+        stream_flag: reads the flag that decides the mode before Accept does.
         handles_last_event_id: whether the function itself continues after a Last-Event-ID.
         record: how it is recorded; None if it is not.
         options: the options of the decorator; they win over those of the app and the defaults.
@@ -51,16 +52,11 @@ class EndpointSpec:
     signature: Signature
     representation: Representation
     batch_type: Any
-    stream_flag: str | None
+    stream_flag: StreamFlag
     handles_last_event_id: bool
     record: Record | None
     options: Options
     _of_routes: dict[int, tuple[Any, Representation]] = field(default_factory=dict, repr=False)
-
-    @property
-    def query_flag(self) -> str | None:
-        """The stream flag if it is not a parameter of the function; None otherwise."""
-        return None if self.stream_flag in self.signature.parameters else self.stream_flag
 
     def source(self, values: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Return the source for the arguments of one request. The caller closes it."""

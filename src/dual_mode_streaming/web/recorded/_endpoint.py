@@ -58,7 +58,7 @@ async def answer_recorded(
         return DualModeResponse(
             stream_content(()), mode=begun.form, status_code=status, injected=injected
         )
-    requested = await fingerprint(request, {_CURSOR_PARAMETER, spec.stream_flag})
+    requested = await fingerprint(request, {_CURSOR_PARAMETER, spec.stream_flag.name})
     shown = last_event_id(request) if request.method == "GET" else ""
     if begun.resumes and END_ID.fullmatch(shown):  # from the query: a header was seen by `begin`
         return with_injected(Response(status_code=204), injected)

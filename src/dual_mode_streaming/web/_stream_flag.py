@@ -1,0 +1,122 @@
+"""The stream flag of a request: a parameter of the function, of the query, or a field of a body."""
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, get_args
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Depends, Param
+from pydantic import AliasChoices, BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from starlette.requests import Request
+
+from dual_mode_streaming.negotiation import ResponseMode
+
+_BOOL: Final = TypeAdapter(bool)
+
+
+class StreamFlag:
+    """Reads the flag of each request to one endpoint.
+
+    The first of these that is there counts: a parameter of the function with the flag's name or
+    alias, or else the query parameter; then the first body parameter that has such a field with a
+    bool. What a dependency returns is not searched.
+
+    Args:
+        name: the name of the flag, as clients send it; None if there is none.
+        signature: the signature of the function.
+
+    Attributes:
+        name: the name of the flag.
+        query: the name of the query parameter; None if the function has that parameter itself.
+    """
+
+    def __init__(self, name: str | None, signature: inspect.Signature) -> None:
+        self.name = name
+        notes = {key: _notes(each) for key, each in signature.parameters.items()}
+        self._parameter = next((key for key in notes if name in {key, *_aliases(notes[key])}), None)
+        self._bodies = tuple(
+            key
+            for key, of_key in notes.items()
+            if not any(isinstance(note, Depends | Param) for note in of_key)
+        )
+        self.query = name if self._parameter is None else None
+
+    def mode(self, request: Request, values: Mapping[str, Any]) -> ResponseMode | None:
+        """Return the mode that the flag asks for; None if the client sent none.
+
+        Raises:
+            RequestValidationError: the query parameter is not a bool.
+        """
+        if self.name is None:
+            return None
+        if self._parameter is not None:
+            flag = values[self._parameter]
+        else:
+            flag = _flag_in_query(self.name, request)
+        bodies = iter(self._bodies)
+        while not isinstance(flag, bool):
+            if (body := next(bodies, None)) is None:
+                return None
+            flag = _flag_in_body(self.name, values[body])
+        return ResponseMode.STREAM if flag else ResponseMode.BATCH
+
+
+def _flag_in_query(name: str, request: Request) -> bool | None:
+    value = request.query_params.get(name)
+    if value is None:
+        return None
+    try:
+        return _BOOL.validate_python(value)
+    except ValidationError as error:
+        details = error.errors(include_url=False)[0]
+        raise RequestValidationError([{**details, "loc": ("query", name)}]) from None
+
+
+def _flag_in_body(name: str, body: Any) -> Any:
+    if isinstance(body, RootModel):
+        body = body.root
+    if isinstance(body, Mapping):
+        return body.get(name)
+    kind: Any = type(body)
+    if (attribute := _attribute(kind, name)) is not None:
+        return getattr(body, attribute, None)
+    return (getattr(body, "model_extra", None) or {}).get(name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _attribute(kind: type, name: str) -> str | None:
+    """Return the field of a model or dataclass with this alias, or else with this name."""
+    if issubclass(kind, BaseModel):
+        fields: Mapping[str, Iterable[Any]] = {
+            key: (field,) for key, field in kind.model_fields.items()
+        }
+    elif dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        of_pydantic = getattr(kind, "__pydantic_fields__", {})
+        fields = {
+            field.name: (*get_args(hints[field.name]), field.default, of_pydantic.get(field.name))
+            for field in dataclasses.fields(kind)
+        }
+    else:
+        return None
+    aliased = [key for key, notes in fields.items() if name in _aliases(notes)]
+    return aliased[0] if aliased else name if name in fields else None
+
+
+def _notes(parameter: inspect.Parameter) -> tuple[Any, ...]:
+    return (parameter.default, *get_args(parameter.annotation)[1:])
+
+
+def _aliases(notes: Iterable[Any]) -> set[str]:
+    """Return the names under which clients send a field or a parameter, if it has other names."""
+    found: set[str] = set()
+    for note in notes:
+        if isinstance(note, FieldInfo):
+            for alias in (note.alias, note.validation_alias):
+                choices = alias.choices if isinstance(alias, AliasChoices) else (alias,)
+                found.update(choice for choice in choices if isinstance(choice, str))
+    return found
