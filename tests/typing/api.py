@@ -1,6 +1,6 @@
 """What a type checker must see of the public names; mypy reads this, nothing runs it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, assert_type
 
 import httpx
@@ -52,7 +52,7 @@ async def configured() -> AsyncIterator[int]:
     yield 1
 
 
-assert_type(dual_mode(bare), Callable[..., Any])
+assert_type(bare.generator(3), AsyncIterator[int])
 dual_mode(grace="soon")  # type: ignore[call-overload]
 
 assert_type(detect_mode("text/event-stream"), ResponseMode)

@@ -7,8 +7,8 @@ would follow `__wrapped__` and answer with empty JSON Lines (0.165).
 """
 
 import inspect
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, Unpack, get_args, get_origin, overload
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Generic, Unpack, get_args, get_origin, overload
 
 from fastapi.params import Header
 from pydantic import BaseModel, TypeAdapter
@@ -23,12 +23,9 @@ from dual_mode_streaming.web._signatures import described, parameter_of, resolve
 from dual_mode_streaming.web._sources import source_of
 from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec, spec_of
 from dual_mode_streaming.web._stream_flag import StreamFlag
+from dual_mode_streaming.web._typed import Decorator, Endpoint, FoldDecorator, P, R, T
 from dual_mode_streaming.web.recorded._endpoint import answer_recorded
 from dual_mode_streaming.web.recorded._operation import parameter_adapters
-
-Generator = Callable[..., Any]
-Endpoint = Callable[..., Any]
-T = TypeVar("T")
 
 _ITERATORS = (
     *("AsyncIterator", "AsyncGenerator", "AsyncIterable"),
@@ -43,18 +40,27 @@ class BatchOf(BaseModel, Generic[T]):
 
 
 @overload
-def dual_mode(function: Generator, /) -> Endpoint: ...
+def dual_mode(function: Callable[P, R], /) -> Endpoint[P, R]: ...
 @overload
 def dual_mode(
     *,
-    fold: Fold | None = None,
+    fold: Callable[[AsyncIterator[T]], Awaitable[Any]],
     stream_flag: str | None = "stream",
     handles_last_event_id: bool | None = None,
     record: bool | Record = False,
     **options: Unpack[Options],
-) -> Callable[[Generator], Endpoint]: ...
+) -> FoldDecorator[T]: ...
+@overload
 def dual_mode(
-    function: Generator | None = None,
+    *,
+    fold: None = None,
+    stream_flag: str | None = "stream",
+    handles_last_event_id: bool | None = None,
+    record: bool | Record = False,
+    **options: Unpack[Options],
+) -> Decorator: ...
+def dual_mode(
+    function: Callable[..., Any] | None = None,
     /,
     *,
     fold: Fold | None = None,
@@ -110,7 +116,7 @@ def dual_mode(
 
 
 def _specification(
-    function: Generator,
+    function: Callable[..., Any],
     fold: Fold | None,
     stream_flag: str | None,
     handles_last_event_id: bool | None,
@@ -138,7 +144,7 @@ def _specification(
     )
 
 
-def _path_operation(spec: EndpointSpec) -> Endpoint:
+def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
     """Return the coroutine function that FastAPI calls for each request."""
     signature = spec.signature
     parameters = dict(signature.parameters)
