@@ -25,7 +25,7 @@ PAGES = {
     "llm": 3,
     "mistakes": 6,
     "operations": 4,
-    "patterns": 9,
+    "patterns": 10,
     "protocol": 2,
     "streams": 3,
     "testing": 4,

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import typing
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import Signature
@@ -15,6 +16,8 @@ from dual_mode_streaming.web._sources import SourceOf
 from dual_mode_streaming.web._stream_flag import StreamFlag
 
 _ATTRIBUTE = "__dual_mode__"
+
+_endpoints: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,12 @@ def spec_of(endpoint: Any) -> EndpointSpec | None:
 def attach_spec(endpoint: Any, spec: EndpointSpec) -> None:
     """Attach the specification to the endpoint function."""
     setattr(endpoint, _ATTRIBUTE, spec)
+    _endpoints.add(endpoint)
+
+
+def all_specs() -> list[EndpointSpec]:
+    """Return the specifications of all path operations of this process."""
+    return [spec for endpoint in tuple(_endpoints) if (spec := spec_of(endpoint)) is not None]
 
 
 def _serialization(route: Any) -> SerializationOptions:
