@@ -54,14 +54,14 @@ class StreamFlag:
         if self.name is None:
             return None
         if self._parameter is not None:
-            flag = values[self._parameter]
+            flag = values.get(self._parameter)
         else:
             flag = _flag_in_query(self.name, request)
         bodies = iter(self._bodies)
         while not isinstance(flag, bool):
             if (body := next(bodies, None)) is None:
                 return None
-            flag = _flag_in_body(self.name, values[body])
+            flag = _flag_in_body(self.name, values.get(body))
         return ResponseMode.STREAM if flag else ResponseMode.BATCH
 
 
