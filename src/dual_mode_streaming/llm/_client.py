@@ -122,7 +122,8 @@ class LLMClient:
                     elif event.tool_call is not None:
                         other.append(event.tool_call.arguments or "")
                     yield event
-        except ProviderError as error:
+        except Exception as failure:
+            error = _provider_error(failure)
             partial = "".join(text)
             spent.outcome = error.error_type
             yield StreamEvent(
@@ -220,3 +221,11 @@ class LLMClient:
         )
         if self._on_end is not None:
             self._on_end(spent)
+
+
+def _provider_error(failure: Exception) -> ProviderError:
+    """Return the failure to report; a mistake of ours or of a provider's code is logged."""
+    if isinstance(failure, ProviderError):
+        return failure
+    logger.error("llm: the provider's code failed", exc_info=failure)
+    return ProviderError("the provider's answer could not be read", "server")

@@ -17,6 +17,7 @@ class EventType(enum.StrEnum):
     TOOL_CALL_START = "tool_call_start"
     TOOL_CALL_DELTA = "tool_call_delta"
     TOOL_CALL_END = "tool_call_end"
+    TOOL_RESULT = "tool_result"
     MESSAGE_COMPLETE = "message_complete"
     ERROR = "error"
 
@@ -81,6 +82,14 @@ class ToolCall(FrozenModel):
     arguments: str
 
 
+class ToolResult(FrozenModel):
+    """What a tool returned, where the source of the answer runs tools; `id` is the call's."""
+
+    id: str
+    content: str
+    is_error: bool = False
+
+
 class Usage(FrozenModel):
     """The number of tokens of the request and of the answer, its thinking included."""
 
@@ -100,6 +109,7 @@ class Message(FrozenModel):
     thinking: str = ""
     signature: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()
 
 
 _REQUIRED: Final[dict[EventType, set[str]]] = {
@@ -108,6 +118,7 @@ _REQUIRED: Final[dict[EventType, set[str]]] = {
     EventType.TOOL_CALL_START: {"tool_call"},
     EventType.TOOL_CALL_DELTA: {"tool_call"},
     EventType.TOOL_CALL_END: {"tool_call"},
+    EventType.TOOL_RESULT: {"tool_result"},
     EventType.MESSAGE_COMPLETE: {"finish_reason", "usage"},
     EventType.ERROR: {"error"},
 }
@@ -133,6 +144,7 @@ class StreamEvent(FrozenModel):
         text_delta: of TEXT_DELTA.
         thinking_delta: of THINKING_DELTA.
         tool_call: of TOOL_CALL_START, TOOL_CALL_DELTA and TOOL_CALL_END.
+        tool_result: of TOOL_RESULT, which only answers of agents have.
         finish_reason: of MESSAGE_COMPLETE: why the model stopped.
         stop_sequence: of MESSAGE_COMPLETE: the stop sequence that ended the answer, if one did.
         usage: of MESSAGE_COMPLETE: the tokens; of ERROR: the tokens so far, as far as known.
@@ -149,6 +161,7 @@ class StreamEvent(FrozenModel):
     text_delta: TextDelta | None = None
     thinking_delta: ThinkingDelta | None = None
     tool_call: ToolCallDelta | None = None
+    tool_result: ToolResult | None = None
     finish_reason: FinishReason | None = None
     stop_sequence: str | None = None
     usage: Usage | None = None
@@ -201,6 +214,7 @@ def fold(events: Iterable[StreamEvent]) -> StreamEvent:
     thinking: list[str] = []
     signature: str | None = None
     calls: dict[int, dict[str, str]] = {}
+    results: list[ToolResult] = []
     for event in events:
         match event.type:
             case EventType.TEXT_DELTA if event.text_delta is not None:
@@ -212,12 +226,15 @@ def fold(events: Iterable[StreamEvent]) -> StreamEvent:
                 calls[call.index] = {"id": call.id or "", "name": call.name or "", "arguments": ""}
             case EventType.TOOL_CALL_DELTA if (call := event.tool_call) is not None:
                 calls[call.index]["arguments"] += call.arguments or ""
+            case EventType.TOOL_RESULT if event.tool_result is not None:
+                results.append(event.tool_result)
             case EventType.MESSAGE_COMPLETE if event.message is None:
                 message = Message(
                     content="".join(text),
                     thinking="".join(thinking),
                     signature=signature,
                     tool_calls=tuple(ToolCall(**calls[index]) for index in sorted(calls)),
+                    tool_results=tuple(results),
                 )
                 return event.model_copy(update={"message": message})
             case EventType.MESSAGE_COMPLETE | EventType.ERROR:

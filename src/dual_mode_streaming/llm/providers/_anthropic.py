@@ -4,36 +4,16 @@ It streams by `create(stream=True)`: the SDK's `stream` helper parses all argume
 again at every delta.
 """
 
-import json
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import anthropic
 
-from dual_mode_streaming.llm._events import (
-    EventType,
-    FinishReason,
-    Message,
-    StreamEvent,
-    TextDelta,
-    ThinkingDelta,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
-from dual_mode_streaming.llm._provider import ProviderError
+from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
+from dual_mode_streaming.llm.readers import AnthropicReader, object_of
 
-_REASONS: Final[dict[str, FinishReason]] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-    "pause_turn": "pause",
-}
 _THINKING_TOKENS: Final = 1024  # the minimum of the API
 
 
@@ -91,36 +71,19 @@ class AnthropicProvider:
         """Request the answer in one piece."""
         with as_provider_errors(anthropic):
             answer = await self._sdk.messages.create(**self._body(request))
-        text, thinking, signature, calls = "", "", None, []
-        for block in answer.content:
-            if block.type == "text":
-                text += block.text
-            elif block.type == "thinking":
-                thinking += block.thinking
-                signature = block.signature or signature
-            elif block.type == "tool_use":
-                arguments = json.dumps(block.input, ensure_ascii=False)
-                calls.append(ToolCall(id=block.id, name=block.name, arguments=arguments))
-        message = Message(
-            content=text, thinking=thinking, signature=signature, tool_calls=tuple(calls)
-        )
-        usage = Usage(
-            input_tokens=answer.usage.input_tokens, output_tokens=answer.usage.output_tokens
-        )
-        return _complete(answer.stop_reason, answer.stop_sequence, usage, message)
+        return AnthropicReader().whole(answer)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Request the answer as a stream."""
-        reader = _MessageReader()
+        reader = AnthropicReader()
         with as_provider_errors(anthropic):
             stream = await self._sdk.messages.create(**self._body(request), stream=True)
             async with stream:
                 async for event in stream:
-                    for converted in reader.read(event):
+                    for converted in reader.feed(event):
                         yield converted
-        if not reader.stopped:
-            raise ProviderError("the answer ended without its final event", "stream_truncated")
-        yield _complete(reader.reason, reader.stop_sequence, reader.usage)
+        for last in reader.end():
+            yield last
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -146,73 +109,6 @@ class AnthropicProvider:
         if extra := {name: value for name, value in sampling.items() if value is not None}:
             body["extra_body"] = extra  # the SDK has no parameters for these
         return body
-
-
-class _MessageReader:
-    """Converts the events of one answer, and keeps its stop reason and usage."""
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self.reason: str | None = None
-        self.stop_sequence: str | None = None
-        self.usage = Usage()
-        self._calls: dict[int, int] = {}  # index of the content block: index of the tool call
-
-    def read(self, event: Any) -> list[StreamEvent]:
-        """Return the events that an event of the API stands for."""
-        match event.type:
-            case "message_start":
-                self.usage = Usage(input_tokens=event.message.usage.input_tokens)
-            case "content_block_start" if event.content_block.type == "tool_use":
-                index = self._calls[event.index] = len(self._calls)
-                block = event.content_block
-                head = ToolCallDelta(index=index, id=block.id, name=block.name)
-                return [StreamEvent(type=EventType.TOOL_CALL_START, tool_call=head)]
-            case "content_block_delta":
-                return self._delta(event)
-            case "content_block_stop" if event.index in self._calls:
-                end = ToolCallDelta(index=self._calls[event.index])
-                return [StreamEvent(type=EventType.TOOL_CALL_END, tool_call=end)]
-            case "message_delta":
-                self.reason = event.delta.stop_reason
-                self.stop_sequence = event.delta.stop_sequence
-                self.usage = Usage(
-                    input_tokens=event.usage.input_tokens or self.usage.input_tokens,
-                    output_tokens=event.usage.output_tokens,
-                )
-            case "message_stop":
-                self.stopped = True
-        return []
-
-    def _delta(self, event: Any) -> list[StreamEvent]:
-        delta = event.delta
-        match delta.type:
-            case "text_delta":
-                text = TextDelta(content=delta.text)
-                return [StreamEvent(type=EventType.TEXT_DELTA, text_delta=text)]
-            case "thinking_delta":
-                thought = ThinkingDelta(content=delta.thinking)
-                return [StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=thought)]
-            case "signature_delta":
-                thought = ThinkingDelta(signature=delta.signature)
-                return [StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=thought)]
-            case "input_json_delta" if delta.partial_json:
-                index = self._calls[event.index]
-                part = ToolCallDelta(index=index, arguments=delta.partial_json)
-                return [StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)]
-        return []
-
-
-def _complete(
-    reason: str | None, stop_sequence: str | None, usage: Usage, message: Message | None = None
-) -> StreamEvent:
-    return StreamEvent(
-        type=EventType.MESSAGE_COMPLETE,
-        finish_reason=_REASONS.get(reason or "", "stop"),
-        stop_sequence=stop_sequence,
-        usage=usage,
-        message=message,
-    )
 
 
 def _tool_choice(request: ChatRequest) -> dict[str, Any]:
@@ -245,6 +141,12 @@ def _blocks(message: ChatMessage) -> list[dict[str, Any]]:
     if message.content or not message.tool_calls:
         blocks.append({"type": "text", "text": message.content})
     for call in message.tool_calls:
-        arguments = json.loads(call.arguments or "{}")
-        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments})
+        blocks.append(
+            {
+                "type": "tool_use",
+                "id": call.id,
+                "name": call.name,
+                "input": object_of(call.arguments),
+            }
+        )
     return blocks

@@ -1,33 +1,15 @@
 """The provider for OpenAI's chat completions API: OpenAI, Ollama, vLLM and others, by the SDK."""
 
-from collections.abc import AsyncGenerator, Iterator
-from typing import Any, Final
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import openai
 
-from dual_mode_streaming.llm._events import (
-    EventType,
-    FinishReason,
-    Message,
-    StreamEvent,
-    TextDelta,
-    ThinkingDelta,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-)
-from dual_mode_streaming.llm._provider import ProviderError
+from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
+from dual_mode_streaming.llm.readers import ChatReader
 from dual_mode_streaming.llm.simulator._tokens import count_text
-
-_REASONS: Final[dict[str, FinishReason]] = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
 
 
 class OpenAIProvider:
@@ -77,35 +59,21 @@ class OpenAIProvider:
         """Request the answer in one piece."""
         with as_provider_errors(openai):
             answer = await self._sdk.chat.completions.create(**self._body(request))
-        choice = answer.choices[0]
-        calls = [
-            ToolCall(id=c.id, name=c.function.name, arguments=c.function.arguments)
-            for c in choice.message.tool_calls or ()
-            if c.type == "function"
-        ]
-        message = Message(
-            content=choice.message.content or "",
-            thinking=getattr(choice.message, "reasoning_content", None) or "",
-            tool_calls=tuple(calls),
-        )
-        return _complete(choice.finish_reason, answer.usage, message)
+        return ChatReader().whole(answer)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Request the answer as a stream."""
-        reader = _ChunkReader()
+        reader = ChatReader()
         options = {"stream": True, "stream_options": {"include_usage": True}}
         with as_provider_errors(openai):
             create: Any = self._sdk.chat.completions.create
             stream = await create(**self._body(request), **options)
             async with stream:
                 async for chunk in stream:
-                    for event in reader.read(chunk):
+                    for event in reader.feed(chunk):
                         yield event
-        if reader.reason is None:
-            raise ProviderError("the answer ended without its final event", "stream_truncated")
-        for event in reader.close_calls():
+        for event in reader.end():
             yield event
-        yield _complete(reader.reason, reader.usage)
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -129,59 +97,6 @@ class OpenAIProvider:
                 body["tool_choice"] = choice
             body["parallel_tool_calls"] = request.parallel_tool_calls
         return {name: value for name, value in body.items() if value is not None}
-
-
-class _ChunkReader:
-    """Converts the chunks of one answer, and keeps its finish reason and usage."""
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-        self.usage: Any = None
-        self._open: int | None = None  # the index of the open tool call
-
-    def read(self, chunk: Any) -> Iterator[StreamEvent]:
-        """Yield the events of a chunk."""
-        self.usage = chunk.usage or self.usage
-        for choice in chunk.choices[:1]:
-            self.reason = choice.finish_reason or self.reason
-            delta = choice.delta
-            if thought := getattr(delta, "reasoning_content", None):
-                thinking = ThinkingDelta(content=thought)
-                yield StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=thinking)
-            if delta.content:
-                text = TextDelta(content=delta.content)
-                yield StreamEvent(type=EventType.TEXT_DELTA, text_delta=text)
-            for call in delta.tool_calls or ():
-                yield from self._read_call(call)
-
-    def _read_call(self, call: Any) -> Iterator[StreamEvent]:
-        if call.index != self._open:
-            yield from self.close_calls()
-            self._open = call.index
-            head = ToolCallDelta(index=call.index, id=call.id, name=call.function.name)
-            yield StreamEvent(type=EventType.TOOL_CALL_START, tool_call=head)
-        if call.function is not None and call.function.arguments:
-            part = ToolCallDelta(index=call.index, arguments=call.function.arguments)
-            yield StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)
-
-    def close_calls(self) -> Iterator[StreamEvent]:
-        """Yield the end of the open tool call, if there is one."""
-        if self._open is not None:
-            end = ToolCallDelta(index=self._open)
-            self._open = None
-            yield StreamEvent(type=EventType.TOOL_CALL_END, tool_call=end)
-
-
-def _complete(reason: str | None, usage: Any, message: Message | None = None) -> StreamEvent:
-    counted = Usage()
-    if usage is not None:
-        counted = Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens)
-    return StreamEvent(
-        type=EventType.MESSAGE_COMPLETE,
-        finish_reason=_REASONS.get(reason or "", "stop"),
-        usage=counted,
-        message=message,
-    )
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

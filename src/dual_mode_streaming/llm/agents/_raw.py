@@ -1,0 +1,76 @@
+"""Chunks of the openai and anthropic SDKs, as objects or dicts."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from dual_mode_streaming.llm._events import StreamEvent
+from dual_mode_streaming.llm._fields import get, has, kind_of
+from dual_mode_streaming.llm.agents._answer import Answer
+from dual_mode_streaming.llm.readers import AnthropicReader, ChatReader, ResponsesReader
+
+
+def _raw_chunk(answer: Answer, chunk: Any) -> Iterator[StreamEvent]:
+    if answer.raw is None:
+        answer.raw = ChatReader()
+    yield from _feed_raw(answer, chunk)
+
+
+def _raw_response(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+    if answer.raw is None or get(event, "type") == "response.created":
+        answer.raw = ResponsesReader()
+    yield from _feed_raw(answer, event)
+    if get(event, "type") in _RESPONSE_ENDS:
+        yield from end_raw(answer)
+
+
+def raw_message(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+    kind = get(event, "type")
+    if answer.raw is None or kind == "message_start":
+        answer.raw = AnthropicReader()
+    yield from _feed_raw(answer, event)
+    if kind == "message_stop":
+        yield from end_raw(answer)
+
+
+def _raw_error(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+    if answer.raw is None:
+        answer.raw = AnthropicReader() if has(event, "error") else ResponsesReader()
+    yield from _feed_raw(answer, event)
+
+
+def _feed_raw(answer: Answer, chunk: Any) -> Iterator[StreamEvent]:
+    for event in answer.raw.feed(chunk):
+        yield from answer.take(event)
+
+
+def end_raw(answer: Answer) -> Iterator[StreamEvent]:
+    if answer.raw is not None:
+        for event in answer.raw.end():
+            yield from answer.take(event)
+        answer.raw = None
+
+
+def _chat_stream(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+    """Read an event of `client.chat.completions.stream()`, which has the chunk."""
+    yield from _raw_chunk(answer, get(event, "chunk"))
+
+
+_RESPONSE_ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_MESSAGES: Final = frozenset(
+    {"message_start", "message_delta", "message_stop", "ping"}
+    | {f"content_block_{part}" for part in ("start", "delta", "stop")}
+)
+
+
+def reader_of(item: Any) -> Any:
+    """Return the reader of a chunk, by its type, or by the choices of a chat."""
+    kind = kind_of(item)
+    if kind.startswith("response."):
+        return _raw_response
+    if kind in _MESSAGES:
+        return raw_message
+    if kind == "chunk" and has(item, "chunk"):
+        return _chat_stream
+    if kind == "error":
+        return _raw_error
+    return _raw_chunk if has(item, "choices") else None

@@ -1,0 +1,93 @@
+"""OpenAI's responses."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from dual_mode_streaming.llm._events import FinishReason, StreamEvent
+from dual_mode_streaming.llm._fields import get, parts
+from dual_mode_streaming.llm.readers._errors import error_from
+from dual_mode_streaming.llm.readers._reader import Reader
+
+_INPUTS = ("input_tokens", "prompt_tokens")
+_OUTPUTS = ("output_tokens", "completion_tokens")
+_ENDS = ("response.completed", "response.incomplete", "response.failed", "response.done")
+_THINKING = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
+
+
+class ResponsesReader(Reader):
+    """Reads responses. Items that come whole, without their parts before, are read whole."""
+
+    _REASONS: ClassVar[dict[str, FinishReason]] = {
+        "max_output_tokens": "length",
+        "content_filter": "content_filter",
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read_items: set[Any] = set()  # the items of which parts were read
+
+    def _read(self, chunk: Any) -> Iterator[StreamEvent]:
+        kind, key = get(chunk, "type"), _key_of(chunk)
+        if kind == "response.output_text.delta":
+            self._read_items.add(key)
+            yield from self._text(get(chunk, "delta"))
+        elif kind == "response.refusal.delta":
+            self._read_items.add(key)
+            self._refused = True
+            yield from self._text(get(chunk, "delta"))
+        elif kind in _THINKING:
+            self._read_items.add(key)
+            yield from self._thinking(get(chunk, "delta"))
+        elif kind == "response.output_item.added":
+            item = get(chunk, "item")
+            if get(item, "type") == "function_call":
+                yield from self._call(key, _call_id(item), get(item, "name"))
+        elif kind == "response.function_call_arguments.delta":
+            self._read_items.add(key)
+            yield from self._call(key, arguments=get(chunk, "delta"))
+        elif kind == "response.output_item.done":
+            yield from self._item(key, get(chunk, "item"))
+        elif kind in _ENDS:
+            yield from self._read_whole(get(chunk, "response"))
+            self._set_reason("completed")
+
+    def _read_whole(self, body: Any) -> Iterator[StreamEvent]:
+        if get(body, "status") == "failed":
+            raise error_from(get(body, "error") or "the provider's response failed")
+        for number, item in enumerate(parts(get(body, "output"))):
+            yield from self._item(number, item)
+        self._set_usage(get(body, "usage"), _INPUTS, _OUTPUTS)
+        self._set_reason(get(get(body, "incomplete_details"), "reason"))
+        self._set_reason(get(body, "status"))
+
+    def _item(self, key: Any, item: Any) -> Iterator[StreamEvent]:
+        """Read an item that is whole; nothing of it if its parts were read."""
+        is_new = key not in self._read_items
+        self._read_items.add(key)
+        match get(item, "type"):
+            case "message" if is_new:
+                for part in parts(get(item, "content")):
+                    self._refused = self._refused or get(part, "type") == "refusal"
+                    yield from self._text(get(part, "text") or get(part, "refusal"))
+            case "reasoning" if is_new:
+                for part in (*parts(get(item, "summary")), *parts(get(item, "content"))):
+                    yield from self._thinking(get(part, "text"))
+            case "function_call":
+                given = get(item, "arguments") if is_new else None
+                yield from self._call(key, _call_id(item), get(item, "name"), given)
+                yield from self._calls.end(key)
+            case "custom_tool_call" if is_new:
+                given = json.dumps({"input": get(item, "input")}, default=str)
+                yield from self._call(key, _call_id(item), get(item, "name"), given)
+                yield from self._calls.end(key)
+
+
+def _key_of(chunk: Any) -> Any:
+    """Return the number of the item that an event is about."""
+    number = get(chunk, "output_index")
+    return number if isinstance(number, int) else str(get(chunk, "item_id") or 0)
+
+
+def _call_id(item: Any) -> Any:
+    return get(item, "call_id") or get(item, "id")
