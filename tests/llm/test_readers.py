@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dual_mode_streaming.llm import EventType, ProviderError, fold
-from dual_mode_streaming.llm.readers import (
+from dual_mode_streaming.llm._readers import (
     AnthropicReader,
     ChatReader,
     ResponsesReader,

@@ -10,6 +10,7 @@ async for event in LLMClient().chat_completion("Why do streams leak?"):
 from typing import TYPE_CHECKING
 
 from dual_mode_streaming._lazy import lazy_attributes
+from dual_mode_streaming.llm._agents import agent_events, agent_text
 from dual_mode_streaming.llm._client import LLMClient, Spent
 from dual_mode_streaming.llm._events import (
     ErrorType,
@@ -21,6 +22,7 @@ from dual_mode_streaming.llm._events import (
     ThinkingDelta,
     ToolCall,
     ToolCallDelta,
+    ToolResult,
     Usage,
     collect,
     fold,
@@ -62,7 +64,10 @@ __all__ = [
     "ToolCall",
     "ToolCallDelta",
     "ToolChoice",
+    "ToolResult",
     "Usage",
+    "agent_events",
+    "agent_text",
     "collect",
     "fold",
     "llm_routes",

@@ -10,9 +10,9 @@ from typing import Any, Final
 import anthropic
 
 from dual_mode_streaming.llm._events import StreamEvent
+from dual_mode_streaming.llm._readers import AnthropicReader, object_of
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
-from dual_mode_streaming.llm.readers import AnthropicReader, object_of
 
 _THINKING_TOKENS: Final = 1024  # the minimum of the API
 

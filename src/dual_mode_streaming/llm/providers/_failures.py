@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from dual_mode_streaming.llm._provider import ProviderError
-from dual_mode_streaming.llm.readers import error_from
+from dual_mode_streaming.llm._readers import error_from
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from typing import Any
 import openai
 
 from dual_mode_streaming.llm._events import StreamEvent
+from dual_mode_streaming.llm._readers import ChatReader
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
-from dual_mode_streaming.llm.readers import ChatReader
 from dual_mode_streaming.llm.simulator._tokens import count_text
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dual_mode_streaming.llm._agents._answer import AgentAnswer
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, has, kind_of, messages_in, parts
-from dual_mode_streaming.llm.agents._answer import Answer
 
 
-def _chunk(answer: Answer, message: Any) -> Iterator[StreamEvent]:
+def _chunk(answer: AgentAnswer, message: Any) -> Iterator[StreamEvent]:
     answer.seen.add(str(get(message, "id")))
     yield from _contents(answer, message)
     for part in parts(get(message, "tool_call_chunks")):
@@ -25,7 +25,7 @@ def _chunk(answer: Answer, message: Any) -> Iterator[StreamEvent]:
     _end_message(answer, message)
 
 
-def _whole(answer: Answer, message: Any) -> Iterator[StreamEvent]:
+def _whole(answer: AgentAnswer, message: Any) -> Iterator[StreamEvent]:
     """Read a whole message: of the assistant, unless its chunks were read, or of a tool."""
     kind, identity = get(message, "type"), str(get(message, "id"))
     if kind == "tool":
@@ -42,7 +42,7 @@ def _whole(answer: Answer, message: Any) -> Iterator[StreamEvent]:
         _end_message(answer, message)
 
 
-def _contents(answer: Answer, message: Any) -> Iterator[StreamEvent]:
+def _contents(answer: AgentAnswer, message: Any) -> Iterator[StreamEvent]:
     extra = get(message, "additional_kwargs")
     yield from answer.thinking(get(extra, "reasoning_content"))
     for block in parts(get(message, "content")):
@@ -57,13 +57,13 @@ def _contents(answer: Answer, message: Any) -> Iterator[StreamEvent]:
             yield from answer.thinking(told, get(block, "signature"))
 
 
-def _end_message(answer: Answer, message: Any) -> None:
+def _end_message(answer: AgentAnswer, message: Any) -> None:
     answer.add_usage(get(message, "usage_metadata"))
     metadata = get(message, "response_metadata")
     answer.set_reason(get(metadata, "finish_reason") or get(metadata, "stop_reason"))
 
 
-def _graph_tuple(answer: Answer, item: Any) -> Iterator[StreamEvent]:
+def _graph_tuple(answer: AgentAnswer, item: Any) -> Iterator[StreamEvent]:
     """Read `(message, metadata)`, `(mode, data)`, `(namespace, data)` or all three."""
     if len(item) == 2 and has(item[0], "content"):
         yield from _read(answer, item[0])
@@ -71,12 +71,12 @@ def _graph_tuple(answer: Answer, item: Any) -> Iterator[StreamEvent]:
         yield from _read(answer, item[-1])
 
 
-def _graph_part(answer: Answer, part: Any) -> Iterator[StreamEvent]:
+def _graph_part(answer: AgentAnswer, part: Any) -> Iterator[StreamEvent]:
     if get(part, "type") in ("messages", "updates", "values"):
         yield from _read(answer, get(part, "data"))
 
 
-def _graph_updates(answer: Answer, update: Any) -> Iterator[StreamEvent]:
+def _graph_updates(answer: AgentAnswer, update: Any) -> Iterator[StreamEvent]:
     """Read a state, or the updates of nodes: their new messages."""
     states = [update] if "messages" in update else list(update.values())
     for message in (message for state in states for message in messages_in(state)):
@@ -84,7 +84,7 @@ def _graph_updates(answer: Answer, update: Any) -> Iterator[StreamEvent]:
             yield from _whole(answer, message)
 
 
-def _chain_event(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _chain_event(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     """Read an event of `astream_events`; a chain's repeat those of its models and tools."""
     data = get(event, "data")
     match get(event, "event"):
@@ -98,7 +98,7 @@ def _chain_event(answer: Answer, event: Any) -> Iterator[StreamEvent]:
             yield from _whole(answer, get(data, "output"))
 
 
-def _read(answer: Answer, item: Any) -> Iterator[StreamEvent]:
+def _read(answer: AgentAnswer, item: Any) -> Iterator[StreamEvent]:
     if (reader := reader_of(item)) is not None:
         yield from reader(answer, item)
 

@@ -6,8 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from typing import Any, Final
 
 from dual_mode_streaming.bridges import from_sync
-from dual_mode_streaming.llm._events import EventType, StreamEvent
-from dual_mode_streaming.llm.agents import (
+from dual_mode_streaming.llm._agents import (
     _claude,
     _langchain,
     _llama_index,
@@ -15,7 +14,8 @@ from dual_mode_streaming.llm.agents import (
     _pydantic_ai,
     _raw,
 )
-from dual_mode_streaming.llm.agents._answer import Answer
+from dual_mode_streaming.llm._agents._answer import AgentAnswer
+from dual_mode_streaming.llm._events import EventType, StreamEvent
 
 _LIBRARIES: Final = (_pydantic_ai, _openai_agents, _langchain, _raw, _claude, _llama_index)
 _STREAMS: Final = ("stream_events", "receive_response", "async_response_gen", "stream_text")
@@ -55,7 +55,7 @@ async def agent_events(source: Any) -> AsyncGenerator[StreamEvent, None]:
         TypeError: `source` is none of these, or has no item of a known kind.
         Exception: what the source raises. An error that it reports as an item is an ERROR event.
     """
-    answer = Answer()
+    answer = AgentAnswer()
     strange: dict[str, None] = {}  # the types that are of no known kind, in order
     is_known = False
     async with _opened(source) as items:
@@ -79,9 +79,9 @@ async def agent_events(source: Any) -> AsyncGenerator[StreamEvent, None]:
 
 def _reader_of(item: Any) -> Any:
     if isinstance(item, StreamEvent):
-        return Answer.take
+        return AgentAnswer.take
     if isinstance(item, str):
-        return Answer.text
+        return AgentAnswer.text
     return next((reader for library in _LIBRARIES if (reader := library.reader_of(item))), None)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+from dual_mode_streaming.llm._agents._answer import AgentAnswer, failed_with, ignored
+from dual_mode_streaming.llm._agents._raw import raw_message
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, has, parts, plain, usage_of
-from dual_mode_streaming.llm.agents._answer import Answer, failed_with, ignored
-from dual_mode_streaming.llm.agents._raw import raw_message
 
 
-def _claude_partial(answer: Answer, message: Any) -> Iterator[StreamEvent]:
+def _claude_partial(answer: AgentAnswer, message: Any) -> Iterator[StreamEvent]:
     event = get(message, "event")
     if get(message, "parent_tool_use_id") is not None:
         return
@@ -18,7 +18,7 @@ def _claude_partial(answer: Answer, message: Any) -> Iterator[StreamEvent]:
     yield from raw_message(answer, event)
 
 
-def _claude_message(answer: Answer, message: Any) -> Iterator[StreamEvent]:
+def _claude_message(answer: AgentAnswer, message: Any) -> Iterator[StreamEvent]:
     """Read a message of the assistant, or the user's one with results of tools."""
     if get(message, "parent_tool_use_id") is not None:
         return
@@ -44,7 +44,7 @@ def _claude_message(answer: Answer, message: Any) -> Iterator[StreamEvent]:
             yield from answer.call(get(block, "id"), get(block, "name"), get(block, "input"))
 
 
-def _claude_result(answer: Answer, result: Any) -> Iterator[StreamEvent]:
+def _claude_result(answer: AgentAnswer, result: Any) -> Iterator[StreamEvent]:
     answer.set_reason(get(result, "stop_reason"))
     answer.total = usage_of(get(result, "usage"))
     text = get(result, "result")

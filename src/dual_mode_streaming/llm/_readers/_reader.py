@@ -15,8 +15,8 @@ from dual_mode_streaming.llm._events import (
 )
 from dual_mode_streaming.llm._fields import clean, get
 from dual_mode_streaming.llm._provider import ProviderError
-from dual_mode_streaming.llm.readers._calls import ToolCalls
-from dual_mode_streaming.llm.readers._errors import error_of
+from dual_mode_streaming.llm._readers._calls import ToolCalls
+from dual_mode_streaming.llm._readers._errors import error_of
 
 
 class Reader(abc.ABC):

@@ -33,7 +33,7 @@ def failed_with(message: str, status: int | None = None) -> StreamEvent:
     return StreamEvent(type=EventType.ERROR, error=message, error_type=kind, status=status)
 
 
-class Answer:
+class AgentAnswer:
     """Makes the events of one answer; the readers of the items call its methods.
 
     Attributes:
@@ -168,6 +168,6 @@ class Answer:
                 yield event
 
 
-def ignored(_answer: Answer, _item: Any) -> Iterator[StreamEvent]:
+def ignored(_answer: AgentAnswer, _item: Any) -> Iterator[StreamEvent]:
     """Read an item that has no part in the answer."""
     yield from ()

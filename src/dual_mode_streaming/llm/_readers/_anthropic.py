@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from dual_mode_streaming.llm._events import FinishReason, StreamEvent
 from dual_mode_streaming.llm._fields import get, parts
-from dual_mode_streaming.llm.readers._reader import Reader
+from dual_mode_streaming.llm._readers._reader import Reader
 
 _INPUTS = ("input_tokens",)
 _OUTPUTS = ("output_tokens",)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from dual_mode_streaming.llm._agents._answer import AgentAnswer, ignored
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, json_text, usage_of
-from dual_mode_streaming.llm.agents._answer import Answer, ignored
 
 
-def _part_start(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _part_start(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     part, key = get(event, "part"), ("part", get(event, "index"))
     match get(part, "part_kind"):
         case "text":
@@ -23,7 +23,7 @@ def _part_start(answer: Answer, event: Any) -> Iterator[StreamEvent]:
                 yield from answer.arguments(key, get(part, "args"))
 
 
-def _part_delta(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _part_delta(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     delta, key = get(event, "delta"), ("part", get(event, "index"))
     match get(delta, "part_delta_kind"):
         case "text":
@@ -34,7 +34,7 @@ def _part_delta(answer: Answer, event: Any) -> Iterator[StreamEvent]:
             yield from answer.arguments(key, get(delta, "args_delta"))
 
 
-def _part_end(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _part_end(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     part, key = get(event, "part"), ("part", get(event, "index"))
     if key in answer.open:
         if not isinstance(get(part, "args"), str):  # then no piece of them was text
@@ -42,13 +42,13 @@ def _part_end(answer: Answer, event: Any) -> Iterator[StreamEvent]:
         yield from answer.end_call(key)
 
 
-def _part_result(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _part_result(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     part = get(event, "part") or get(event, "result")
     failed = get(part, "part_kind") == "retry-prompt" or get(part, "outcome") == "failed"
     yield from answer.result(get(part, "tool_call_id"), get(part, "content"), failed)
 
 
-def _run_result(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _run_result(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     usage = get(get(event, "result"), "usage")
     answer.total = usage_of(usage() if callable(usage) else usage)
     yield from ()

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from dual_mode_streaming.llm._agents._answer import AgentAnswer, ignored
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, has, parts
-from dual_mode_streaming.llm.agents._answer import Answer, ignored
 
 
-def _llama_delta(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _llama_delta(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     """Read a chunk of a model or of an agent's; a model's is a snapshot too."""
     extra = get(event, "additional_kwargs")
     yield from answer.thinking(get(event, "thinking_delta") or get(extra, "thinking_delta"))
@@ -16,25 +16,25 @@ def _llama_delta(answer: Answer, event: Any) -> Iterator[StreamEvent]:
     answer.last = event if has(event, "message") else None
 
 
-def _llama_output(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _llama_output(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     if not answer.wrote:
         yield from answer.text(get(get(event, "response"), "content"))
     answer.add_usage(get(get(event, "raw"), "usage"))
 
 
-def _llama_call(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _llama_call(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     yield from answer.call(
         get(event, "tool_id"), get(event, "tool_name"), get(event, "tool_kwargs")
     )
 
 
-def _llama_result(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _llama_result(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     yield from _llama_call(answer, event)
     output = get(event, "tool_output")
     yield from answer.result(get(event, "tool_id"), get(output, "content"), get(output, "is_error"))
 
 
-def llama_calls(answer: Answer) -> Iterator[StreamEvent]:
+def llama_calls(answer: AgentAnswer) -> Iterator[StreamEvent]:
     """Yield the calls of a model's last snapshot, if there is one."""
     message = get(answer.last, "message")
     for block in parts(get(message, "blocks")):

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from dual_mode_streaming.llm._agents._answer import AgentAnswer
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, has, kind_of
-from dual_mode_streaming.llm.agents._answer import Answer
-from dual_mode_streaming.llm.readers import AnthropicReader, ChatReader, ResponsesReader
+from dual_mode_streaming.llm._readers import AnthropicReader, ChatReader, ResponsesReader
 
 
-def _raw_chunk(answer: Answer, chunk: Any) -> Iterator[StreamEvent]:
+def _raw_chunk(answer: AgentAnswer, chunk: Any) -> Iterator[StreamEvent]:
     if answer.raw is None:
         answer.raw = ChatReader()
     yield from _feed_raw(answer, chunk)
 
 
-def _raw_response(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _raw_response(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     if answer.raw is None or get(event, "type") == "response.created":
         answer.raw = ResponsesReader()
     yield from _feed_raw(answer, event)
@@ -23,7 +23,7 @@ def _raw_response(answer: Answer, event: Any) -> Iterator[StreamEvent]:
         yield from end_raw(answer)
 
 
-def raw_message(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def raw_message(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     kind = get(event, "type")
     if answer.raw is None or kind == "message_start":
         answer.raw = AnthropicReader()
@@ -32,25 +32,25 @@ def raw_message(answer: Answer, event: Any) -> Iterator[StreamEvent]:
         yield from end_raw(answer)
 
 
-def _raw_error(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _raw_error(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     if answer.raw is None:
         answer.raw = AnthropicReader() if has(event, "error") else ResponsesReader()
     yield from _feed_raw(answer, event)
 
 
-def _feed_raw(answer: Answer, chunk: Any) -> Iterator[StreamEvent]:
+def _feed_raw(answer: AgentAnswer, chunk: Any) -> Iterator[StreamEvent]:
     for event in answer.raw.feed(chunk):
         yield from answer.take(event)
 
 
-def end_raw(answer: Answer) -> Iterator[StreamEvent]:
+def end_raw(answer: AgentAnswer) -> Iterator[StreamEvent]:
     if answer.raw is not None:
         for event in answer.raw.end():
             yield from answer.take(event)
         answer.raw = None
 
 
-def _chat_stream(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _chat_stream(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     """Read an event of `client.chat.completions.stream()`, which has the chunk."""
     yield from _raw_chunk(answer, get(event, "chunk"))
 

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from dual_mode_streaming.llm._agents._answer import AgentAnswer, ignored
+from dual_mode_streaming.llm._agents._raw import reader_of as raw_reader_of
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, kind_of
-from dual_mode_streaming.llm.agents._answer import Answer, ignored
-from dual_mode_streaming.llm.agents._raw import reader_of as raw_reader_of
 
 
-def _agents_raw(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _agents_raw(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     data = get(event, "data")
     if (reader := raw_reader_of(data)) is not None:
         yield from reader(answer, data)
 
 
-def _agents_item(answer: Answer, event: Any) -> Iterator[StreamEvent]:
+def _agents_item(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
     item = get(event, "item")
     if get(event, "name") == "tool_output":
         raw = get(item, "raw_item")
