@@ -10,3 +10,13 @@ from dual_mode_streaming.llm._readers._chat import ChatReader
 from dual_mode_streaming.llm._readers._errors import error_from, error_of
 from dual_mode_streaming.llm._readers._reader import Reader
 from dual_mode_streaming.llm._readers._responses import ResponsesReader
+
+__all__ = [
+    "AnthropicReader",
+    "ChatReader",
+    "Reader",
+    "ResponsesReader",
+    "error_from",
+    "error_of",
+    "object_of",
+]

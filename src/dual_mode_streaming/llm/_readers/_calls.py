@@ -8,7 +8,7 @@ from dual_mode_streaming.llm._events import EventType, StreamEvent, ToolCallDelt
 from dual_mode_streaming.llm._fields import clean
 
 
-class _Call:
+class _OpenCall:
     def __init__(self, index: int) -> None:
         self.index = index
         self.id = ""
@@ -27,8 +27,8 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self.count = 0
-        self._calls: dict[Any, _Call] = {}
-        self._waiting: list[_Call] = []
+        self._calls: dict[Any, _OpenCall] = {}
+        self._waiting: list[_OpenCall] = []
 
     def __contains__(self, key: Any) -> bool:
         return key in self._calls
@@ -45,7 +45,7 @@ class ToolCalls:
         identity = clean(identity) if isinstance(identity, str) else ""
         name = clean(name) if isinstance(name, str) else ""
         if call is None or (identity and name and call.id and identity != call.id):
-            call = self._calls[key] = _Call(self.count)
+            call = self._calls[key] = _OpenCall(self.count)
             self.count += 1
             self._waiting.append(call)
         call.id = call.id or identity
@@ -76,7 +76,7 @@ class ToolCalls:
                 return
             yield from self._close(call)
 
-    def _send(self, call: _Call) -> Iterator[StreamEvent]:
+    def _send(self, call: _OpenCall) -> Iterator[StreamEvent]:
         if not call.is_open:
             call.is_open = True
             call.id = call.id or f"call_{call.index}"
@@ -86,7 +86,7 @@ class ToolCalls:
             call.sent += 1
             yield _piece(call, text)
 
-    def _close(self, call: _Call) -> Iterator[StreamEvent]:
+    def _close(self, call: _OpenCall) -> Iterator[StreamEvent]:
         self._waiting.remove(call)
         if not "".join(call.arguments).strip():
             yield _piece(call, "{}")
@@ -94,7 +94,7 @@ class ToolCalls:
         yield StreamEvent(type=EventType.TOOL_CALL_END, tool_call=end)
 
 
-def _piece(call: _Call, text: str) -> StreamEvent:
+def _piece(call: _OpenCall, text: str) -> StreamEvent:
     part = ToolCallDelta(index=call.index, arguments=text)
     return StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)
 
