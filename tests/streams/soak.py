@@ -205,8 +205,10 @@ class Soak:
         assert self.counts["sources opened"] == self.counts["sources closed"], self.counts
         left = [g for g in open_generators() if id(g) not in self.before]
         assert not left, f"generators are left: {left[:5]}"
+        for thread in threading.enumerate():
+            if thread.name.startswith("from_sync"):  # its iterator is closed: it ends
+                thread.join(10)
         names = {thread.name for thread in threading.enumerate()} - self.threads
-        names = {name for name in names if not name.startswith("from_sync_")}  # of the thread pool
         assert names <= {"shared-loop-thread"}, names
 
 

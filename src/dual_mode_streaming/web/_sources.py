@@ -31,6 +31,9 @@ from dual_mode_streaming.web._signatures import described, layers
 SourceOf = Callable[..., AsyncIterator[Any]]
 """Returns the source for the arguments of one request, given by name. The caller closes it."""
 
+_in_thread = functools.partial(from_sync, ahead=64)
+"""Iterates a plain iterator, which is up to so many quick items ahead of its answer."""
+
 _YIELDS = "use `yield`, or return an (async) iterator"
 
 
@@ -61,7 +64,7 @@ def source_of(function: Any, signature: inspect.Signature, returns: Any) -> Sour
     if inspect.isasyncgenfunction(code):
         return call
     if inspect.isgeneratorfunction(code):
-        return lambda **values: from_sync(call(**values))
+        return lambda **values: _in_thread(call(**values))
     name = described(function)["__qualname__"]
     inner = tuple(layers(function))[-1]
     if (code is inner or inspect.isclass(code)) and not (
@@ -71,8 +74,8 @@ def source_of(function: Any, signature: inspect.Signature, returns: Any) -> Sour
     plain = inspect.isgeneratorfunction(inner) or (
         returns is not None and all(map(_is_plain, _kinds(returns)))
     )
-    in_thread = plain and not inspect.iscoroutinefunction(code)
-    return lambda **values: _Returned(name, functools.partial(call, **values), in_thread)
+    plain = plain and not inspect.iscoroutinefunction(code)
+    return lambda **values: _Returned(name, functools.partial(call, **values), plain)
 
 
 class _Returned(AsyncIterator[Any]):
@@ -84,12 +87,12 @@ class _Returned(AsyncIterator[Any]):
         in_thread: whether to call it in the thread in which its plain iterator will run.
     """
 
-    __slots__ = ("_call", "_in_thread", "_name", "_source")
+    __slots__ = ("_call", "_name", "_plain", "_source")
 
     def __init__(self, name: str, call: Callable[[], Any], in_thread: bool) -> None:
         self._name = name
         self._call = call
-        self._in_thread = in_thread
+        self._plain = in_thread
         self._source: AsyncIterator[Any] | None = None
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -98,8 +101,8 @@ class _Returned(AsyncIterator[Any]):
 
     async def __anext__(self) -> Any:
         if self._source is None:
-            if self._in_thread:
-                self._source = from_sync(_Called(self._call))
+            if self._plain:
+                self._source = _in_thread(_Called(self._call))
                 try:
                     return await anext(self._source)
                 except _NotPlain as returned:
@@ -154,7 +157,7 @@ def _items_of(name: str, result: Any) -> AsyncIterator[Any]:
     if hasattr(kind, "__aexit__"):
         return _within(name, result)
     if hasattr(kind, "__next__"):
-        return from_sync(result)
+        return _in_thread(result)
     raise _no_items(name, result)
 
 
@@ -166,7 +169,7 @@ async def _within(
         if hasattr(type(entered), "__aiter__"):
             items = aiter(entered)
         elif hasattr(type(entered), "__next__"):
-            items = from_sync(entered)
+            items = _in_thread(entered)
         else:
             raise _no_items(name, entered)
         try:
