@@ -14,7 +14,7 @@ import anyio.from_thread
 import pytest
 
 from dual_mode_streaming import Problem
-from dual_mode_streaming.bridges import from_sync, limit_threads
+from dual_mode_streaming.bridges import _from_sync, from_sync, limit_threads
 
 STEPS = 5
 
@@ -294,7 +294,8 @@ async def test_no_thread_that_can_be_started_is_a_refusal(monkeypatch, caplog):
     assert await anext(from_sync([1])) == 1
 
 
-async def test_a_next_that_does_not_return_is_accounted_for_and_logged(caplog):
+async def test_a_next_that_does_not_return_is_accounted_for_and_logged(caplog, monkeypatch):
+    monkeypatch.setattr(_from_sync, "_ABANDONED", 0)
     entered, release, closed = threading.Event(), threading.Event(), threading.Event()
 
     def source():
@@ -314,8 +315,10 @@ async def test_a_next_that_does_not_return_is_accounted_for_and_logged(caplog):
         await asyncio.sleep(0)
     await asyncio.wait([task])
     assert task.cancelled()
+    while not caplog.records:
+        await asyncio.sleep(0)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "closed as soon as next() returns; 1 of 1000 threads are in use" in record.getMessage()
+    assert "which closes it afterwards; 1 of 1000 threads are in use" in record.getMessage()
     assert not closed.is_set()
     release.set()
     assert await asyncio.to_thread(closed.wait, 10)

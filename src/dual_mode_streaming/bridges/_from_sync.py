@@ -26,6 +26,9 @@ _END: Any = object()
 _AHEAD_SECONDS = 0.00025
 """The longest time, in seconds, for which a quick iterator is pulled ahead: a timeslice."""
 
+_ABANDONED = 1.0
+"""The time in seconds after which one that nobody waits for is logged."""
+
 
 class from_sync(AsyncIterator[T], Generic[T]):
     """Iterate a plain iterable that may block, in a thread that nothing else uses.
@@ -103,12 +106,7 @@ class from_sync(AsyncIterator[T], Generic[T]):
         try:
             await done
         except asyncio.CancelledError:
-            logger.warning(
-                "a plain generator did not end when it was closed: its thread %s is closed as soon"
-                " as next() returns; %s",
-                thread.name,
-                in_use(),
-            )
+            loop.call_later(_ABANDONED, _warn, thread)
             raise
         finally:
             self._items.clear()
@@ -208,6 +206,16 @@ class from_sync(AsyncIterator[T], Generic[T]):
 
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(report)
+
+
+def _warn(thread: OwnThread) -> None:
+    if thread.is_alive():
+        logger.warning(
+            "a plain generator did not end when it was closed: its next() still runs in the thread"
+            " %s, which closes it afterwards; %s",
+            thread.name,
+            in_use(),
+        )
 
 
 def _close(iterator: object) -> None:

@@ -84,15 +84,15 @@ class _Returned(AsyncIterator[Any]):
     Args:
         name: the name of the function, for errors.
         call: calls it.
-        in_thread: whether to call it in the thread in which its plain iterator will run.
+        plain: whether to call it in the thread in which its plain iterator will run.
     """
 
     __slots__ = ("_call", "_name", "_plain", "_source")
 
-    def __init__(self, name: str, call: Callable[[], Any], in_thread: bool) -> None:
+    def __init__(self, name: str, call: Callable[[], Any], plain: bool) -> None:
         self._name = name
         self._call = call
-        self._plain = in_thread
+        self._plain = plain
         self._source: AsyncIterator[Any] | None = None
 
     def __aiter__(self) -> AsyncIterator[Any]:
