@@ -97,3 +97,14 @@ class Proxy:
 
     def __call__(self, *args, **kwargs):
         return self.__wrapped__(*args, **kwargs)
+
+
+def opaque(wrapper, function):
+    """Such an object whose call is not written in Python."""
+    call = functools.partial(wrapper, function)
+    return type("Opaque", (Proxy,), {"__call__": call})(function)
+
+
+async def called(function, *args, **kwargs):
+    """Call a function from a coroutine."""
+    return function(*args, **kwargs)

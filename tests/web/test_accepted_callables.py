@@ -163,6 +163,8 @@ CALLABLES = {
     "plain, made async": decorators.made_async(plain),
     "proxy": decorators.Proxy(agen),
     "proxy that is awaited": decorators.Proxy(awaits),
+    "opaque proxy": decorators.opaque(decorators.called, agen),
+    "opaque proxy of a plain one": decorators.opaque(decorators.called, plain),
 }
 
 
@@ -573,6 +575,17 @@ async def literal():  # type: ignore[no-untyped-def]
     if threading.active_count():
         return [1, 2]
     return {"a": 1}
+
+
+@pytest.mark.parametrize("function", [redirects, redirects_later, redirects_plain])
+def test_a_recording_has_no_place_for_a_response(function, caplog):
+    app = FastAPI()
+    install(app)
+    app.get("/")(dual_mode(record=True)(function))
+    with TestClient(app) as client:
+        answer = client.get("/", follow_redirects=False)
+        assert answer.status_code == 500
+        assert "a recording; raise an HTTPException" in caplog.text
 
 
 class NoFeed:

@@ -61,9 +61,9 @@ def source_of(function: Any, signature: inspect.Signature, returns: Any) -> Sour
     """
     code = _called(function)
     call = _by_name(function, signature)
-    if inspect.isasyncgenfunction(code):
+    if type(code) is FunctionType and inspect.isasyncgenfunction(code):
         return call
-    if inspect.isgeneratorfunction(code):
+    if type(code) is FunctionType and inspect.isgeneratorfunction(code):
         return lambda **values: _in_thread(call(**values))
     name = described(function)["__qualname__"]
     inner = tuple(layers(function))[-1]

@@ -12,10 +12,12 @@ from fastapi.params import Depends, Param
 from pydantic import AliasChoices, BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from starlette.requests import Request
+from starlette.responses import Response
 
 from dual_mode_streaming.negotiation import ResponseMode
 
 _BOOL: Final = TypeAdapter(bool)
+_SCALARS: Final = (str, int, float, bool, bytes, Request, Response)  # they have no fields
 
 
 class StreamFlag:
@@ -41,7 +43,8 @@ class StreamFlag:
         self._bodies = tuple(
             key
             for key, of_key in notes.items()
-            if not any(isinstance(note, Depends | Param) for note in of_key)
+            if signature.parameters[key].annotation not in _SCALARS
+            and not any(isinstance(note, Depends | Param) for note in of_key)
         )
         self.query = name if self._parameter is None else None
 
