@@ -1,15 +1,17 @@
 """The item codec: validation and JSON of an item, as FastAPI's `response_model` does it."""
 
+import dataclasses
 import functools
 import typing
 from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from dual_mode_streaming._feed_cache import FeedCache
+from dual_mode_streaming._restoring import classes_of, narrowed, reader_of
 from dual_mode_streaming._tags import Tags
 from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
 
@@ -33,6 +35,7 @@ class ItemCodec:
             of them; with a discriminator its tags name the events. `Any` accepts every item.
         event_types: functions that convert event classes of other libraries to `ServerSentEvent`.
         options: the `response_model_*` options.
+        invalid: makes the exception for an item that is not of the type; pydantic's own if None.
 
     Raises:
         ValueError: a tag of the union is a reserved event name.
@@ -44,7 +47,9 @@ class ItemCodec:
         *,
         event_types: Mapping[type, Callable[[Any], ServerSentEvent]] | None = None,
         options: SerializationOptions | None = None,
+        invalid: Callable[[Any, ValidationError], Exception] | None = None,
     ) -> None:
+        self.invalid = invalid
         self.event_types = {ServerSentEvent: lambda event: event, **(event_types or {})}
         self.item_type = _without(item_type, self.event_types)
         self.tags = Tags.of(self.item_type)
@@ -86,7 +91,7 @@ class ItemCodec:
         if adapter is None:
             return dumps(item)
         if type(item) is not self.exact:
-            item = adapter.validator.validate_python(item, from_attributes=True)
+            item = self._valid(item, adapter)
         raw = self.to_json(item)
         return raw if raw.isascii() else escape_line_separators(raw)
 
@@ -99,23 +104,73 @@ class ItemCodec:
         adapter, tags = self._adapter, self.tags
         if adapter is None or tags is None:
             return self.json(item), None
-        item = adapter.validator.validate_python(item, from_attributes=True)
+        item = self._valid(item, adapter)
         raw = self.to_json(item)
         return escape_line_separators(raw), tags.tag(item)
 
     def validated(self, item: Any) -> Any:
         """Return the item as the declared type, for a fold. Events are returned unchanged.
 
+        An instance of a subclass becomes one of the declared class, which the client sees too.
+
         Raises:
             ValidationError: pydantic's; the item is not of the declared type.
         """
-        if self._adapter is None or type(item) is self.exact or self._converter(item) is not None:
+        adapter = self._adapter
+        if adapter is None or type(item) is self.exact or self._converter(item) is not None:
             return item
-        return self._adapter.validate_python(item, from_attributes=True)
+        return narrowed(self._valid(item, adapter), self._classes)
 
-    def parsed(self, raw: bytes) -> Any:
-        """Return the item that the JSON represents. Raises pydantic's ValidationError."""
-        return from_json(raw) if self._adapter is None else self._adapter.validate_json(raw)
+    @functools.cached_property
+    def parsed(self) -> Callable[[bytes], Any]:
+        """The function from an item's JSON to the item, for a fold over a recording.
+
+        Raises:
+            TypeError: the JSON of an item does not contain all of it.
+        """
+        return from_json if self._adapter is None else reader_of(self._adapter, self.options)
+
+    def folded(self, value: Any, result: TypeAdapter[Any] | None) -> bytes:
+        """Return what a fold has returned as JSON, under the `response_model_*` options.
+
+        `include` and `exclude` name fields of an item: they count where the fold returns items.
+
+        Args:
+            value: what the fold has returned.
+            result: its declared type; None if it has none.
+
+        Raises:
+            ValidationError: pydantic's; the value is not of the declared type.
+        """
+        if result is None or self._converter(value) is not None:
+            result = _ANYTHING
+        else:
+            value = self._valid(value, result)
+        options: Any = dict(self.options)
+        named = {name: options.pop(name) for name in ("include", "exclude") if name in options}
+        if isinstance(value, (*self.members, dict)):
+            options |= named if self.members else {"exclude": named.get("exclude")}
+        elif isinstance(value, list):
+            options |= {name: {"__all__": fields} for name, fields in named.items()}
+        return escape_line_separators(result.dump_json(value, **options))
+
+    @functools.cached_property
+    def members(self) -> tuple[type, ...]:
+        """The classes that an item may be an instance of; none if its type has no classes."""
+        types = get_args(self.item_type) if get_origin(self.item_type) else (self.item_type,)
+        return tuple(each for each in types if each in self._classes)
+
+    @functools.cached_property
+    def _classes(self) -> frozenset[type]:
+        return frozenset() if self._adapter is None else classes_of(self._adapter.core_schema)
+
+    def _valid(self, item: Any, adapter: TypeAdapter[Any]) -> Any:
+        try:
+            return adapter.validator.validate_python(item, from_attributes=True)
+        except ValidationError as error:
+            if self.invalid is None:
+                raise
+            raise self.invalid(item, error) from error
 
     def json_list(self, items: list[Any]) -> bytes:
         """Return the items as JSON, separated by commas, without brackets: a part of a batch."""
@@ -136,7 +191,13 @@ class ItemCodec:
     def event(self, item: Any) -> ServerSentEvent | None:
         """Return the item as a ServerSentEvent if it is of an event class; else None."""
         convert = self._converter(item)
-        return None if convert is None else convert(item)
+        if convert is None:
+            return None
+        event = convert(item)
+        if self._adapter is not None and isinstance(event.data, self.members):
+            data = self._adapter.dump_python(event.data, mode="json", **self.options)
+            return dataclasses.replace(event, data=data)
+        return event
 
     def _converter(self, item: Any) -> Callable[[Any], ServerSentEvent] | None:
         for base in type(item).__mro__:  # a subclass of an event class is one too
@@ -152,6 +213,9 @@ class ItemCodec:
         if event is None:
             return self.json(item)
         return None if event.data is None else dumps(event.data)
+
+
+_ANYTHING: Final = TypeAdapter[Any](Any, config={"ser_json_inf_nan": "null"})
 
 
 def _is_model(item_type: Any) -> bool:

@@ -19,6 +19,7 @@ LAYERS = {
     "_tags": 0,
     "_codec": 0,
     "_feed_cache": 0,
+    "_restoring": 0,
     "_lazy": 0,
     "running": 1,
     "streams": 1,

@@ -76,7 +76,7 @@ assert_type(TokenSigner("a secret of 25 characters").read("token", "/path"), Gra
 async def uses(items: AsyncIterator[int], response: httpx.Response) -> None:
     DualModeResponse(items, mode=ResponseMode.STREAM, send_timeout=3)
     DualModeResponse([1, 2])  # type: ignore[arg-type]
-    assert_type(await first(items), Any)
+    assert_type(await first(items), int | None)
     assert_type(await drain(app), None)
     httpx.AsyncClient(transport=StreamingTransport(app))
     assert_type(read_events(response), AsyncGenerator[ServerSentEvent, None])

@@ -109,7 +109,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield Item(index=index, message=f"Item {index + 1} of {count}")
 
     async def newest(samples: AsyncIterator[Sample]) -> Sample:
-        sample: Sample = await first(samples)
+        sample = await first(samples)
+        assert sample is not None  # the feed ends only with the app
         return sample
 
     @app.get("/events", summary="The load of this host, live")

@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from dual_mode_streaming.errors import BatchLimitExceeded, SourceCancelled
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.running.pull import close_source, drive, pull, throw_into
 from dual_mode_streaming.running.timeslice import Timeslice
-from dual_mode_streaming.sse import dumps, escape_line_separators
 from dual_mode_streaming.web._options import Options, duration_of
 from dual_mode_streaming.web._problems import problem_of_end
+
+T = TypeVar("T")
 
 _FIRST_CHUNK: Final = 128
 """The number of items in the first call of the encoder."""
@@ -27,7 +28,7 @@ _UNWATCHED_SLICES: Final = 20
 then, and the watch needs a task."""
 
 
-async def first(items: AsyncIterator[Any]) -> Any:
+async def first(items: AsyncIterator[T]) -> T | None:
     """Fold a feed to its first item, or to None if it has none."""
     async for item in items:
         return item
@@ -172,12 +173,7 @@ class BatchSink:
                 await items.aclose()
             finally:
                 await close_source(source)
-        result = self._representation.fold_result
-        if result is None:
-            return dumps(value)
-        value = result.validate_python(value, from_attributes=True)
-        options: Any = {**self._codec.options, "include": None, "exclude": None}  # an item's
-        return escape_line_separators(result.dump_json(value, **options))
+        return self._codec.folded(value, self._representation.fold_result)
 
     async def _items(self, source: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
         """Yield the items as a fold sees them: of the declared type, and counted.

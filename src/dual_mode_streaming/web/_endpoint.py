@@ -8,16 +8,15 @@ would follow `__wrapped__` and answer with empty JSON Lines (0.165).
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Generic, Unpack, get_args, get_origin, overload
+from typing import Any, Unpack, get_args, overload
 
 from fastapi.params import Header
-from pydantic import BaseModel, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming.rendering import Fold, ItemCodec, Representation
-from dual_mode_streaming.web._compat import EVENT_TYPES
+from dual_mode_streaming.rendering import Fold
 from dual_mode_streaming.web._options import Options, resolved_options
+from dual_mode_streaming.web._output import Output
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._signatures import described, parameter_of, resolved
 from dual_mode_streaming.web._sources import source_of
@@ -26,17 +25,6 @@ from dual_mode_streaming.web._stream_flag import StreamFlag
 from dual_mode_streaming.web._typed import Decorator, Endpoint, FoldDecorator, P, R, T
 from dual_mode_streaming.web.recorded._endpoint import answer_recorded
 from dual_mode_streaming.web.recorded._operation import parameter_adapters
-
-_ITERATORS = (
-    *("AsyncIterator", "AsyncGenerator", "AsyncIterable"),
-    *("Iterator", "Generator", "Iterable"),
-)
-
-
-class BatchOf(BaseModel, Generic[T]):
-    """The batch body of an endpoint without a fold: all items, in order."""
-
-    data: list[T]
 
 
 @overload
@@ -126,17 +114,15 @@ def _specification(
     """Return the arguments of the decorator as a specification, with all annotations resolved."""
     signature, returns = _signature_of(function)
     source = source_of(function, signature, returns)
-    codec = ItemCodec(_item_type(returns), event_types=EVENT_TYPES)
-    batch_type = _batch_type(codec, fold)
-    fold_result = None if fold is None or batch_type is Any else TypeAdapter(batch_type)
+    name = described(function)["__qualname__"]
+    output = Output.of(name, returns, fold, recorded=bool(record))
     if handles_last_event_id is None:
         handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
     return EndpointSpec(
         function=function,
         source_of=source,
         signature=signature,
-        representation=Representation(codec, fold, fold_result),
-        batch_type=batch_type,
+        output=output,
         stream_flag=StreamFlag(stream_flag, signature),
         handles_last_event_id=handles_last_event_id,
         record=Record() if record is True else record or None,
@@ -212,22 +198,6 @@ def _signature_of(function: Any) -> tuple[inspect.Signature, Any]:
                 "functools.wraps in the decorator that made it"
             )
     return signature, returns
-
-
-def _item_type(returns: Any) -> Any:
-    """Return T of `AsyncIterator[T]` and similar types; Any if there is no annotation."""
-    if getattr(get_origin(returns), "__name__", None) in _ITERATORS:
-        arguments = get_args(returns)
-        return arguments[0] if arguments else Any
-    return Any
-
-
-def _batch_type(codec: ItemCodec, fold: Fold | None) -> Any:
-    """Return the type of the batch body: the fold's return annotation, or `BatchOf` the items."""
-    if fold is not None:
-        returns = resolved(fold)[1]
-        return Any if returns is None else returns
-    return BatchOf[codec.item_type]  # type: ignore[name-defined]
 
 
 def _add(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) -> str:

@@ -18,7 +18,7 @@ from dual_mode_streaming.web._openapi import add_streams
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._problems import rendered_problem
 from dual_mode_streaming.web._request_state import RequestStateMiddleware
-from dual_mode_streaming.web._route_checks import warn_of_routes
+from dual_mode_streaming.web._route_checks import check_routes
 from dual_mode_streaming.web.recorded._registry import OwnerOf, RecordingRegistry
 from dual_mode_streaming.web.recorded._routes import PATHS, stream_routes
 
@@ -79,7 +79,7 @@ def _add_middleware(app: FastAPI, state: AppState) -> None:
     build = app.build_middleware_stack
 
     def build_with_state() -> ASGIApp:
-        warn_of_routes(app)  # the app starts: it has all its routes
+        check_routes(app)  # the app starts: it has all its routes
         return RequestStateMiddleware(build(), state)
 
     app.build_middleware_stack = build_with_state  # type: ignore[method-assign]

@@ -17,8 +17,10 @@ from fastapi.openapi.utils import (
 from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter
 
+from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.sse import RESERVED_EVENTS
 from dual_mode_streaming.web._options import Options, resolved_options
+from dual_mode_streaming.web._output import BatchOf
 from dual_mode_streaming.web._problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
 from dual_mode_streaming.web._spec import EndpointSpec, spec_of
 from dual_mode_streaming.web.recorded._openapi import (
@@ -72,7 +74,9 @@ def add_streams(document: dict[str, Any], app: FastAPI, defaults: Options) -> No
         status = str(getattr(context, "status_code", None) or 200)
         for method in context.methods or ():
             if (operation := path.get(method.lower())) is not None:
-                _describe(operation, status, method, spec, defaults, document)
+                codec = spec.representation_of(context).codec
+                _describe_batch(operation, status, context, spec, codec, document)
+                _describe(operation, status, method, spec, codec, defaults, document)
 
 
 def _describe(
@@ -80,13 +84,14 @@ def _describe(
     status: str,
     method: str,
     spec: EndpointSpec,
+    codec: ItemCodec,
     defaults: Options,
     document: dict[str, Any],
 ) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.setdefault("Problem", PROBLEM_SCHEMA)
     error_event = resolved_options(defaults, spec.options)["error_event"]
-    item, events = _item_schemas(spec, schemas)
+    item, events = _item_schemas(codec, schemas)
     frames = [_event(schema, name) for name, schema in events]
     frames.append(_event(DONE_SCHEMA, "done"))
     frames.append(_event({"$ref": f"{_REF}Problem"}, error_event))
@@ -112,6 +117,38 @@ def _describe(
     responses[status]["headers"] = {
         "Vary": {"description": "Includes Accept.", "schema": {"type": "string"}}
     } | responses[status].get("headers", {})
+
+
+def _describe_batch(
+    operation: dict[str, Any],
+    status: str,
+    route: Any,
+    spec: EndpointSpec,
+    codec: ItemCodec,
+    document: dict[str, Any],
+) -> None:
+    """Describe the batch as it is sent, whatever `response_model` and `response_class` say of it.
+
+    The body has the items in `data`, and is JSON.
+    """
+    kind = route.response_class
+    media_type = getattr(getattr(kind, "value", kind), "media_type", None)
+    responses = operation["responses"]
+    content = responses.setdefault(status, {"description": "Successful Response"}).setdefault(
+        "content", {}
+    )
+    if media_type != "application/json":
+        content.pop(media_type, None)
+    declared = route.response_model is not spec.batch_type
+    if spec.representation.fold is not None:
+        if "application/json" not in content and route.response_model is not None:
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            content["application/json"] = {"schema": _registered(route.response_model, schemas)}
+    elif declared or "application/json" not in content:
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        body = BatchOf[codec.item_type]  # type: ignore[name-defined]
+        content["application/json"] = {"schema": _registered(body, schemas)}
+    content.setdefault("application/json", {"schema": {}})
 
 
 def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]) -> None:
@@ -160,10 +197,9 @@ def _problem_response(code: int, description: str) -> dict[str, Any]:
 
 
 def _item_schemas(
-    spec: EndpointSpec, schemas: dict[str, Any]
+    codec: ItemCodec, schemas: dict[str, Any]
 ) -> tuple[dict[str, Any], list[tuple[str | None, dict[str, Any] | None]]]:
     """Return the schema of an item, and the schemas of its events with their names."""
-    codec = spec.representation.codec
     if codec.item_type is Any:
         return {}, [(None, None)]
     item = _registered(codec.item_type, schemas)

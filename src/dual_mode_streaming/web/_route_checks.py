@@ -1,4 +1,4 @@
-"""Warnings about an app's routes, when it starts: what would go wrong without a word."""
+"""Checks of an app's routes, when it starts: what would go wrong without a word."""
 
 import inspect
 import warnings
@@ -9,15 +9,17 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
+from dual_mode_streaming.web._output import check_route
 from dual_mode_streaming.web._signatures import described, layers
 from dual_mode_streaming.web._spec import EndpointSpec, all_specs, spec_of
 from dual_mode_streaming.web.recorded._operation import operation_name
 
 
-def warn_of_routes(app: FastAPI) -> None:
+def check_routes(app: FastAPI) -> None:
     """Warn of reversed decorators, and of dependencies that end before the generator does.
 
-    The routes of included routers and of mounted apps are checked, too.
+    The routes of included routers and of mounted apps are checked, too. Raises TypeError if a route
+    declares an output that cannot be (see `check_route`).
     """
     contexts = tuple(_contexts(app.routes))
     served = [spec for context in contexts if (spec := spec_of(context.endpoint)) is not None]
@@ -32,6 +34,7 @@ def warn_of_routes(app: FastAPI) -> None:
                     " in the wrong order; put @dual_mode below the decorator of the route"
                 )
             continue
+        check_route(context, spec.output)
         dependant: Dependant | None = getattr(context, "dependant", None)
         for parameter, dependency, scope in _ending(dependant):
             value = (

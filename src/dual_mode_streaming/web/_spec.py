@@ -1,17 +1,16 @@
 """The specification of an endpoint: all arguments of its decorator, frozen."""
 
-import dataclasses
 import functools
-import typing
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import Signature
 from typing import Any
 
-from dual_mode_streaming.rendering import ItemCodec, Representation, SerializationOptions
+from dual_mode_streaming.rendering import Representation
 from dual_mode_streaming.stores import Store
 from dual_mode_streaming.web._options import Options
+from dual_mode_streaming.web._output import Output
 from dual_mode_streaming.web._sources import SourceOf
 from dual_mode_streaming.web._stream_flag import StreamFlag
 
@@ -42,8 +41,7 @@ class EndpointSpec:
         function: the callable as it was written.
         source_of: makes its sources.
         signature: its signature, with every annotation resolved.
-        representation: how its items become JSON, events and the batch body.
-        batch_type: the type of the batch body, for its schema.
+        output: what it declares about its output.
         stream_flag: reads the flag that decides the mode before Accept does.
         handles_last_event_id: whether the function itself continues after a Last-Event-ID.
         record: how it is recorded; None if it is not.
@@ -53,8 +51,7 @@ class EndpointSpec:
     function: Callable[..., Any]
     source_of: SourceOf
     signature: Signature
-    representation: Representation
-    batch_type: Any
+    output: Output
     stream_flag: StreamFlag
     handles_last_event_id: bool
     record: Record | None
@@ -66,15 +63,22 @@ class EndpointSpec:
         return self.source_of(**values)
 
     def representation_of(self, route: Any) -> Representation:
-        """Return the representation under a route's own `response_model_*` options."""
+        """Return the representation under what a route declares. Raises as `Output.under`."""
         kept, representation = self._of_routes.get(id(route), (None, self.representation))
         if kept is not route:
-            if options := _serialization(route):
-                codec = self.representation.codec
-                codec = ItemCodec(codec.item_type, event_types=codec.event_types, options=options)
-                representation = dataclasses.replace(self.representation, codec=codec)
+            representation = self.output.under(route)
             self._of_routes[id(route)] = (route, representation)
         return representation
+
+    @property
+    def representation(self) -> Representation:
+        """How the items become JSON, events and the batch body, without a route."""
+        return self.output.representation
+
+    @property
+    def batch_type(self) -> Any:
+        """The type of the batch body, for its schema."""
+        return self.output.batch_type
 
 
 def spec_of(endpoint: Any) -> EndpointSpec | None:
@@ -94,14 +98,3 @@ def attach_spec(endpoint: Any, spec: EndpointSpec) -> None:
 def all_specs() -> list[EndpointSpec]:
     """Return the specifications of all path operations of this process."""
     return [spec for endpoint in tuple(_endpoints) if (spec := spec_of(endpoint)) is not None]
-
-
-def _serialization(route: Any) -> SerializationOptions:
-    """Return the route's `response_model_*` options that differ from FastAPI's defaults."""
-    options: dict[str, Any] = {}
-    for name in ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none"):
-        if value := getattr(route, f"response_model_{name}", None):
-            options[name] = value
-    if not getattr(route, "response_model_by_alias", True):
-        options["by_alias"] = False
-    return typing.cast(SerializationOptions, options)

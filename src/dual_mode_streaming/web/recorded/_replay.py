@@ -130,7 +130,8 @@ class _RecordCodec(ItemCodec):
     """
 
     def __init__(self, codec: ItemCodec) -> None:
-        super().__init__(options=codec.options)  # which a fold's result has too
+        super().__init__()
+        self.folded = codec.folded  # type: ignore[method-assign]
 
     def data(self, item: StoredRecord | Gap) -> bytes | None:
         """Return the JSON of a record; None for the end. Raises as `_checked`."""

@@ -1,0 +1,224 @@
+"""What was declared about the output of an endpoint, at the decorator and at its route."""
+
+import dataclasses
+import inspect
+from typing import Any, Final, Generic, TypeVar, cast
+
+from fastapi.datastructures import DefaultPlaceholder
+from fastapi.exceptions import ResponseValidationError
+from fastapi.sse import EventSourceResponse
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from dual_mode_streaming.rendering import Fold, ItemCodec, Representation, SerializationOptions
+from dual_mode_streaming.running.owner import logger
+from dual_mode_streaming.web._compat import EVENT_TYPES
+from dual_mode_streaming.web._item_type import elements_of, filled_for, item_type_of, plain
+from dual_mode_streaming.web._signatures import resolved
+
+T = TypeVar("T")
+
+_KNOWN_CLASSES: Final = ("fastapi.", "starlette.", "sse_starlette.")
+
+
+class BatchOf(BaseModel, Generic[T]):
+    """The batch body of an endpoint without a fold: all items, in order."""
+
+    data: list[T]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The output of an endpoint as its decorator knows it.
+
+    Attributes:
+        name: the name of the function, for errors.
+        representation: how its items become JSON, events and the batch body.
+        batch_type: the type of the batch body, for its schema.
+        annotated: whether the function has a return annotation.
+        recorded: whether it is recorded, so that a fold reads JSON.
+        error: why the annotation alone cannot be used, if it cannot; a `response_model` can.
+    """
+
+    name: str
+    representation: Representation
+    batch_type: Any
+    annotated: bool
+    recorded: bool
+    error: str | None
+
+    @classmethod
+    def of(cls, name: str, returns: Any, fold: Fold | None, *, recorded: bool) -> "Output":
+        """Return the output of a function with this return annotation; None is no annotation.
+
+        Raises:
+            TypeError: the annotation does not say what the items are, or the fold cannot have them.
+            ValueError: a tag of the items' union is a reserved event name.
+        """
+        error = None
+        try:
+            item_type = Any if returns is None else item_type_of(returns)
+        except TypeError as unknown:
+            if not inspect.isclass(returns) or not _is_undeclared(name, returns):
+                raise TypeError(
+                    f"{name}: {unknown}; annotate AsyncIterator[...] of the type of the items, or "
+                    "of Any"
+                ) from None
+            item_type = Any
+        try:
+            codec = _codec(item_type)
+        except ValueError:  # of a tag
+            raise
+        except Exception as reason:
+            codec, first_line = _codec(Any), str(reason).partition("\n")[0]
+            error = (
+                f"{name}: the items cannot be {item_type!r}, of which pydantic makes no schema "
+                f"({first_line}); annotate AsyncIterator[...] of a type of pydantic, or of Any, "
+                "or give the route a response_model=list[...]"
+            )
+        batch_type, result = _batch(codec, fold)
+        if error is not None and fold is None:
+            batch_type = _unusable(error)
+        output = cls(
+            name=name,
+            representation=Representation(codec, fold, result),
+            batch_type=batch_type,
+            annotated=returns is not None,
+            recorded=recorded,
+            error=error,
+        )
+        output._check_fold(output.representation)
+        return output
+
+    def under(self, route: Any) -> Representation:
+        """Return the representation under the `response_model…` options of a route.
+
+        Raises:
+            TypeError: a stream cannot be what the route declares.
+        """
+        representation = self.representation
+        declared = getattr(route, "response_model", self.batch_type)
+        if declared is None or declared is self.batch_type:
+            if self.error is not None and declared is not None:
+                raise TypeError(self.error)
+            item_type = representation.codec.item_type
+        else:
+            item_type = self._declared(declared)
+            if representation.fold is not None:
+                result = TypeAdapter(declared)
+                representation = dataclasses.replace(representation, fold_result=result)
+        options = _serialization(route)
+        if options or item_type is not representation.codec.item_type:
+            codec = _codec(item_type, options)
+            representation = dataclasses.replace(representation, codec=codec)
+        self._check_fold(representation)
+        return representation
+
+    def _declared(self, model: Any) -> Any:
+        """Return the item type under a `response_model`, which wins over the annotation."""
+        own = self.representation.codec.item_type
+        if self.representation.fold is not None:
+            if not self.annotated:
+                raise TypeError(
+                    f"{self.name}: response_model is what the fold returns, and nothing says what "
+                    "the items of the stream are; annotate AsyncIterator[...] of their type"
+                )
+            item_type = elements_of(model, own)
+            return item_type if _is_base(item_type, own) else own
+        try:
+            return elements_of(model, own)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+
+    def _check_fold(self, representation: Representation) -> None:
+        """Raise TypeError if a fold cannot have the items of a recording."""
+        if not self.recorded or representation.fold is None:
+            return
+        try:
+            representation.codec.parsed  # noqa: B018  (it is made now)
+        except TypeError as error:
+            raise TypeError(
+                f"{self.name}: a fold over a recording reads the items from their JSON, and "
+                f"{error}; yield a type that JSON shows whole, or remove the fold"
+            ) from None
+
+
+def check_route(route: Any, output: Output) -> None:
+    """Check what a route, as FastAPI sees it, declares about the output of its endpoint.
+
+    Raises:
+        TypeError: it cannot be honoured.
+    """
+    try:
+        output.under(route)
+    except TypeError as error:
+        raise TypeError(f"{route.path}: {error}") from None
+    kind = getattr(route, "response_class", None)
+    kind = kind.value if isinstance(kind, DefaultPlaceholder) else kind
+    if not isinstance(kind, type):
+        return
+    if issubclass(kind, EventSourceResponse):
+        raise TypeError(
+            f"{route.path}: remove response_class={kind.__name__} from the route of {output.name}, "
+            "or default_response_class from its router or app (or set response_class=JSONResponse "
+            "on the route): FastAPI would read the endpoint as its own generator. dual_mode makes "
+            "the event stream itself"
+        )
+    if not f"{kind.__module__}.".startswith(_KNOWN_CLASSES):
+        logger.warning(
+            "%s: response_class=%s is not used by %s, which makes its own JSON and streams",
+            *(route.path, kind.__name__, output.name),
+        )
+
+
+def _codec(item_type: Any, options: SerializationOptions | None = None) -> ItemCodec:
+    return ItemCodec(item_type, event_types=EVENT_TYPES, options=options, invalid=_invalid)
+
+
+def _invalid(item: Any, error: ValidationError) -> ResponseValidationError:
+    """Return FastAPI's exception for an item that is not of the declared type."""
+    errors = [
+        {**each, "loc": ("response", *each["loc"])} for each in error.errors(include_url=False)
+    ]
+    return ResponseValidationError(errors, body=item)
+
+
+def _batch(codec: ItemCodec, fold: Fold | None) -> tuple[Any, TypeAdapter[Any] | None]:
+    """Return the type of the batch body, and the adapter of a fold's result if it has a type."""
+    if fold is None:
+        return BatchOf[codec.item_type], None  # type: ignore[name-defined]
+    signature, returns = resolved(fold)
+    if returns is None:
+        return Any, None
+    items = [parameter.annotation for parameter in signature.parameters.values()]
+    given = items[0] if items and items[0] is not inspect.Parameter.empty else None
+    returns = plain(filled_for(returns, given, codec.item_type))
+    return returns, None if returns is Any else TypeAdapter(returns)
+
+
+def _is_undeclared(name: str, cls: type) -> bool:
+    """Return whether a class is itself the decorated callable, so that nobody annotated it."""
+    return cls.__qualname__ == name
+
+
+def _is_base(base: Any, cls: Any) -> bool:
+    return isinstance(base, type) and isinstance(cls, type) and issubclass(cls, base)
+
+
+def _unusable(error: str) -> Any:
+    """Return a type that FastAPI refuses with this error when a route declares no other."""
+
+    def refuse(*_: Any) -> Any:
+        raise TypeError(error)
+
+    return type("Unusable", (), {"__get_pydantic_core_schema__": refuse})
+
+
+def _serialization(route: Any) -> SerializationOptions:
+    """Return the route's `response_model_*` options that differ from FastAPI's defaults."""
+    options: dict[str, Any] = {}
+    for name in ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none"):
+        if value := getattr(route, f"response_model_{name}", None):
+            options[name] = value
+    if not getattr(route, "response_model_by_alias", True):
+        options["by_alias"] = False
+    return cast(SerializationOptions, options)

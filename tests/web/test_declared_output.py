@@ -1,0 +1,555 @@
+"""What others declared about the output holds in every mode, or is refused at the start."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+from collections import abc
+from collections.abc import AsyncIterator
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NewType,
+    Optional,
+    Protocol,
+    Self,
+    TypeVar,
+)
+
+import fastapi.sse
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import ResponseValidationError
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
+from fastapi.testclient import TestClient
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
+from typing_extensions import TypeAliasType, TypedDict
+
+from dual_mode_streaming import ServerSentEvent, dual_mode, first, install
+from dual_mode_streaming.streams import Stream
+from dual_mode_streaming.web._item_type import item_type_of
+from tests.web.asgi import get
+
+T = TypeVar("T")
+K = TypeVar("K")
+Bound = TypeVar("Bound", bound="Out")
+
+
+class Out(BaseModel):
+    name: str
+
+
+class Row(Out):
+    password: str = "secret"
+
+
+class Other(BaseModel):
+    other: int
+
+
+class Tagged(Out):
+    kind: Literal["t"] = "t"
+
+
+class TaggedRow(Tagged):
+    password: str = "secret"
+
+
+class Far(BaseModel):
+    kind: Literal["f"] = "f"
+
+
+@dataclasses.dataclass
+class Data:
+    name: str
+
+
+@dataclasses.dataclass
+class DataRow(Data):
+    password: str = "secret"
+
+
+class Dict(TypedDict):
+    name: str
+
+
+class FromObject(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+    name: str
+
+
+class Orm:
+    """An object of another library."""
+
+    name = "a"
+    password = "secret"
+
+
+class Rows(AsyncIterator[Out]):
+    """The user's own iterator."""
+
+
+class Deeper(Rows):
+    """One that inherits it."""
+
+
+class Quoted(AsyncIterator["Out"]):
+    """One with a forward reference."""
+
+
+class Generically(AsyncIterator[T]):
+    """A generic one without `Generic`."""
+
+
+class Twice(Generically[T], Generic[K, T]):
+    """One that changes the order of the parameters."""
+
+
+class Reads(Protocol[T]):
+    def __aiter__(self) -> AsyncIterator[T]: ...
+
+
+class Methods:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> "Out": ...  # type: ignore[empty-body]
+
+
+Alias = TypeAliasType("Alias", AsyncIterator[Out])
+AliasOf = TypeAliasType("AliasOf", AsyncIterator[T], type_params=(T,))
+AliasOfAlias = TypeAliasType("AliasOfAlias", Annotated[AliasOf[T], "doc"], type_params=(T,))
+AliasQuoted = TypeAliasType("AliasQuoted", "AsyncIterator[Out]")
+Swapped = TypeAliasType("Swapped", abc.AsyncGenerator[T, K], type_params=(K, T))
+Item = TypeAliasType("Item", Out)
+New = NewType("New", AsyncIterator[Out])
+NewItem = NewType("NewItem", Out)
+
+ANNOTATIONS = [
+    AsyncIterator[Out],
+    "AsyncIterator[Out]",
+    "AsyncIterator['Out']",
+    abc.AsyncGenerator[Out, None],
+    abc.AsyncIterable[Out],
+    Optional[AsyncIterator[Out]],  # noqa: UP045
+    Annotated[AsyncIterator[Out], "doc"],
+    AsyncIterator[Annotated[Out, "doc"]],
+    AsyncIterator[Out | Other],
+    AsyncIterator[Annotated[Tagged | Far, Field(discriminator="kind")]],
+    AsyncIterator[Item],
+    AsyncIterator[NewItem],
+    AsyncIterator[Bound],
+    Alias,
+    AliasOf[Out],
+    AliasOfAlias[Out],
+    AliasQuoted,
+    Swapped[None, Out],
+    New,
+    Rows,
+    Deeper,
+    Quoted,
+    Generically[Out],
+    Twice[int, Out],
+    Reads[Out],
+    Methods,
+    Stream[Out],
+    list[Out],
+    AsyncIterator[ServerSentEvent | Out],
+]
+
+MODELS = [
+    list[Out],
+    Out,
+    abc.Sequence[Out],
+    tuple[Out, ...],
+    Optional[list[Out]],  # noqa: UP045
+    Annotated[list[Out], "doc"],
+    Annotated[list[Out], Field(description="the rows")],
+    TypeAliasType("Listed", list[Out]),
+    RootModel[list[Out]],
+    list[Out | Other],
+    list[Out] | list[Other],
+    list[Annotated[Tagged | Far, Field(discriminator="kind")]],
+    list[FromObject],
+    list[Dict],
+]
+
+
+def row_for(declared: Any) -> Any:
+    if "Tagged" in str(declared):
+        return TaggedRow(name="a")
+    if "Dict" in str(declared):
+        return {"name": "a", "password": "secret"}
+    return Orm() if "FromObject" in str(declared) else Row(name="a")
+
+
+async def bodies(app: FastAPI, path: str = "/") -> list[bytes]:
+    """The answer in every mode."""
+    found = []
+    for accept in ("application/json", "text/event-stream", "application/jsonl"):
+        answer = await get(app, path, accept=accept)
+        assert answer.status == 200
+        found.append(answer.body)
+    return found
+
+
+def leaks(found: list[bytes]) -> bool:
+    assert all(b'"name":"a"' in body for body in found), found
+    return any(b"secret" in body for body in found)
+
+
+async def last(items):
+    """A fold without a type."""
+    kept = None
+    async for item in items:
+        kept = item
+    return kept
+
+
+async def collect(items):
+    return {"all": [item async for item in items]}
+
+
+@pytest.mark.parametrize("annotation", ANNOTATIONS, ids=str)
+async def test_an_annotation_filters_items_in_every_mode(annotation):
+    app = FastAPI()
+    install(app)
+
+    async def source():
+        yield row_for(annotation)
+
+    source.__annotations__["return"] = annotation
+    app.get("/")(dual_mode(source))
+    app.get("/last")(dual_mode(fold=last)(source))
+    app.get("/collect")(dual_mode(fold=collect)(source))
+    app.get("/first")(dual_mode(fold=first)(source))
+    for path in ("/", "/last", "/collect", "/first"):
+        assert not leaks(await bodies(app, path))
+    item = app.openapi()["paths"]["/"]["get"]["responses"]["200"]["content"]["application/jsonl"]
+    assert item["itemSchema"] != {}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("annotated", [False, True])
+async def test_a_response_model_filters_items_in_every_mode(model, annotated):
+    app, router = FastAPI(), APIRouter(prefix="/in")
+    row = row_for(model)
+
+    async def source():
+        yield row
+
+    if annotated:
+        source.__annotations__["return"] = AsyncIterator[type(row)]  # type: ignore[misc]
+    router.get("/router", response_model=model)(dual_mode(source))
+    app.get("/", response_model=model)(dual_mode(source))
+    app.include_router(router)
+    install(app)
+    for path in ("/", "/in/router"):
+        assert not leaks(await bodies(app, path))
+    content = app.openapi()["paths"]["/"]["get"]["responses"]["200"]["content"]
+    batch = json.dumps(content["application/json"]["schema"])
+    assert "BatchOf" in batch
+    assert content["application/jsonl"]["itemSchema"] != {}
+
+
+async def test_a_response_model_of_a_whole_batch_is_that_of_its_items():
+    class Page(BaseModel):
+        data: list[Out]
+
+    app = FastAPI()
+
+    @app.get("/", response_model=Page)
+    @dual_mode
+    async def source():
+        yield Row(name="a")
+
+    assert not leaks(await bodies(app))
+
+
+async def test_lists_may_be_items():
+    app = FastAPI()
+
+    @app.get("/", response_model=list[Out])
+    @dual_mode
+    async def source() -> AsyncIterator[list[Row]]:
+        yield [Row(name="a")]
+
+    assert json.loads((await bodies(app))[0]) == {"data": [[{"name": "a"}]]}
+
+
+async def test_response_model_none_leaves_the_annotation():
+    app = FastAPI()
+
+    @app.get("/", response_model=None)
+    @dual_mode
+    async def source() -> AsyncIterator[Out]:
+        yield Row(name="a")
+
+    @app.get("/objects", response_model=None)
+    @dual_mode
+    async def objects() -> AsyncIterator[Orm]:
+        yield {"name": "a"}  # type: ignore[misc]
+
+    install(app)
+    for path in ("/", "/objects"):
+        assert not leaks(await bodies(app, path))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"response_model_exclude": {"password"}},
+        {"response_model_include": {"name"}},
+        {"response_model": list[Out], "response_model_exclude_none": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("fold", [None, last, first])
+async def test_fields_that_the_route_removes_are_in_no_mode(options, fold):
+    app = FastAPI()
+
+    async def source() -> AsyncIterator[Row]:
+        yield Row(name="a")
+
+    if "response_model" in options and fold is not None:
+        options = {**options, "response_model": Out}
+    app.get("/", **options)(dual_mode(fold=fold)(source))
+
+    async def events() -> AsyncIterator[ServerSentEvent | Row]:
+        yield ServerSentEvent(data=Row(name="a"), event="x")
+
+    if fold is None:
+        app.get("/events", **options)(dual_mode(events))
+        assert not leaks(await bodies(app, "/events"))
+    assert not leaks(await bodies(app))
+
+
+@pytest.mark.parametrize("event", [ServerSentEvent, fastapi.sse.ServerSentEvent])
+async def test_the_data_of_an_event_is_filtered_too(event):
+    app = FastAPI()
+
+    @app.get("/")
+    @dual_mode
+    async def source() -> AsyncIterator[Out]:
+        yield event(data=Row(name="a"), event="x")
+
+    assert not leaks(await bodies(app))
+
+
+async def test_dataclasses_are_filtered():
+    app = FastAPI()
+
+    async def source() -> AsyncIterator[Data]:
+        yield DataRow(name="a")
+
+    for path, fold in [("/", None), ("/last", last), ("/collect", collect)]:
+        app.get(path)(dual_mode(fold=fold)(source))
+        assert not leaks(await bodies(app, path))
+
+
+async def test_undeclared_items_are_anything():
+    app = FastAPI()
+
+    @app.get("/")
+    @dual_mode
+    async def source():
+        yield Row(name="a")
+
+    @app.get("/any")
+    @dual_mode
+    async def anything() -> AsyncIterator[Any]:
+        yield Row(name="a")
+
+    for path in ("/", "/any"):
+        assert leaks(await bodies(app, path))
+
+
+@pytest.mark.parametrize("record", [False, True])
+async def test_an_item_that_does_not_match_is_fastapis_error_in_every_mode(record):
+    app = FastAPI()
+    install(app)
+
+    @app.get("/", response_model=list[Out])
+    @dual_mode(record=record)
+    async def source():
+        yield Other(other=1)
+
+    if record:
+        with TestClient(app, raise_server_exceptions=False) as client:
+            for accept in ("application/json", "text/event-stream", "application/jsonl"):
+                assert client.get("/", headers={"accept": accept}).status_code == 500
+        return
+    for accept in ("application/json", "text/event-stream", "application/jsonl"):
+        with pytest.raises(ResponseValidationError):
+            await get(app, accept=accept)
+
+
+def test_recorded_items_are_filtered_in_every_mode():
+    app = FastAPI()
+    install(app)
+
+    @app.get("/", response_model=list[Out])
+    @dual_mode(record=True)
+    async def source():
+        yield Row(name="a")
+
+    @app.get("/fold")
+    @dual_mode(record=True, fold=last)
+    async def folded() -> AsyncIterator[Out]:
+        yield Row(name="a")
+
+    with TestClient(app) as client:
+        for path in ("/", "/fold"):
+            answers = [
+                client.get(path, headers={"accept": accept})
+                for accept in ("application/json", "text/event-stream", "application/jsonl")
+            ]
+            replays = [client.get(answer.headers["location"]) for answer in answers]
+            assert not leaks([answer.content for answer in (*answers, *replays)])
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+class Silent:
+    def __aiter__(self):
+        return self
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        *(Out, dict[str, Out], str, int, None, Silent, AsyncIterator[T], object),
+        *(AsyncIterator[Out] | int, abc.Callable[..., Any], TypeAliasType("Alone", int)),
+    ],
+    ids=str,
+)
+def test_an_annotation_that_does_not_say_what_the_items_are_is_refused(annotation):
+    async def source():
+        yield 1
+
+    source.__annotations__["return"] = annotation
+    with pytest.raises(TypeError, match="annotate AsyncIterator") as refused:
+        dual_mode(source)
+    assert "\n" not in str(refused.value)
+
+
+def test_items_of_which_pydantic_makes_no_schema_need_a_response_model():
+    async def source() -> AsyncIterator[Orm]:
+        yield Orm()
+
+    endpoint, app = dual_mode(source), FastAPI()
+    with pytest.raises(TypeError, match="annotate AsyncIterator"):
+        app.get("/")(endpoint)
+    app.get("/", response_model=list[FromObject])(endpoint)
+
+
+class Bounded(BaseModel):
+    data: list[Out]
+    total: int
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Annotated[list[Out], Field(max_length=1)],
+        Annotated[list[Out], AfterValidator(len)],
+        Bounded,
+    ],
+    ids=str,
+)
+def test_a_response_model_that_a_stream_cannot_keep_is_refused_at_the_start(model):
+    app = FastAPI()
+    install(app)
+
+    @app.get("/x", response_model=model)
+    @dual_mode
+    async def source():
+        yield Row(name="a")
+
+    with pytest.raises(TypeError, match=r"^/x: .*source: ") as refused, TestClient(app):
+        pass
+    assert "\n" not in str(refused.value)
+
+
+def test_a_response_model_over_a_fold_needs_the_type_of_the_items():
+    app = FastAPI()
+    install(app)
+
+    @app.get("/x", response_model=Out)
+    @dual_mode(fold=last)
+    async def source():
+        yield Row(name="a")
+
+    with pytest.raises(TypeError, match="what the items of the stream are"), TestClient(app):
+        pass
+
+
+# --- response classes ----------------------------------------------------------------------------
+
+
+class Mine(JSONResponse):
+    """A class of the user."""
+
+
+def serving(where: str, kind: type[Response]) -> FastAPI:
+    """An app whose endpoint has a response class by one of the ways to set it."""
+    app = FastAPI(**({"default_response_class": kind} if where == "app" else {}))
+    router = APIRouter(**({"default_response_class": kind} if where == "router" else {}))
+    install(app)
+
+    async def source() -> AsyncIterator[Out]:
+        yield Row(name="a")
+
+    router.get("/", **({"response_class": kind} if where == "route" else {}))(dual_mode(source))
+    app.include_router(
+        router, prefix="/x", **({"default_response_class": kind} if where == "include" else {})
+    )
+    return app
+
+
+WAYS = pytest.mark.parametrize("where", ["route", "router", "include", "app"])
+
+
+@WAYS
+@pytest.mark.parametrize(
+    "kind", [HTMLResponse, StreamingResponse, PlainTextResponse, Response, JSONResponse]
+)
+async def test_a_response_class_that_is_left_on_is_harmless(where, kind):
+    app = serving(where, kind)
+    assert not leaks(await bodies(app, "/x/"))
+    content = app.openapi()["paths"]["/x/"]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "text/event-stream", "application/jsonl"}
+    assert "BatchOf" in json.dumps(content["application/json"])
+
+
+@WAYS
+def test_fastapis_event_source_response_is_refused_at_the_start(where):
+    app = serving(where, fastapi.sse.EventSourceResponse)
+    with pytest.raises(TypeError, match="remove response_class=EventSourceResponse"):
+        with TestClient(app):
+            pass
+    with contextlib.suppress(TypeError):
+        TestClient(app).get("/x/")
+        pytest.fail("an app without a lifespan is refused at its first request")
+
+
+async def test_a_response_class_of_the_user_is_named_in_a_warning(caplog):
+    with caplog.at_level(logging.WARNING, "dual_mode_streaming"):
+        assert not leaks(await bodies(serving("route", Mine), "/x/"))
+    assert "response_class=Mine is not used" in caplog.text
+
+
+# --- a fold over a recording ----------------------------------------------------------------------
+
+
+def test_item_types_are_plain():
+    assert item_type_of(AsyncIterator[Item]) is Out
