@@ -324,6 +324,13 @@ class WithAclose(Closing):
         self.log.append("closed")
 
 
+class WithClose(Closing):
+    """As the results of SQLAlchemy's AsyncSession.stream()."""
+
+    async def close(self) -> None:
+        self.log.append("closed")
+
+
 class OnlyManaged(Closing):
     """As the streams of OpenAI's SDK."""
 
@@ -375,7 +382,7 @@ async def rows_of_a_session(log: list[str]) -> Any:
     log.append("closed")
 
 
-@pytest.mark.parametrize("kind", [Closing, WithAclose, OnlyManaged, Manager, Iterable])
+@pytest.mark.parametrize("kind", [Closing, WithAclose, WithClose, OnlyManaged, Manager, Iterable])
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_what_a_function_returns_is_closed(kind, leaves):
     source, app = kind(), FastAPI()

@@ -18,7 +18,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from types import FunctionType, MethodType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -153,6 +153,8 @@ def _items_of(name: str, result: Any) -> AsyncIterator[Any]:
         if hasattr(result, "aclose"):
             return _within(name, aclosing(result))
         if not hasattr(kind, "__aexit__"):
+            if inspect.iscoroutinefunction(getattr(result, "close", None)):
+                return _within(name, _closing(result))
             return aiter(result)
     if hasattr(kind, "__aexit__"):
         return _within(name, result)
@@ -178,6 +180,15 @@ async def _within(
         finally:
             if items is not entered:
                 await close_source(items)
+
+
+@asynccontextmanager
+async def _closing(result: Any) -> AsyncGenerator[Any, None]:
+    """Close a result whose close is called so, as SQLAlchemy's AsyncResult and aiofiles' files."""
+    try:
+        yield result
+    finally:
+        await result.close()
 
 
 def _no_items(name: str, result: Any) -> Exception:
