@@ -127,7 +127,9 @@ class Client:
 
     @property
     def complete(self) -> bool:
-        return bool(self.messages) and self.messages[-1].get("more_body") is False
+        if not self.messages or self.messages[-1]["type"] != "http.response.body":
+            return False
+        return not self.messages[-1].get("more_body", False)
 
     @property
     def events(self) -> list[ServerSentEvent]:

@@ -110,15 +110,3 @@ async def test_a_heartbeat_or_head_that_cannot_be_sent_ends_the_stream(grace, ca
     assert witness.log == ["cancelled", "closed"]
     assert "headers or a heartbeat of a stream could not be sent" in caplog.text
     assert "on purpose" in caplog.text
-
-
-async def test_a_server_whose_receive_raises_has_lost_its_client():
-    witness = Witness()
-    client = Client(app_of(idle(witness)))
-
-    async def receive() -> dict[str, Any]:
-        raise RuntimeError("gone")
-
-    client.receive = receive
-    await client.run()
-    assert witness.log == ["cancelled", "closed"]

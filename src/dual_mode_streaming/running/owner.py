@@ -51,8 +51,9 @@ class Owner:
 
     Args:
         cleanup_timeout: the time in seconds that a cancelled generator has for its cleanup.
-        until_gone: an async function that returns when the client has disconnected; None if there
-            is no client.
+        until_gone: an async function that returns True when the client has disconnected, and False
+            if that cannot be noticed; None if there is no client. An error that it raises is
+            logged, and the answer goes on.
 
     Attributes:
         end: the reason for which the answer was stopped; None if it was not.
@@ -73,7 +74,7 @@ class Owner:
     )
 
     def __init__(
-        self, cleanup_timeout: float, until_gone: Callable[[], Awaitable[None]] | None = None
+        self, cleanup_timeout: float, until_gone: Callable[[], Awaitable[bool]] | None = None
     ) -> None:
         self.end: End | None = None
         self._until_gone = until_gone
@@ -172,12 +173,21 @@ class Owner:
         self._abandoned = True
         self._wake()
 
-    async def _until_disconnect(self, until_gone: Callable[[], Awaitable[None]]) -> None:
+    async def _until_disconnect(self, until_gone: Callable[[], Awaitable[bool]]) -> None:
         try:
-            await until_gone()
-        except Exception:  # some servers raise instead of sending the message
-            logger.debug("receive failed; treated as a disconnect", exc_info=True)
-        self.stop(End.DISCONNECTED)
+            if await until_gone():
+                self.stop(End.DISCONNECTED)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            watch = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and watch and watch.cancelling():
+                raise  # the answer has ended
+            logger.warning(
+                "`receive` failed; the answer goes on, but a disconnect of its client may go"
+                " unnoticed",
+                exc_info=error,
+            )
 
     def _until_ended(self) -> asyncio.Future[None]:
         self._waiter = waiter = self._loop.create_future()

@@ -1,32 +1,56 @@
-"""One `receive` for two readers: a generator that reads the body, and the watch for the disconnect.
+"""One `receive` for two readers: whoever reads the body, and the watch for the disconnect.
 
 ASGI delivers both through the same callable. A watch that called it directly would take chunks of
-the body away from the generator, which would then wait forever.
+the body away from the generator, which would then wait forever. The callable is not trusted: a
+middleware may have replaced it, and then it may raise, never wait, or repeat the body for ever.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
+from dual_mode_streaming.running.owner import logger
+
 _BUFFER_BYTES: Final = 256 * 1024
 """The part of an unread body that is buffered, in bytes. Then the upload is paused."""
+
+_MESSAGE_BYTES: Final = 256
+"""The size of a message without its body, in bytes, so that many small ones are bounded too."""
 
 _READ_TIMEOUT: Final = 30.0
 """The time in seconds after which a larger body that the generator does not read is discarded."""
 
+_DISCARD_PAUSE: Final = 0.01
+"""The pause in seconds between two messages that are discarded: their sender may never wait."""
+
+_UNNOTICED: Final = (
+    "`receive` returned %s where it should wait: the answer goes on, but a disconnect of its client"
+    " may go unnoticed. If a middleware has replaced `receive`, install(app) asks the server's own"
+)
+
+_AT_ONCE: Final = (
+    "`receive` reported a disconnect without waiting for one: the answer is ended. If its client is"
+    " there, a middleware has replaced `receive`; install(app) asks the server's own"
+)
+
 
 class SharedReceive:
-    """Deliver the body to the generator, and notice the disconnect at the same time.
+    """Deliver the body to its reader, and notice the disconnect at the same time.
 
-    The instance is the `receive` of the generator's Request. While nobody reads the body, the watch
-    buffers about 256 kB of it and then stops receiving, so that the server pauses the upload. A
-    disconnect comes after the body and cannot be seen meanwhile. So a body that the generator does
-    not begin to read in time is discarded; reading it later raises RuntimeError.
+    The instance is the `receive` of the app, below the middleware of `install`; without `install`
+    that of the generator's Request. While nobody reads the body, the watch buffers about 256 kB of
+    it and then stops receiving, so that the server pauses the upload. A disconnect comes after the
+    body and cannot be seen meanwhile. So a body that the generator does not begin to read in time
+    is discarded; reading it later raises RuntimeError.
+
+    Args:
+        source: the `receive` of the server, or the one that a middleware has put in its place.
     """
+
+    _of_server = False
 
     __slots__ = (
         "_at_end",
@@ -34,6 +58,7 @@ class SharedReceive:
         "_buffer_bytes",
         "_discarding",
         "_disconnected",
+        "_ended",
         "_lock",
         "_reading",
         "_source",
@@ -44,16 +69,16 @@ class SharedReceive:
         self._source = source
         # Most requests have no body, and their streams may be open for long: no queue for them.
         self._buffer: deque[Message] | None = None
-        self._buffer_bytes = 0
-        self._at_end = False  # the end of the body was received, after what is in the buffer
-        self._lock = asyncio.Lock()  # one reader of the source at a time
+        self._ended = False  # the end of the body was received
+        self._at_end = False  # it was received by the watch, after what is in the buffer
+        self._lock: asyncio.Lock | None = None  # one reader of the source at a time
         self._space: asyncio.Event | None = None  # set when the full buffer has space again
         self._disconnected = False
         self._reading = False  # the generator has begun to read
         self._discarding = False
 
     async def __call__(self) -> Message:
-        """Return the next message, for the generator."""
+        """Return the next message, for the reader of the body."""
         self._reading = True
         if self._discarding:
             raise RuntimeError(
@@ -65,43 +90,70 @@ class SharedReceive:
                 return {"type": "http.request", "body": b"", "more_body": False}
             if self._disconnected:
                 return {"type": "http.disconnect"}
-            async with self._lock:  # while the watch holds it, it fills the buffer
+            async with self._turn():  # while the watch holds it, it fills the buffer
                 if not (self._buffer or self._at_end or self._disconnected):
                     message = await self._source()
-                    self._disconnected = message["type"] == "http.disconnect"
+                    kind, size, more = _parts(message)
+                    self._disconnected = kind == "http.disconnect"
+                    self._ended = self._ended or (kind == "http.request" and not more)
+                    if more and not size:
+                        await asyncio.sleep(0)  # its sender may never wait, and nor do readers
                     return message
         message = self._buffer.popleft()
-        self._buffer_bytes -= len(message.get("body", b""))
+        self._buffer_bytes -= _parts(message)[1] + _MESSAGE_BYTES
         if self._space is not None:
             self._space.set()
             self._space = None
         return message
 
-    async def until_disconnect(self) -> None:
-        """Return when the client has disconnected."""
+    async def until_disconnect(self) -> bool:
+        """Return True when the client has disconnected, False if that cannot be noticed.
+
+        Raises:
+            Exception: whatever `receive` raises.
+        """
+        loop = asyncio.get_running_loop()
         while not self._disconnected:
             if self._space is not None:
                 await self._until_space(self._space)
-            async with self._lock:
+            async with self._turn():
                 if self._disconnected:  # the generator received it during the wait for the lock
-                    return  # type: ignore[unreachable]
-                message = await self._source()
-                if message["type"] == "http.disconnect":
+                    return True  # type: ignore[unreachable]
+                waited: list[bool] = []
+                loop.call_soon(waited.append, True)
+                message: Any = await self._source()
+                kind, size, more = _parts(message)
+                if kind == "http.disconnect":
                     self._disconnected = True
-                elif not self._discarding:
-                    self._keep(message)
+                    if not (waited or self._of_server):
+                        logger.warning(_AT_ONCE)
+                    return True
+                if kind != "http.request" or self._ended:
+                    what = "another body" if self._ended else f"{message!r:.100}"
+                    logger.warning(_UNNOTICED, what)
+                    return False
+                self._ended = not more
+                if not self._discarding:
+                    self._keep(message, size, more)
+            if more:  # it may have returned at once, and may do so for ever
+                await asyncio.sleep(_DISCARD_PAUSE if self._discarding else 0)
+        return True
 
-    def _keep(self, message: Message) -> None:
+    def _turn(self) -> asyncio.Lock:
+        if self._lock is None:  # most batches need none
+            self._lock = asyncio.Lock()
+        return self._lock
+
+    def _keep(self, message: Message, size: int, more: bool) -> None:
         """Buffer a message of the body for the generator."""
-        size = len(message.get("body", b""))
-        if size == 0 and not message.get("more_body"):
+        if not size and not more:
             self._at_end = True
             return
         if self._buffer is None:
-            self._buffer = deque()
+            self._buffer, self._buffer_bytes = deque(), 0
         self._buffer.append(message)
-        self._buffer_bytes += size
-        if self._buffer_bytes > _BUFFER_BYTES:
+        self._buffer_bytes += size + _MESSAGE_BYTES
+        if more and self._buffer_bytes > _BUFFER_BYTES:
             self._space = asyncio.Event()
 
     async def _until_space(self, space: asyncio.Event) -> None:
@@ -119,20 +171,28 @@ class SharedReceive:
             await space.wait()
 
 
-def share(request: Request, receive: Receive) -> Receive:
-    """Make the body of the request and the watch for its disconnect share one `receive`."""
+class ServerReceive(SharedReceive):
+    """The outermost one: its source is the `receive` of the server."""
+
+    __slots__ = ()
+    _of_server = True
+
+
+def share(request: Request | None, receive: Receive) -> SharedReceive:
+    """Make the body of the request and the watch for its disconnect share one `receive`.
+
+    It is the request's own, which code of the user may have replaced.
+    """
+    if request is None:
+        return SharedReceive(receive)
     if not isinstance(request._receive, SharedReceive):
-        request._receive = SharedReceive(receive)  # Starlette has no public way to set it
+        request._receive = SharedReceive(request._receive)  # Starlette has no public way to set it
     return request._receive
 
 
-def until_disconnect(receive: Receive) -> Awaitable[None]:
-    """Return when the client has disconnected. The rest of an unshared body is discarded."""
-    if isinstance(receive, SharedReceive):
-        return receive.until_disconnect()
-    return _until_disconnect(receive)
-
-
-async def _until_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _parts(message: Any) -> tuple[Any, int, bool]:
+    """Return the type of a message, the size of its body, and whether more follows."""
+    try:
+        return message["type"], len(message.get("body") or b""), bool(message.get("more_body"))
+    except (AttributeError, KeyError, TypeError):
+        return None, 0, False

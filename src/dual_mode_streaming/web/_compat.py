@@ -52,7 +52,7 @@ async def abort(scope: Scope) -> None:
     Raises:
         BrokenTransfer: the server has no such extension.
     """
-    aborts = scope.get("extensions", {}).get("dual_mode.abort")
+    aborts = (scope.get("extensions") or {}).get("dual_mode.abort")
     if aborts is None:
         raise BrokenTransfer(End.STALLED.value)
     logger.info("%s: %s; the connection is aborted", scope["path"], End.STALLED.value)

@@ -15,6 +15,7 @@ from dual_mode_streaming.limits import TooMany
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.web._app_state import AppState
+from dual_mode_streaming.web._body import ServerReceive
 from dual_mode_streaming.web._observing import Answer
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._problems import problem_of, render_problem, vary_by_accept
@@ -55,6 +56,7 @@ class RequestState:
     Attributes:
         negotiated: whether Accept was evaluated, so that the answer varies by it.
         head: whether the request is a HEAD that is routed as a GET.
+        receive: the server's `receive`, below the middleware of `install`; None without it.
         status: the status that was sent; 0 before.
     """
 
@@ -68,11 +70,13 @@ class RequestState:
         "_timer",
         "head",
         "negotiated",
+        "receive",
         "status",
     )
 
-    def __init__(self, app: AppState | None) -> None:
+    def __init__(self, app: AppState | None, receive: ServerReceive | None = None) -> None:
         self._app = app
+        self.receive = receive
         self._owner: Owner | None = None
         self._observed: Answer | None = None
         self._drained = False
@@ -212,8 +216,9 @@ class RequestStateMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _KEY in scope:
             return await self._app(scope, receive, send)
-        scope[_KEY] = state = RequestState(self._state)
-        for name, value in scope["headers"]:
+        shared = ServerReceive(receive)
+        scope[_KEY] = state = RequestState(self._state, shared)
+        for name, value in scope.get("headers", ()):
             if name == b"last-event-id" and len(value) > _MAX_CURSOR_BYTES:
                 problem = Problem(400, f"Last-Event-ID has more than {_MAX_CURSOR_BYTES} bytes")
                 return await render_problem(problem)(scope, receive, send)
@@ -227,7 +232,7 @@ class RequestStateMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_vary)
+            await self._app(scope, shared, send_with_vary)
         finally:
             state.leave()
 
@@ -247,7 +252,7 @@ def end_at(request: HTTPConnection, when: float) -> None:
 def _negotiated(scope: Scope, accept: str, stream_flag: str | None) -> Negotiated:
     try:
         stream = None
-        if stream_flag is not None and scope["query_string"]:
+        if stream_flag is not None and scope.get("query_string"):
             flag = QueryParams(scope["query_string"]).get(stream_flag)
             stream = None if flag is None else parse_flag(flag)
         return negotiate(accept, stream)
@@ -260,7 +265,7 @@ def _negotiated(scope: Scope, accept: str, stream_flag: str | None) -> Negotiate
 def _headers_of(scope: Scope) -> tuple[str, str]:
     """Return the Accept headers, as one, and the first Last-Event-ID that is not empty."""
     accept, last_event_id = b"", b""
-    for name, value in scope["headers"]:
+    for name, value in scope.get("headers", ()):
         if name == b"accept":
             accept = b"%b,%b" % (accept, value) if accept else value
         elif name == b"last-event-id":

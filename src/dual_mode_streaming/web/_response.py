@@ -5,7 +5,6 @@ stream sink, which pulls from the source and renders the items.
 """
 
 import contextlib
-import functools
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Unpack
@@ -29,7 +28,7 @@ from dual_mode_streaming.rendering import (
 from dual_mode_streaming.running.owner import End, Owner, logger
 from dual_mode_streaming.running.pull import close_source
 from dual_mode_streaming.web._batch_sink import BatchSink
-from dual_mode_streaming.web._body import share, until_disconnect
+from dual_mode_streaming.web._body import share
 from dual_mode_streaming.web._compat import EVENT_TYPES, abort, fail_dependencies
 from dual_mode_streaming.web._headers import headers_of, with_injected
 from dual_mode_streaming.web._options import Options, resolved_options
@@ -123,9 +122,8 @@ class DualModeResponse(Response):
             return await self._without_generator(begun)(scope, receive, send)
 
         options = resolved_options(state.defaults, self._overrides)
-        if self._request is not None:
-            receive = share(self._request, receive)
-        owner = Owner(options["cleanup_timeout"], functools.partial(until_disconnect, receive))
+        shared = state.receive or share(self._request, receive)
+        owner = Owner(options["cleanup_timeout"], shared.until_disconnect)
         failure: BaseException | None = None
         instead: Response | None = None
         state.observe(begun.form.mode, scope)

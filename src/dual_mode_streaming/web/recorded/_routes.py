@@ -5,7 +5,6 @@ docs/protocol.md specifies the answers.
 
 import asyncio
 import contextlib
-import functools
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query
@@ -19,7 +18,7 @@ from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.recordings import Cursor, Recordings, StreamGone
 from dual_mode_streaming.running.owner import Owner
 from dual_mode_streaming.stores._base import StreamInfo
-from dual_mode_streaming.web._body import until_disconnect
+from dual_mode_streaming.web._body import share
 from dual_mode_streaming.web._problems import MEDIA_TYPE
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web.recorded._endpoint import attach, last_event_id
@@ -187,7 +186,8 @@ async def _until_ended(
     state = request_state(request.scope)
     if info.state != "running" or seconds <= 0 or state.draining:
         return info
-    waiting = Owner(seconds, functools.partial(until_disconnect, request.receive))
+    shared = state.receive or share(request, request.receive)
+    waiting = Owner(seconds, shared.until_disconnect)
 
     async def follow() -> None:
         try:
