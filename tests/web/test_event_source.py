@@ -78,11 +78,7 @@ async def test_a_foreign_cursor_is_a_reset(cursor):
     assert len(answer.events[0].data) < 1000
 
 
-async def test_a_post_or_another_mode_knows_no_cursor():
-    app = FastAPI()
-    app.post("/")(dual_mode(two))
-    answer = await get(app, method="POST", **again("0123456789.end"))
-    assert [event.event for event in answer.events] == [None, None, "done"]
+async def test_another_mode_knows_no_cursor():
     answer = await get(app_of(two), accept="application/json", **again("0123456789.end"))
     assert answer.status == 200
 

@@ -6,8 +6,9 @@ from dual_mode_streaming._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dual_mode_streaming.web._app_state import AppState, app_state
+    from dual_mode_streaming.web._cursors import END_ID
     from dual_mode_streaming.web._options import DEFAULTS, duration_of, resolved_options
-    from dual_mode_streaming.web._request_state import END_ID, RequestState, request_state
+    from dual_mode_streaming.web._request_state import RequestState, request_state
     from dual_mode_streaming.web._spec import EndpointSpec, spec_of
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 _MODULES = {  # loaded on first use
     "AppState": "_app_state",
     "DEFAULTS": "_options",
-    "END_ID": "_request_state",
+    "END_ID": "_cursors",
     "EndpointSpec": "_spec",
     "RequestState": "_request_state",
     "app_state": "_app_state",

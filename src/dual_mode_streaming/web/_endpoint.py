@@ -8,13 +8,13 @@ would follow `__wrapped__` and answer with empty JSON Lines (0.165).
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Unpack, get_args, overload
+from typing import Any, Unpack, overload
 
-from fastapi.params import Header
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dual_mode_streaming.rendering import Fold
+from dual_mode_streaming.web._cursors import cursor_headers, takes_cursor, text_of
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._output import Output
 from dual_mode_streaming.web._response import DualModeResponse
@@ -76,7 +76,8 @@ def dual_mode(
             for no flag. A parameter of the function, or a field of a body, with that name or alias
             is used too: the first body that has it counts (a model, a dataclass or a dict).
         handles_last_event_id: whether the function itself continues after a Last-Event-ID. By
-            default it does if it has a header parameter `last_event_id`.
+            default it does if it, or a dependency, has a parameter for the header `Last-Event-ID`,
+            or for the query `last_event_id` or `lastEventId`.
         record: record the items in the app's store (see `install`). The generator then continues
             when its client leaves, and clients can resume or join the stream. A `Record` has
             the details.
@@ -117,7 +118,7 @@ def _specification(
     name = described(function)["__qualname__"]
     output = Output.of(name, returns, fold, recorded=bool(record))
     if handles_last_event_id is None:
-        handles_last_event_id = any(map(_is_last_event_id, signature.parameters.values()))
+        handles_last_event_id = takes_cursor(signature.parameters.values())
     return EndpointSpec(
         function=function,
         source_of=source,
@@ -140,6 +141,7 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
     request_name = parameter_of(parameters, Request) or _add(parameters, "request", Request)
     response_name = parameter_of(parameters, Response) or _add(parameters, "response", Response)
     hidden = parameters.keys() - signature.parameters.keys()
+    cursors = cursor_headers(signature)
     description = described(spec.function)
     name = description["__qualname__"]
 
@@ -155,6 +157,9 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
             ) from None
         for each in hidden:
             del values[each]
+        for each in cursors:
+            if isinstance(values[each], str):
+                values[each] = text_of(values[each].encode("latin-1"))
         mode = spec.stream_flag.mode(request, values)
         if spec.record is not None:
             return await answer_recorded(spec, request, values, mode=mode, injected=injected)
@@ -207,12 +212,3 @@ def _add(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) -
         name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation
     )
     return name
-
-
-def _is_last_event_id(parameter: inspect.Parameter) -> bool:
-    """Return whether FastAPI fills the parameter from the Last-Event-ID header."""
-    notes = [parameter.default, *get_args(parameter.annotation)[1:]]
-    for note in notes:
-        if isinstance(note, Header):
-            return (note.alias or parameter.name).replace("_", "-").lower() == "last-event-id"
-    return False

@@ -76,13 +76,12 @@ def add_streams(document: dict[str, Any], app: FastAPI, defaults: Options) -> No
             if (operation := path.get(method.lower())) is not None:
                 codec = spec.representation_of(context).codec
                 _describe_batch(operation, status, context, spec, codec, document)
-                _describe(operation, status, method, spec, codec, defaults, document)
+                _describe(operation, status, spec, codec, defaults, document)
 
 
 def _describe(
     operation: dict[str, Any],
     status: str,
-    method: str,
     spec: EndpointSpec,
     codec: ItemCodec,
     defaults: Options,
@@ -101,14 +100,12 @@ def _describe(
     if spec.record is not None:
         frames += [_event(schema, name) for name, schema in ENDS.items()]
         frames.append(_event(RESET, "reset"))
-        _describe_recorded(operation, status, method)
-    elif method == "GET":
+        _describe_recorded(operation, status)
+    else:
         frames.append(_event(RESET_SCHEMA, "reset"))
-    if method == "GET":
-        responses.setdefault(
-            "204",
-            {"description": "The Last-Event-ID is the id of the end of the stream."},
-        )
+    responses.setdefault(
+        "204", {"description": "The Last-Event-ID is the id of the end of the stream."}
+    )
     content = responses[status].setdefault("content", {})
     content["text/event-stream"] = {"itemSchema": {"oneOf": frames}}
     content["application/jsonl"] = {"itemSchema": item}
@@ -173,18 +170,15 @@ def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]
         operation["responses"]["422"] = response
 
 
-def _describe_recorded(operation: dict[str, Any], status: str, method: str) -> None:
+def _describe_recorded(operation: dict[str, Any], status: str) -> None:
     """Add the parameters, headers and statuses of recorded streams."""
     responses = operation["responses"]
-    operation["parameters"] = [*operation.get("parameters", ()), *parameters(method)]
+    operation["parameters"] = [*operation.get("parameters", ()), *parameters()]
     responses[status]["headers"] = LOCATION | responses[status].get("headers", {})
     later = responses.setdefault("202", {"description": "Accepted. The answer comes later."})
     later["headers"] = LOCATION | later.get("headers", {})
     later.setdefault("content", {}).setdefault("application/json", {"schema": STATE})
-    errors = dict(ERRORS)
-    if method == "GET":
-        errors[400] = "The cursor belongs to the stream of another request."
-    for code, description in errors.items():
+    for code, description in ERRORS.items():
         error = _problem_response(code, description)
         responses.setdefault(str(code), error).setdefault("content", {}).update(error["content"])
 

@@ -1,7 +1,6 @@
 """The state of one request: negotiation and admission of its answer, and what can end it."""
 
 import asyncio
-import re
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -16,18 +15,12 @@ from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate,
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._body import ServerReceive
+from dual_mode_streaming.web._cursors import END_ID, MAX_CURSOR_BYTES, cursor_of
 from dual_mode_streaming.web._observing import Answer
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._problems import problem_of, render_problem, vary_by_accept
 
 _KEY: Final = "dual_mode"
-
-END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
-"""The id of the last event of an unrecorded stream, whatever its run."""
-
-_MAX_CURSOR_BYTES: Final = 1024
-"""The longest Last-Event-ID, in bytes. Those of the package have at most 60; those of an app are
-seldom longer than a key of its database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +29,16 @@ class Begun:
 
     Attributes:
         form: the mode and the media type of the answer.
-        resumes: whether it is a GET for an event stream, so that a Last-Event-ID has a meaning.
-        last_event_id: the Last-Event-ID header; empty if there is none.
+        cursor: the id of the last event that the client has seen; empty if there is none.
+        resumes: whether it has a cursor and asks for an event stream.
         head: whether only the headers are requested, so that no generator is needed.
         ended: whether the client sent the id of the end; a 204 stops its EventSource (WHATWG,
             9.2.3).
     """
 
     form: Negotiated
+    cursor: str
     resumes: bool
-    last_event_id: str
     head: bool = False
     ended: bool = False
 
@@ -111,24 +104,24 @@ class RequestState:
             stream_flag: the query parameter that wins over Accept; None for no flag.
 
         Raises:
-            Problem: 406 if nothing acceptable is available, 422 for a wrong stream flag, 429 or 503
-                if a limit is reached or the server is shutting down.
+            Problem: 400 for a cursor that is too long, 406 if nothing acceptable is available, 422
+                for a wrong stream flag, 429 or 503 if a limit is reached or the server shuts down.
         """
         self.negotiated = True
-        accept, last_event_id = _headers_of(scope)
-        form = mode or _negotiated(scope, accept, stream_flag)
-        resumes = form.mode is ResponseMode.STREAM and scope["method"] == "GET"
-        if resumes and END_ID.fullmatch(last_event_id):
-            return Begun(form, resumes, last_event_id, ended=True)
+        form = mode or _negotiated(scope, stream_flag)
+        cursor = cursor_of(scope)
+        resumes = form.mode is ResponseMode.STREAM and bool(cursor)
+        if resumes and END_ID.fullmatch(cursor):
+            return Begun(form, cursor, resumes, ended=True)
         if scope["method"] == "HEAD" or self.head:
-            return Begun(form, resumes, last_event_id, head=True)
+            return Begun(form, cursor, resumes, head=True)
         await self._admit(scope)
-        return Begun(form, resumes, last_event_id)
+        return Begun(form, cursor, resumes)
 
     def negotiate(self, scope: Scope) -> Negotiated:
         """Return the form of the answer by Accept alone. Raises Problem, as `begin`."""
         self.negotiated = True
-        return _negotiated(scope, _headers_of(scope)[0], None)
+        return _negotiated(scope, None)
 
     async def _admit(self, scope: Scope) -> None:
         """Reserve a slot. Raises TooMany."""
@@ -219,8 +212,8 @@ class RequestStateMiddleware:
         shared = ServerReceive(receive)
         scope[_KEY] = state = RequestState(self._state, shared)
         for name, value in scope.get("headers", ()):
-            if name == b"last-event-id" and len(value) > _MAX_CURSOR_BYTES:
-                problem = Problem(400, f"Last-Event-ID has more than {_MAX_CURSOR_BYTES} bytes")
+            if name == b"last-event-id" and len(value) > MAX_CURSOR_BYTES:
+                problem = Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
                 return await render_problem(problem)(scope, receive, send)
 
         async def send_with_vary(message: Message) -> None:
@@ -249,25 +242,20 @@ def end_at(request: HTTPConnection, when: float) -> None:
     request_state(request.scope).end_at(when)
 
 
-def _negotiated(scope: Scope, accept: str, stream_flag: str | None) -> Negotiated:
+def _negotiated(scope: Scope, stream_flag: str | None) -> Negotiated:
     try:
         stream = None
         if stream_flag is not None and scope.get("query_string"):
             flag = QueryParams(scope["query_string"]).get(stream_flag)
             stream = None if flag is None else parse_flag(flag)
-        return negotiate(accept, stream)
+        return negotiate(_accept_of(scope), stream)
     except NotAcceptable as error:
         raise problem_of(error) from None
     except ValueError as error:
         raise Problem(422, str(error)) from None
 
 
-def _headers_of(scope: Scope) -> tuple[str, str]:
-    """Return the Accept headers, as one, and the first Last-Event-ID that is not empty."""
-    accept, last_event_id = b"", b""
-    for name, value in scope.get("headers", ()):
-        if name == b"accept":
-            accept = b"%b,%b" % (accept, value) if accept else value
-        elif name == b"last-event-id":
-            last_event_id = last_event_id or value
-    return accept.decode("latin-1"), last_event_id.decode("latin-1")
+def _accept_of(scope: Scope) -> str:
+    """Return the Accept headers as one."""
+    values = [value for name, value in scope.get("headers", ()) if name == b"accept"]
+    return b",".join(values).decode("latin-1")

@@ -208,8 +208,8 @@ class DualModeResponse(Response):
             }
 
         reset = None
-        if begun.resumes and begun.last_event_id and not self._handles_last_event_id:
-            reset = {"reason": "not_recorded", "requested": begun.last_event_id[:MAX_ECHO]}
+        if begun.resumes and not self._handles_last_event_id:
+            reset = {"reason": "not_recorded", "requested": begun.cursor[:MAX_ECHO]}
         sink = StreamSink(
             self._frames(begun.form, options),
             owner=owner,

@@ -1,7 +1,7 @@
 """The answer to a request to a recorded endpoint: of a new recording, or of one that exists."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,17 +11,16 @@ from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.recordings import Cursor, RecordingRequest, Recordings
 from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.streams import stream_content
+from dual_mode_streaming.web._cursors import CURSOR_PARAMETERS
 from dual_mode_streaming.web._fingerprint import digest, fingerprint
 from dual_mode_streaming.web._headers import with_injected
 from dual_mode_streaming.web._problems import MAX_ECHO
-from dual_mode_streaming.web._request_state import END_ID, request_state
+from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._spec import EndpointSpec
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
 from dual_mode_streaming.web.recorded._registry import registry_of
 from dual_mode_streaming.web.recorded._replay import location, replay, state_of
-
-_CURSOR_PARAMETER: Final = "last_event_id"
 
 
 async def answer_recorded(
@@ -58,10 +57,8 @@ async def answer_recorded(
         return DualModeResponse(
             stream_content(()), mode=begun.form, status_code=status, injected=injected
         )
-    requested = await fingerprint(request, {_CURSOR_PARAMETER, spec.stream_flag.name})
-    shown = last_event_id(request) if request.method == "GET" else ""
-    if begun.resumes and END_ID.fullmatch(shown):  # from the query: a header was seen by `begin`
-        return with_injected(Response(status_code=204), injected)
+    requested = await fingerprint(request, {*CURSOR_PARAMETERS, spec.stream_flag.name})
+    shown = begun.cursor
     if (cursor := Cursor.parse(shown)) is not None:
         info = await recordings.find(cursor.stream, owner)
         if info is not None and not info.expired:
@@ -124,11 +121,6 @@ def attach(
     return replay(
         recordings, info, operation, form, after=after, headers=headers, injected=injected
     )
-
-
-def last_event_id(request: Request) -> str:
-    """Return the cursor that the client sent, in the header or in the query; empty if none."""
-    return request.headers.get("last-event-id") or request.query_params.get(_CURSOR_PARAMETER, "")
 
 
 def _headers(request: Request, info: StreamInfo) -> dict[str, str]:

@@ -35,6 +35,7 @@ RESET: Final = {
 """The data of a `reset` event."""
 
 ERRORS: Final = {
+    400: "The cursor belongs to the stream of another request.",
     409: "The stream was cancelled or interrupted, so there is no complete batch.",
     410: "Some records of the stream are no longer stored, or it was deleted or has expired.",
     422: "The Idempotency-Key was used with another request.",
@@ -54,10 +55,9 @@ _HEADERS: Final = {
 }
 
 
-def parameters(method: str) -> list[dict[str, Any]]:
+def parameters() -> list[dict[str, Any]]:
     """Return the request headers of a recorded operation, as parameters of OpenAPI."""
     return [
         {"name": name, "in": "header", "required": False, "description": text, "schema": _TEXT}
         for name, text in _HEADERS.items()
-        if method == "GET" or name != "Last-Event-ID"
     ]

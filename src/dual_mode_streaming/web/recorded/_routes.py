@@ -19,9 +19,10 @@ from dual_mode_streaming.recordings import Cursor, Recordings, StreamGone
 from dual_mode_streaming.running.owner import Owner
 from dual_mode_streaming.stores._base import StreamInfo
 from dual_mode_streaming.web._body import share
+from dual_mode_streaming.web._cursors import cursor_of
 from dual_mode_streaming.web._problems import MEDIA_TYPE
 from dual_mode_streaming.web._request_state import request_state
-from dual_mode_streaming.web.recorded._endpoint import attach, last_event_id
+from dual_mode_streaming.web.recorded._endpoint import attach
 from dual_mode_streaming.web.recorded._openapi import STATE
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
 from dual_mode_streaming.web.recorded._registry import RecordingRegistry
@@ -105,6 +106,7 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
         request: Request,
         stream: Id,
         last: Annotated[str | None, Query(alias="last_event_id")] = None,
+        last_of_polyfill: Annotated[str | None, Query(alias="lastEventId")] = None,
         last_header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
         start: Annotated[str | None, Query(alias="from", pattern="^(start|now)$")] = None,
         on_gap: Annotated[str | None, Query(pattern="^(reset|fail)$")] = None,
@@ -117,7 +119,7 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
         after = Cursor(stream, 1, 0)
         if start == "now":
             after = Cursor.at(info, info.head)
-        if shown := last_event_id(request):
+        if shown := cursor_of(request.scope):
             parsed = Cursor.parse(shown)
             if parsed is None or parsed.stream != stream:
                 raise Problem(400, f"{shown[:80]!r} is not a cursor of this stream")
