@@ -7,6 +7,7 @@ import contextlib
 import functools
 import inspect
 import json
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
@@ -419,6 +420,29 @@ async def test_a_context_manager_sees_how_its_stream_ended():
         await client.blocked.wait()
         client.leave()
     assert log == ["closed", "rolled back"]
+
+
+@contextlib.contextmanager
+def rows_of_a_connection(log: list[Any]) -> Iterator[Iterator[int]]:
+    log.append(threading.get_ident())
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        yield (n for (n,) in connection.execute("SELECT 2 UNION ALL SELECT 1"))
+    log.append(threading.get_ident())
+
+
+@pytest.mark.parametrize("decorated", [True, False])
+async def test_a_plain_context_manager_is_entered_and_left_in_one_thread(decorated):
+    log: list[Any] = []
+
+    def rows() -> contextlib.AbstractContextManager[Iterator[int]]:
+        return rows_of_a_connection(log)
+
+    app = FastAPI()
+    app.get("/")(dual_mode(functools.partial(rows_of_a_connection, log) if decorated else rows))
+    assert json.loads((await get(app, accept=None)).body) == {"data": [2, 1]}
+    assert len(log) == 2
+    assert len(set(log)) == 1
+    assert threading.get_ident() not in log
 
 
 async def test_a_function_is_called_in_the_task_that_owns_its_source():

@@ -56,8 +56,8 @@ def item_type_of(returns: Any) -> Any:
     found = _elements(returns, (*_ITERATORS, *_LISTS))
     if found is None:
         raise NotItems(f"{_shown(returns)} does not say what the items are")
-    if (get_origin(found) or found) in _ITERATORS[:3]:
-        found = _elements(found, _ITERATORS)  # of a function under `asynccontextmanager`
+    if (get_origin(found) or found) in (*_ITERATORS[:3], abc.Iterator):
+        found = _elements(found, _ITERATORS)  # of a function under `(async)contextmanager`
     return plain(found)
 
 

@@ -15,10 +15,16 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
+    Generator,
     Iterable,
     Iterator,
 )
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+)
 from types import FunctionType, MethodType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -102,7 +108,7 @@ class _Returned(AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         if self._source is None:
             if self._plain:
-                self._source = _in_thread(_Called(self._call))
+                self._source = _in_thread(_Called(self._name, self._call))
                 try:
                     return await anext(self._source)
                 except _NotPlain as returned:
@@ -127,14 +133,15 @@ class _Returned(AsyncIterator[Any]):
 class _Called(Iterable[Any]):
     """What a function returns; it is called where its iterator runs, in the thread."""
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(self, name: str, call: Callable[[], Any]) -> None:
+        self._name = name
         self._call = call
 
     def __iter__(self) -> Iterator[Any]:
         result = self._call()
-        if not hasattr(type(result), "__next__"):
+        if (items := _plain_items_of(self._name, result)) is None:
             raise _NotPlain(result)
-        return result  # type: ignore[no-any-return]
+        return items
 
 
 class _NotPlain(Exception):
@@ -158,9 +165,27 @@ def _items_of(name: str, result: Any) -> AsyncIterator[Any]:
             return aiter(result)
     if hasattr(kind, "__aexit__"):
         return _within(name, result)
-    if hasattr(kind, "__next__"):
-        return _in_thread(result)
+    if (items := _plain_items_of(name, result)) is not None:
+        return _in_thread(items)
     raise _no_items(name, result)
+
+
+def _plain_items_of(name: str, result: Any) -> Iterator[Any] | None:
+    """Return a plain iterator of what a function returned; None if it gives none."""
+    kind = type(result)
+    if hasattr(kind, "__aiter__") or hasattr(kind, "__aexit__"):
+        return None
+    if hasattr(kind, "__next__"):
+        return result  # type: ignore[no-any-return]
+    return _within_plain(name, result) if hasattr(kind, "__exit__") else None
+
+
+def _within_plain(name: str, manager: AbstractContextManager[Any]) -> Generator[Any, None, None]:
+    """Yield the items of what a plain context manager gives, and leave it at the end."""
+    with manager as entered:
+        if not hasattr(type(entered), "__next__"):
+            raise _no_items(name, entered)
+        yield from entered
 
 
 async def _within(
@@ -242,7 +267,11 @@ def _kinds(annotation: Any) -> list[Any]:
 
 
 def _is_plain(kind: Any) -> bool:
-    return kind is Iterable or (isinstance(kind, type) and issubclass(kind, Iterator))
+    if not isinstance(kind, type):
+        return False
+    return (
+        kind is Iterable or issubclass(kind, Iterator) or issubclass(kind, AbstractContextManager)
+    )
 
 
 def _may_iterate(annotation: Any) -> bool:

@@ -1,7 +1,7 @@
 """The types of `dual_mode`: what a type checker and an editor see of a decorated function."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeAlias, TypeVar, overload
 
 from starlette.responses import Response
@@ -10,6 +10,7 @@ _Items: TypeAlias = (
     AsyncIterable[Any]
     | Iterator[Any]
     | AbstractAsyncContextManager[AsyncIterable[Any] | Iterator[Any]]
+    | AbstractContextManager[Iterator[Any]]
     | Response
 )
 
