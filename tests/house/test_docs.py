@@ -22,7 +22,7 @@ PAGES = {
     "comparison": 2,
     "concepts": 4,
     "deployment": 1,
-    "llm": 3,
+    "llm": 4,
     "mistakes": 6,
     "operations": 4,
     "patterns": 10,
