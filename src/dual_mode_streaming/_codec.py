@@ -5,7 +5,7 @@ import functools
 import typing
 from collections.abc import Callable, Mapping
 from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -142,23 +142,45 @@ class ItemCodec:
         Raises:
             ValidationError: pydantic's; the value is not of the declared type.
         """
-        if result is None or self._converter(value) is not None:
-            result = _ANYTHING
-        else:
-            value = self._valid(value, result)
         options: Any = dict(self.options)
         named = {name: options.pop(name) for name in ("include", "exclude") if name in options}
-        if isinstance(value, (*self.members, dict)):
-            options |= named if self.members else {"exclude": named.get("exclude")}
+        if result is None or self._converter(value) is not None:
+            value, result = self._filtered(value), _ANYTHING
+            if self.members:
+                named = {}  # they are applied already
+        else:
+            value = self._valid(value, result)
+        if isinstance(value, self.members):
+            options |= named
         elif isinstance(value, list):
             options |= {name: {"__all__": fields} for name, fields in named.items()}
+        elif isinstance(value, dict) and not self.members:
+            options["exclude"] = named.get("exclude")
         return escape_line_separators(result.dump_json(value, **options))
+
+    def _filtered(self, value: Any) -> Any:
+        """Return the result of a fold without a type, with the items in it as clients see them."""
+        if (event := self.event(value)) is not None:
+            return event
+        if self._adapter is None or (type(value) in self._classes and not self._selects):
+            return value
+        if isinstance(value, self.members):
+            return self._adapter.dump_python(value, mode="json", **self.options)
+        if type(value) in (list, tuple):
+            return [self._filtered(part) for part in value]
+        if type(value) is dict:
+            return {key: self._filtered(part) for key, part in value.items()}
+        return narrowed(value, self._classes)
+
+    @property
+    def _selects(self) -> bool:
+        """Whether `include` or `exclude` name fields of an item."""
+        return "include" in self.options or "exclude" in self.options
 
     @functools.cached_property
     def members(self) -> tuple[type, ...]:
         """The classes that an item may be an instance of; none if its type has no classes."""
-        types = get_args(self.item_type) if get_origin(self.item_type) else (self.item_type,)
-        return tuple(each for each in types if each in self._classes)
+        return tuple(each for each in _members(self.item_type) if each in self._classes)
 
     @functools.cached_property
     def _classes(self) -> frozenset[type]:
@@ -175,10 +197,7 @@ class ItemCodec:
     def json_list(self, items: list[Any]) -> bytes:
         """Return the items as JSON, separated by commas, without brackets: a part of a batch."""
         exact: Any = self.exact
-        by_item = (
-            "include" in self.options or "exclude" in self.options
-        )  # they name fields of an item
-        if exact is None or by_item or list(map(type, items)).count(exact) < len(items):
+        if exact is None or self._selects or list(map(type, items)).count(exact) < len(items):
             parts = (self.data(item) for item in items)
             return b",".join(part for part in parts if part is not None)
         if self._list_adapter is None:
@@ -220,6 +239,15 @@ _ANYTHING: Final = TypeAdapter[Any](Any, config={"ser_json_inf_nan": "null"})
 
 def _is_model(item_type: Any) -> bool:
     return isinstance(item_type, type) and issubclass(item_type, BaseModel)
+
+
+def _members(item_type: Any) -> list[Any]:
+    """Return the types of which a type is a union; the type itself if it is none."""
+    if get_origin(item_type) is Annotated:
+        return _members(get_args(item_type)[0])
+    if get_origin(item_type) in (Union, UnionType):
+        return [each for member in get_args(item_type) for each in _members(member)]
+    return [item_type]
 
 
 def _without(item_type: Any, event_types: Mapping[type, Any]) -> Any:

@@ -35,7 +35,6 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from dual_mode_streaming import ServerSentEvent, dual_mode, first, install
 from dual_mode_streaming.streams import Stream
-from dual_mode_streaming.web._item_type import item_type_of
 from tests.web.asgi import get
 
 T = TypeVar("T")
@@ -214,6 +213,10 @@ async def last(items):
     return kept
 
 
+async def listed(items):
+    return [item async for item in items]
+
+
 async def collect(items):
     return {"all": [item async for item in items]}
 
@@ -308,27 +311,23 @@ async def test_response_model_none_leaves_the_annotation():
     [
         {"response_model_exclude": {"password"}},
         {"response_model_include": {"name"}},
-        {"response_model": list[Out], "response_model_exclude_none": True},
     ],
     ids=str,
 )
-@pytest.mark.parametrize("fold", [None, last, first])
+@pytest.mark.parametrize("fold", [None, last, first, collect, listed])
 async def test_fields_that_the_route_removes_are_in_no_mode(options, fold):
     app = FastAPI()
 
     async def source() -> AsyncIterator[Row]:
         yield Row(name="a")
 
-    if "response_model" in options and fold is not None:
-        options = {**options, "response_model": Out}
     app.get("/", **options)(dual_mode(fold=fold)(source))
 
     async def events() -> AsyncIterator[ServerSentEvent | Row]:
         yield ServerSentEvent(data=Row(name="a"), event="x")
 
-    if fold is None:
-        app.get("/events", **options)(dual_mode(events))
-        assert not leaks(await bodies(app, "/events"))
+    app.get("/events", **options)(dual_mode(fold=fold)(events))
+    assert not leaks(await bodies(app, "/events"))
     assert not leaks(await bodies(app))
 
 
@@ -340,6 +339,38 @@ async def test_the_data_of_an_event_is_filtered_too(event):
     @dual_mode
     async def source() -> AsyncIterator[Out]:
         yield event(data=Row(name="a"), event="x")
+
+    assert not leaks(await bodies(app))
+
+
+@pytest.mark.parametrize("model", [Out, Out | None, Out | Other, list[Out]], ids=str)
+async def test_a_response_model_of_a_fold_filters_the_stream_too(model):
+    app = FastAPI()
+    fold = listed if model == list[Out] else first
+
+    @app.get("/", response_model=model)
+    @dual_mode(fold=fold)
+    async def source() -> AsyncIterator[Row]:
+        yield Row(name="a")
+
+    assert not leaks(await bodies(app))
+
+
+class Parent(BaseModel):
+    child: Out
+
+
+async def test_what_a_fold_takes_out_of_an_item_is_filtered():
+    async def child(items):
+        async for item in items:
+            return {"of": [item.child]}
+
+    app = FastAPI()
+
+    @app.get("/")
+    @dual_mode(fold=child)
+    async def source() -> AsyncIterator[Parent]:
+        yield Parent(child=Row(name="a"))
 
     assert not leaks(await bodies(app))
 
@@ -546,10 +577,3 @@ async def test_a_response_class_of_the_user_is_named_in_a_warning(caplog):
     with caplog.at_level(logging.WARNING, "dual_mode_streaming"):
         assert not leaks(await bodies(serving("route", Mine), "/x/"))
     assert "response_class=Mine is not used" in caplog.text
-
-
-# --- a fold over a recording ----------------------------------------------------------------------
-
-
-def test_item_types_are_plain():
-    assert item_type_of(AsyncIterator[Item]) is Out

@@ -2,7 +2,8 @@
 
 import dataclasses
 import inspect
-from typing import Any, Final, Generic, TypeVar, cast
+from types import UnionType
+from typing import Any, Final, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import ResponseValidationError
@@ -122,8 +123,7 @@ class Output:
                     f"{self.name}: response_model is what the fold returns, and nothing says what "
                     "the items of the stream are; annotate AsyncIterator[...] of their type"
                 )
-            item_type = elements_of(model, own)
-            return item_type if _is_base(item_type, own) else own
+            return _narrower(own, _codec(elements_of(model, own)).members)
         try:
             return elements_of(model, own)
         except TypeError as error:
@@ -200,8 +200,15 @@ def _is_undeclared(name: str, cls: type) -> bool:
     return cls.__qualname__ == name
 
 
-def _is_base(base: Any, cls: Any) -> bool:
-    return isinstance(base, type) and isinstance(cls, type) and issubclass(cls, base)
+def _narrower(item_type: Any, classes: tuple[type, ...]) -> Any:
+    """Return an item type with subclasses of the given classes as those classes."""
+    if get_origin(item_type) in (Union, UnionType):
+        members = tuple(_narrower(member, classes) for member in get_args(item_type))
+        return Union[members]  # noqa: UP007  (built at run time)
+    for base in getattr(item_type, "__mro__", ()):
+        if base in classes:
+            return base
+    return item_type
 
 
 def _unusable(error: str) -> Any:
