@@ -150,8 +150,8 @@ def check_route(route: Any, output: Output) -> None:
     """
     try:
         output.under(route)
-    except TypeError as error:
-        raise TypeError(f"{route.path}: {error}") from None
+    except Exception as error:  # pydantic has several
+        raise TypeError(f"{route.path}: {str(error).partition(chr(10))[0]}") from error
     kind = getattr(route, "response_class", None)
     kind = kind.value if isinstance(kind, DefaultPlaceholder) else kind
     if not isinstance(kind, type):
