@@ -45,6 +45,18 @@ async def one_by_one(item):
     yield item
 
 
+@each(concurrency=3)
+async def waits(item):
+    await asyncio.sleep(0)
+    return item
+
+
+@each(concurrency=2)
+async def nothing(item):
+    return
+    yield
+
+
 @dataclass
 class Case:
     """An operator: how to apply it, and what its output must be."""
@@ -120,6 +132,11 @@ CASES = {
     "zip": single(lambda s, _: streams.map(streams.zip(s), lambda row: row[0]), bound=none_ahead),
     "processor": single(lambda s, _: (same + same)(s), bound=none_ahead),
     "each": single(lambda s, _: one_by_one(s), bound=lambda _: 3),
+    "each-chain": single(lambda s, _: (one_by_one + waits + one_by_one)(s), bound=lambda _: 9),
+    "each-both": single(lambda s, _: (one_by_one // nothing)(s), bound=lambda _: 3),
+    "aenumerate": single(
+        lambda s, _: streams.map(streams.aenumerate(s), lambda pair: pair[1]), bound=none_ahead
+    ),
     "parallel": Case(
         lambda s, _: [streams.batched((same // same)(s[0]), 1)],
         whole=False,
@@ -301,7 +318,7 @@ def test_sources_that_are_always_ready_share_fairly(loop, maxsize):
 TIMED = {
     name: case
     for name, case in CASES.items()
-    if case.bound not in (None, none_ahead) and name not in ("split3-copies", "batched", "each")
+    if case.bound not in (None, none_ahead) and not name.startswith(("split3", "batched", "each"))
 }
 
 

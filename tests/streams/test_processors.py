@@ -1,12 +1,15 @@
 """Processors: chained, side by side, and for each item."""
 
 import asyncio
+import functools
+import operator
 
 import pytest
 
 from dual_mode_streaming.streams import (
     EachProcessor,
     Processor,
+    aenumerate,
     each,
     gather_stream,
     stream_content,
@@ -210,3 +213,195 @@ def test_a_chain_that_is_cancelled_closes_everything():
 
     play("asyncio", program)
     assert source.closed == 1
+
+
+def work(name, seconds=0.0, concurrency=16, many=1, log=None):
+    """A function of one item that adds its name to it, as a coroutine if it has one result."""
+
+    async def one(item):
+        if log is not None:
+            log.append(item)
+        await asyncio.sleep(seconds)
+        return item + name
+
+    async def several(item):
+        for number in range(many):
+            yield await one(item) + str(number)
+
+    return each(one if many == 1 else several, concurrency=concurrency)
+
+
+@pytest.mark.parametrize("generators", [False, True])
+def test_a_hundred_stages_wait_for_different_items_at_the_same_time(generators):
+    def stage(number):
+        async def wait(item):
+            if item == number:
+                await asyncio.sleep(0.1)
+            return item
+
+        async def generate(item):
+            yield await wait(item)
+
+        return each(generate if generators else wait)
+
+    async def program():
+        chain = functools.reduce(operator.add, map(stage, range(100)))
+        assert isinstance(chain, EachProcessor)
+        assert await gather_stream(chain(stream_content(range(100)))) == [*range(100)]
+        assert asyncio.get_running_loop().time() < 1
+
+    play("asyncio", program)
+
+
+MADE = {
+    "one": lambda: work("a", 1),
+    "many": lambda: work("b", 1, many=3),
+    "few at a time": lambda: work("c", 2, concurrency=2, many=2),
+    "in order": lambda: work("d", 1, concurrency=1),
+    "none": lambda: each(_none),
+    "both": lambda: work("e", 1) // work("f", 2, many=2),
+    "both in order": lambda: work("g", 1, concurrency=1) // work("h", concurrency=1),
+    "whole": lambda: shout,
+}
+
+
+async def _none(item):
+    return
+    yield
+
+
+@pytest.mark.parametrize("first", MADE)
+@pytest.mark.parametrize("second", MADE)
+@pytest.mark.parametrize("third", ["many", "in order", "both", "whole"])
+def test_chains_are_associative_and_give_what_their_stages_give(first, second, third):
+    a, b, c = MADE[first](), MADE[second](), MADE[third]()
+
+    async def staged(items):
+        async for item in c(b(a(items))):
+            yield item
+
+    expected = result_of(Processor(staged), ["1", "2", "3"])
+    assert result_of((a + b) + c, ["1", "2", "3"]) == expected
+    assert result_of(a + (b + c), ["1", "2", "3"]) == expected
+    assert isinstance(a + b, EachProcessor) == ("whole" not in (first, second))
+
+
+def test_processors_of_items_are_fused_in_any_chain():
+    log = []
+
+    @each
+    async def slow_for_one(item):
+        log.append(("first", item))
+        await asyncio.sleep(5 if item == "a" else 0)
+        return item
+
+    @each
+    async def note(item):
+        log.append(("second", item))
+        return item
+
+    for chain in (twice + slow_for_one + note, twice + (slow_for_one + note + twice)):
+        del log[:]
+        result_of(chain, "ab")
+        assert log.index(("second", "b")) < log.index(("second", "a"))
+
+
+def test_side_by_side_runs_both_on_an_item_at_the_same_time_and_stays_one_of_items():
+    async def program():
+        both = work("x", 3) // work("y", 2, many=2) // work("z", 1)
+        assert isinstance(both, EachProcessor)
+        got = await gather_stream((both + work("", 1))(stream_content("ab")))
+        assert got == ["ax", "ay0", "ay1", "az", "bx", "by0", "by1", "bz"]
+        assert asyncio.get_running_loop().time() < 6
+
+    play("asyncio", program)
+
+
+@pytest.mark.parametrize("shape", ["chain", "fan out", "both"])
+def test_no_more_calls_of_a_function_run_than_it_says(shape):
+    running = most = 0
+
+    async def count(item):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(1)
+        running -= 1
+        yield item
+
+    limited = each(count, concurrency=2)
+    processor = {
+        "chain": work("a") + limited + work("b"),
+        "fan out": work("a", many=20) + limited,
+        "both": work("a") // limited,
+    }[shape]
+    assert len(result_of(processor, "abcd" * 5)) in (20, 40, 400)
+    assert most == 2
+
+
+def test_results_that_nobody_reads_do_not_keep_earlier_ones_from_running():
+    """The later items fill their queues while the first still waits; then it needs a call, too."""
+
+    @each
+    async def slow_for_the_first(item):
+        await asyncio.sleep(10 if item == "a" else 0)
+        return item
+
+    got = result_of(slow_for_the_first + work("", concurrency=2, many=200), "abcdef")
+    assert len(got) == 6 * 200
+    assert got == sorted(got, key=lambda item: item[0])
+
+
+def test_a_function_with_concurrency_one_gets_the_items_in_order_in_a_chain():
+    log = []
+
+    @each
+    async def shuffle(item):
+        await asyncio.sleep(10 - int(item))
+        return item
+
+    assert result_of(shuffle + work("", concurrency=1, log=log), "0123456") == [*"0123456"]
+    assert log == [*"0123456"]
+
+
+@pytest.mark.parametrize("end", ["error", "early exit", "cancellation"])
+@pytest.mark.parametrize("both", [False, True])
+def test_every_end_of_a_fused_chain_closes_its_calls_and_its_source(end, both):
+    source = Source(["item"] * 30)
+    opened = closed = 0
+
+    async def call(item):
+        nonlocal opened, closed
+        opened += 1
+        try:
+            for number in range(3):
+                await asyncio.sleep(1)
+                if end == "error" and opened > 40:
+                    raise Boom
+                yield item, number
+        finally:
+            closed += 1
+
+    async def program():
+        chain = each(call, concurrency=4) + each(call, concurrency=3)
+        stream = (chain // each(call) if both else chain)(source.stream())
+        reader = asyncio.create_task(gather_stream(stream))
+        if end == "early exit":
+            reader.cancel()
+            async with stream:
+                await anext(stream)
+        elif end == "cancellation":
+            await asyncio.sleep(7)
+            reader.cancel()
+        await asyncio.wait([reader])
+        assert end != "error" or isinstance(reader.exception(), Boom)
+
+    play("asyncio", program)
+    assert opened == closed > 0
+    assert source.closed == 1
+    assert source.read_by == {source.closed_by}
+
+
+def test_a_stream_is_numbered():
+    assert result_of(aenumerate) == [(0, "a"), (1, "b"), (2, "c")]
+    assert result_of(lambda stream: aenumerate(stream, 7)) == [(7, "a"), (8, "b"), (9, "c")]

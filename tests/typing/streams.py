@@ -66,6 +66,7 @@ async def shaped() -> None:
     assert_type(streams.map(numbers(), to_text), Stream[str])
     assert_type(streams.filter(numbers(), bool), Stream[int])
     assert_type(streams.take(numbers(), 3), Stream[int])
+    assert_type(streams.aenumerate(words(), start=1), Stream[tuple[int, str]])
     assert_type(streams.batched(numbers(), 3, max_wait=1), Stream[list[int]])
     assert_type(streams.pace(numbers(), 1), Stream[int])
     assert_type(streams.throttle(numbers(), 1).dropped, int)
@@ -91,6 +92,11 @@ async def parse(item: str) -> float:
     return float(item)
 
 
+@each
+async def parse_int(item: str) -> int:
+    return int(item)
+
+
 @each(concurrency=3)
 async def spread(item: float) -> AsyncIterator[float]:
     yield item
@@ -101,6 +107,11 @@ async def processed() -> None:
     assert_type(parse(words()), Stream[float])
     assert_type(spread, EachProcessor[float, float])
     assert_type((parse + spread)(words()), Stream[float])
+    assert_type(parse + spread, EachProcessor[str, float])
+    assert_type(spread // spread, EachProcessor[float, float])
+    assert_type(parse // parse_int, EachProcessor[str, float | int])
+    assert_type(parse + spread // spread, EachProcessor[str, float])
+    assert_type(lengths // parse, Processor[str, int | float])
     assert_type((lengths // parse)(words()), Stream[int | float])
     lengths(numbers())  # type: ignore[arg-type]
     lengths + parse  # type: ignore[operator]

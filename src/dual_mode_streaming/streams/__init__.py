@@ -31,6 +31,7 @@ from dual_mode_streaming.streams._timing import (
     throttle,
 )
 from dual_mode_streaming.streams._transforms import (
+    aenumerate,
     enqueue,
     filter,
     gather_stream,
@@ -51,6 +52,7 @@ __all__ = [
     "Stream",
     "StreamError",
     "StreamOverflow",
+    "aenumerate",
     "batched",
     "buffer",
     "concat",

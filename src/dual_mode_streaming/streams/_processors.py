@@ -2,12 +2,10 @@
 
 import functools
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from typing import Any, Generic, TypeVar, overload
 
-from dual_mode_streaming.streams._chunks import ChunkedQueue, read
-from dual_mode_streaming.streams._combine import concat, merge, split
-from dual_mode_streaming.streams._pumps import Pumps
+from dual_mode_streaming.streams._combine import merge, split
+from dual_mode_streaming.streams._each import Both, Function, Step, fused
 from dual_mode_streaming.streams._scope import Scope, Stream
 from dual_mode_streaming.streams._transforms import owned
 
@@ -73,58 +71,62 @@ class Processor(Generic[A, B]):
 
 
 class EachProcessor(Processor[A, B]):
-    """The result of `each`.
+    """The result of `each`: a processor that treats every item alone.
 
-    `a // b` of two of them runs both on each item and keeps the order: the results of `a` for an
-    item, then those of `b` for it, then the next item.
+    `a + b` of two of them is another, and they are fused: each item passes through both at its own
+    speed, and so do the results of `a` for it. One that is slow in `b` does not keep a later one
+    from its `a`. A function with `concurrency=1` is not fused: it gets the items in their order.
+    `a // b` is another, too. It runs both on each item at the same time and keeps the order: the
+    results of `a` for an item, then those of `b` for it, then the next item.
+
+    At most the `concurrency` of each function's calls run at the same time in a stream.
     """
 
-    def __init__(self, function: Callable[[A], Any], concurrency: int) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-        super().__init__(self._run)
-        functools.update_wrapper(self, function, updated=())
-        self._function = function
-        self._concurrency = concurrency
+    def __init__(self, *steps: Step, like: Any = None) -> None:
+        self._steps = steps
+        self._stages = fused(steps)
+        if like is not None:
+            functools.update_wrapper(self, like, updated=())
 
+    @overload
+    def __add__(self, other: "EachProcessor[B, C]") -> "EachProcessor[A, C]": ...
+    @overload
+    def __add__(self, other: Callable[[AsyncIterator[B]], AsyncIterable[C]]) -> Processor[A, C]: ...
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, EachProcessor):
+            return EachProcessor(*self._steps, *other._steps)
+        return super().__add__(other)
+
+    @overload  # mypy looks here, too, for `each + each`
+    def __radd__(self, other: "EachProcessor[C, A]") -> "EachProcessor[C, B]": ...  # type: ignore[misc]
+    @overload
+    def __radd__(
+        self, other: Callable[[AsyncIterator[C]], AsyncIterable[A]]
+    ) -> Processor[C, B]: ...
+    def __radd__(self, other: Any) -> Any:
+        return super().__radd__(other)
+
+    @overload
+    def __floordiv__(self, other: "EachProcessor[A, C]") -> "EachProcessor[A, B | C]": ...
+    @overload
     def __floordiv__(
         self, other: Callable[[AsyncIterator[A]], AsyncIterable[C]]
-    ) -> "Processor[A, B | C]":
-        if not isinstance(other, EachProcessor):
-            return super().__floordiv__(other)
-        first, second = self._function, other._function
+    ) -> Processor[A, B | C]: ...
+    def __floordiv__(self, other: Any) -> Any:
+        if isinstance(other, EachProcessor):
+            return EachProcessor(Both(self._steps, other._steps))
+        return super().__floordiv__(other)
 
-        def both(item: A) -> AsyncIterable[Any]:
-            return concat(_results(first, item), _results(second, item))
-
-        return EachProcessor(both, max(self._concurrency, other._concurrency))
-
-    async def _run(self, stream: AsyncIterable[A]) -> AsyncGenerator[B, None]:
-        if self._concurrency == 1:
-            async for item in stream:
-                async with aclosing(_results(self._function, item)) as results:
-                    async for result in results:
-                        yield result
-            return
-        # One pump reads the stream and starts a worker, a pump of its own, for each item. The
-        # results of a worker wait in its queue. The queues wait in another queue, in order, whose
-        # bound is the concurrency: one of them is being read, the others are in the list.
-        workers, reader = Pumps(), Pumps()
-
-        async def start_workers() -> AsyncGenerator[ChunkedQueue[B], None]:
-            scope = Scope(stream)
-            async with scope:
-                async for item in scope.open(stream):
-                    worker = ChunkedQueue(workers, [_results(self._function, item)], 64)
-                    worker.start()
-                    yield worker
-
-        running = ChunkedQueue(reader, [start_workers()], self._concurrency - 1)
-        async with workers, aclosing(read(reader, running)) as started:
-            async for worker in started:
-                async with aclosing(read(Scope(), worker)) as results:
-                    async for result in results:
-                        yield result
+    @overload
+    def __rfloordiv__(  # type: ignore[misc]
+        self, other: "EachProcessor[A, C]"
+    ) -> "EachProcessor[A, B | C]": ...
+    @overload
+    def __rfloordiv__(
+        self, other: Callable[[AsyncIterator[A]], AsyncIterable[C]]
+    ) -> Processor[A, B | C]: ...
+    def __rfloordiv__(self, other: Any) -> Any:
+        return super().__rfloordiv__(other)
 
 
 @overload
@@ -152,35 +154,29 @@ def each(function: Any = None, *, concurrency: int = 16) -> Any:
     On early exit: the running calls are cancelled and closed, each in its task, and so is the
     stream.
     """
+    if concurrency < 1:
+        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
     if function is None:
         return functools.partial(each, concurrency=concurrency)
-    return EachProcessor(function, concurrency)
-
-
-async def _results(function: Callable[[Any], Any], item: Any) -> AsyncGenerator[Any, None]:
-    made = function(item)
-    if isinstance(made, Awaitable):
-        yield await made
-        return
-    if not isinstance(made, AsyncIterable):
-        raise TypeError(
-            f"each() takes an async function or async generator function; this one returned a"
-            f" {type(made).__name__}: {made!r}"
-        )
-    scope = Scope(made)
-    async with scope:
-        async for result in scope.open(made):
-            yield result
+    return EachProcessor(Function(function, concurrency), like=function)
 
 
 def _chain(first: Transform, second: Transform) -> Processor[Any, Any]:
     chained: Processor[Any, Any] = Processor(second)
-    chained._stages = (*_stages(first), *_stages(second))
+    *before, last = _parts(first)
+    joint, *after = _parts(second)
+    if isinstance(last, EachProcessor) and isinstance(joint, EachProcessor):
+        chained._stages = (*before, last + joint, *after)
+    else:
+        chained._stages = (*before, last, joint, *after)
     return chained
 
 
-def _stages(function: Transform) -> tuple[Transform, ...]:
-    return function._stages if isinstance(function, Processor) else (function,)
+def _parts(function: Transform) -> tuple[Transform, ...]:
+    """Return the stages of a chain; a processor of items is one, and may be fused with the next."""
+    if isinstance(function, Processor) and not isinstance(function, EachProcessor):
+        return function._stages
+    return (function,)
 
 
 def _side_by_side(*functions: Transform) -> Processor[Any, Any]:

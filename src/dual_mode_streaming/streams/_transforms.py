@@ -1,6 +1,7 @@
 """Operators that run in the reader's own task, and the sinks that consume a stream."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar, overload
 
@@ -59,6 +60,17 @@ def filter(
                     yield item
 
     return Stream(items(), scope)
+
+
+def aenumerate(stream: AsyncIterable[T], start: int = 0) -> Stream[tuple[int, T]]:
+    """Yield each item with its number, as `enumerate` does.
+
+    In: a stream. Out: tuples of a number, which begins with `start`, and an item.
+
+    Bound, errors and early exit as with `map`.
+    """
+    numbers = itertools.count(start)
+    return map(stream, lambda item: (next(numbers), item))
 
 
 def take(stream: AsyncIterable[T], n: int) -> Stream[T]:
