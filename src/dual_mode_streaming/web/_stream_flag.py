@@ -3,9 +3,11 @@
 import dataclasses
 import functools
 import inspect
+import operator
+import types
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends, Param
@@ -17,7 +19,7 @@ from starlette.responses import Response
 from dual_mode_streaming.negotiation import ResponseMode
 
 _BOOL: Final = TypeAdapter(bool)
-_SCALARS: Final = (str, int, float, bool, bytes, Request, Response)  # they have no fields
+_SCALARS: Final = {str, int, float, bool, bytes, type(None), Request, Response}
 
 
 class StreamFlag:
@@ -43,7 +45,7 @@ class StreamFlag:
         self._bodies = tuple(
             key
             for key, of_key in notes.items()
-            if signature.parameters[key].annotation not in _SCALARS
+            if not _is_scalar(signature.parameters[key].annotation)
             and not any(isinstance(note, Depends | Param) for note in of_key)
         )
         self.query = name if self._parameter is None else None
@@ -80,19 +82,20 @@ def _flag_in_query(name: str, request: Request) -> bool | None:
 
 
 def _flag_in_body(name: str, body: Any) -> Any:
-    if isinstance(body, RootModel):
-        body = body.root
-    if isinstance(body, Mapping):
-        return body.get(name)
     kind: Any = type(body)
-    if (attribute := _attribute(kind, name)) is not None:
-        return getattr(body, attribute, None)
-    return (getattr(body, "model_extra", None) or {}).get(name)
+    return _reader(kind, name)(body)
 
 
 @functools.lru_cache(maxsize=1024)
-def _attribute(kind: type, name: str) -> str | None:
-    """Return the field of a model or dataclass with this alias, or else with this name."""
+def _reader(kind: type, name: str) -> Callable[[Any], Any]:
+    """Return the function that reads the flag in bodies of a type; it returns None if none has it.
+
+    Of a model or a dataclass it is the field with this alias, or else with this name.
+    """
+    if issubclass(kind, RootModel):
+        return lambda body: _flag_in_body(name, body.root)
+    if issubclass(kind, Mapping):
+        return lambda body: body.get(name)
     if issubclass(kind, BaseModel):
         fields: Mapping[str, Iterable[Any]] = {
             key: (field,) for key, field in kind.model_fields.items()
@@ -105,9 +108,20 @@ def _attribute(kind: type, name: str) -> str | None:
             for field in dataclasses.fields(kind)
         }
     else:
-        return None
+        return lambda body: None
     aliased = [key for key, notes in fields.items() if name in _aliases(notes)]
-    return aliased[0] if aliased else name if name in fields else None
+    if aliased or name in fields:
+        return operator.attrgetter(aliased[0] if aliased else name)
+    return lambda body: (getattr(body, "model_extra", None) or {}).get(name)
+
+
+def _is_scalar(annotation: Any) -> bool:
+    """Return whether a parameter of this type has no fields, so that it is no body with a flag."""
+    if get_origin(annotation) is Annotated:
+        return _is_scalar(get_args(annotation)[0])
+    if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
+        return all(map(_is_scalar, get_args(annotation)))
+    return isinstance(annotation, type) and annotation in _SCALARS
 
 
 def _notes(parameter: inspect.Parameter) -> tuple[Any, ...]:
