@@ -643,6 +643,8 @@ def test_other_refusals():
         dual_mode(decorators.bare(agen))
     with pytest.raises(TypeError, match=r"agen is decorated with dual_mode already"):
         dual_mode(dual_mode(agen))
+    with pytest.raises(TypeError, match=r"the fold agen must return the batch body"):
+        dual_mode(fold=agen)
     with pytest.raises(TypeError, match=r"decorate the bound method"):
 
         class Views:
