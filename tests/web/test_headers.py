@@ -193,3 +193,35 @@ def test_events_say_their_charset_and_json_needs_none():
     http = app_of(city, record=False)
     types = [http.get("/", headers={"accept": accept}).headers["content-type"] for accept in KINDS]
     assert types == ["application/json", "text/event-stream; charset=utf-8", "application/jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("options", "exposed"),
+    [
+        ({}, "Location"),
+        ({"expose_headers": ["X-Mine"]}, "X-Mine, Location"),
+        ({"expose_headers": ["location"]}, "location"),
+        ({"expose_headers": ["*"]}, "*"),
+        ({"expose_headers": ["*"], "allow_credentials": True}, "*, Location"),
+    ],
+)
+@pytest.mark.parametrize("accept", KINDS)
+def test_scripts_of_other_origins_can_read_where_a_stream_is(options, exposed, accept):
+    app = FastAPI()
+    install(app)
+    app.add_middleware(CORSMiddleware, allow_origins=["https://a"], **options)
+    app.get("/")(dual_mode(record=True)(by_a_dependency))
+    headers = {"origin": "https://a", "accept": accept}
+    answer = TestClient(app).get("/", headers=headers)
+    assert answer.headers.get_list("access-control-expose-headers") == [exposed]
+    assert "access-control-expose-headers" not in TestClient(app).get("/").headers
+
+
+def test_retry_after_is_exposed_too():
+    async def refused() -> AsyncIterator[int]:
+        raise Problem(429, retry_after=2)
+        yield 1
+
+    http = app_of(refused, record=False)
+    answer = http.get("/", headers={"origin": "https://a"})
+    assert answer.headers["access-control-expose-headers"] == "Retry-After"

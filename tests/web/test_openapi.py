@@ -1,14 +1,17 @@
 """The OpenAPI 3.2 document: valid, and true of what really goes over the wire."""
 
 import json
+import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import jsonschema
 import pytest
 from fastapi import Depends, FastAPI, Query
+from fastapi.openapi.utils import get_openapi
+from fastapi.testclient import TestClient
 from openapi_spec_validator import OpenAPIV32SpecValidator, validate
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from dual_mode_streaming import EventDecoder, ServerSentEvent, dual_mode, first, install
 
@@ -276,3 +279,107 @@ def test_without_install_the_batch_is_documented():
     app = FastAPI()
     app.get("/")(dual_mode(items))
     assert set(content_of(app.openapi())) == {"application/json"}
+
+
+T = TypeVar("T")
+
+
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+
+
+class Titled(BaseModel):
+    model_config = ConfigDict(title="A title: with spaces")
+    x: int = 1
+
+
+class Problem(BaseModel):
+    mine: str = ""
+
+
+def another(name: str) -> type[BaseModel]:
+    return type(name, (BaseModel,), {"__annotations__": {"other": int}, "other": 1})
+
+
+async def one(items: AsyncIterator[Any]) -> int:
+    return 1
+
+
+def items_of(model: Any) -> Any:
+    async def source() -> AsyncIterator[model]:
+        yield None
+
+    return source
+
+
+def expect_good_names(document: dict[str, Any]) -> None:
+    validate(document, cls=OpenAPIV32SpecValidator)
+    schemas = document["components"]["schemas"]
+    assert all(re.fullmatch(r"[a-zA-Z0-9._-]+", name) for name in schemas)
+    titles = [schema["title"] for schema in schemas.values() if "title" in schema]
+    assert len(titles) == len(set(titles))
+    for reference in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)):
+        assert reference in schemas
+
+
+@pytest.mark.parametrize("fold", [None, one])
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(Page[int], Page[Titled], Page[Page[Titled]], Titled, Problem, another("Item")),
+        *(another("Problem"), Page[str] | Titled, Page[int] | None, list[Page[Titled]]),
+        *(dict[str, Page[int]], Event, tuple[Titled, Problem], another("Größe")),
+    ],
+)
+def test_names_of_components_are_valid_and_titles_unique(model, fold):
+    app = app_of(items)
+    app.get("/other")(dual_mode(fold=fold)(items_of(model)))
+    app.get("/third")(dual_mode(fold=fold)(items_of(another("Item"))))
+    app.get("/mine", response_model=Problem)(lambda: None)
+    app.get("/recorded")(dual_mode(record=True)(items_of(model)))
+    document = app.openapi()
+    expect_good_names(document)
+    schemas = document["components"]["schemas"]
+    refused = document["paths"]["/"]["get"]["responses"]["406"]["content"]
+    name = refused["application/problem+json"]["schema"]["$ref"].rpartition("/")[2]
+    assert {"type", "title", "status"} <= set(schemas[name]["properties"])
+    assert set(schemas["Problem"]["properties"]) != {"mine"} or name != "Problem"
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_models_that_differ_in_and_out(separate):
+    app = FastAPI(separate_input_output_schemas=separate)
+    install(app)
+
+    async def echo(body: Item) -> AsyncIterator[Item]:
+        yield body
+
+    app.post("/")(dual_mode(echo))
+    validate(app.openapi(), cls=OpenAPIV32SpecValidator)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_document_of_the_apps_own_has_the_streams_too(cached, when):
+    app = FastAPI()
+
+    def own() -> dict[str, Any]:
+        if cached and app.openapi_schema:
+            return app.openapi_schema
+        app.openapi_schema = get_openapi(title="mine", version="7", routes=app.routes)
+        return app.openapi_schema
+
+    app.get("/")(dual_mode(items))
+    if not cached:
+        app.openapi()
+    if when == "before":
+        app.openapi = own
+    install(app)
+    if when == "after":
+        app.openapi = own
+    http = TestClient(app)
+    for _ in 1, 2:
+        document = http.get("/openapi.json").json()
+        assert document["info"]["title"] == "mine"
+        assert "text/event-stream" in content_of(document)
+        validate(document, cls=OpenAPIV32SpecValidator)

@@ -75,26 +75,33 @@ class RedisLimits:
     def __init__(
         self, url: str, *, prefix: str = "dual-mode", lease: float = 30.0, timeout: float = 1.0
     ) -> None:
-        pool = pool_of(url, timeout)
+        self._url = url
+        self._prefix = prefix
+        self._lease = lease
+        self._timeout = timeout
+        self._fallback = MemoryLimits()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connect()
+
+    def _connect(self) -> None:
+        """Prepare the connections, of which none is opened yet."""
+        pool = pool_of(self._url, self._timeout)
         self._redis = Redis.from_pool(pool)
         self._acquire = self._redis.register_script(_ACQUIRE)
         self._renew = self._redis.register_script(_RENEW)
         options: Any = {"connection_pool": pool}  # not in the signature, but passed on
         storage = RedisStorage(
-            "redis://", implementation="redispy", key_prefix=f"{prefix}:rates", **options
+            "redis://", implementation="redispy", key_prefix=f"{self._prefix}:rates", **options
         )
         self._window = MovingWindowRateLimiter(storage)
-        self._prefix = f"{prefix}:{{concurrency}}"
-        self._lease = lease
-        self._timeout = timeout
         self._held: dict[str, list[str]] = {}
-        self._fallback = MemoryLimits()
         self._renewing: asyncio.Task[None] | None = None
         self._releasing: set[asyncio.Task[None]] = set()
 
     async def acquire(self, ticket: str, limits: Mapping[str, int]) -> str | None:
         """See `LimitBackend.acquire`."""
-        keys = [f"{self._prefix}:{key}" for key in limits]
+        self._begin()
+        keys = [f"{self._prefix}:{{concurrency}}:{key}" for key in limits]
         try:
             async with asyncio.timeout(self._timeout):
                 full = await self._acquire(
@@ -120,6 +127,7 @@ class RedisLimits:
 
     async def hit(self, key: str, per_minute: int) -> int | None:
         """See `LimitBackend.hit`."""
+        self._begin()
         limit = RateLimitItemPerMinute(per_minute)
         try:
             async with asyncio.timeout(self._timeout):
@@ -136,13 +144,20 @@ class RedisLimits:
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait({self._renewing})
-            self._renewing = None  # the next `acquire` starts it again
         for ticket in tuple(self._held):
             self.release(ticket)
         if self._releasing:
             await asyncio.wait(self._releasing)
         with contextlib.suppress(RedisError, OSError):
             await self._redis.aclose()
+        self._loop = None  # the next call connects again
+
+    def _begin(self) -> None:
+        """Connect anew in another event loop, and after `aclose`."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._connect()
+            self._loop = loop
 
     async def _remove(self, ticket: str, keys: list[str]) -> None:
         pipeline = self._redis.pipeline(transaction=False)

@@ -263,7 +263,10 @@ class Store(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close the store and free what it holds. Durable streams stay."""
+        """Close the store and free what it holds. Durable streams stay.
+
+        An app that is served again calls `reopen()` on its store first, if there is such a method.
+        """
         ...
 
 

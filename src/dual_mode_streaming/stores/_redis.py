@@ -72,13 +72,27 @@ class RedisStore:
                 f"prefix must be 1 to 64 letters, digits and any of _.:-, not {prefix!r:.80}"
             )
         self.limits = limits or Limits()
-        self._client = ScriptClient(url, prefix, timeout)
-        self._pubsub = PubSub(self._client.pool, self._client.channel(""), watchdog)
+        self._connected = url, prefix, timeout, watchdog
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connect()
         self._lease = max(1, round(self.limits.lease * 1000))
         self._retention = max(1, round(self.limits.retention * 1000))
+
+    def _connect(self) -> None:
+        """Prepare the connections, of which none is opened yet."""
+        url, prefix, timeout, watchdog = self._connected
+        self._client = ScriptClient(url, prefix, timeout)
+        self._pubsub = PubSub(self._client.pool, self._client.channel(""), watchdog)
         self._notes: dict[str, tuple[str, str, str]] = {}  # for the index: state, lease, bytes
         self._noted = 0.0
         self._noting = asyncio.Lock()
+
+    def reopen(self) -> None:
+        """Let the store be used again after `aclose`, or in another event loop."""
+        loop = asyncio.get_running_loop()
+        if self._client.is_closed or self._loop not in (None, loop):
+            self._connect()
+        self._loop = loop
 
     async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`. The stream exists before the key refers to it."""

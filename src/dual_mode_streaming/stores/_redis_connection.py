@@ -42,7 +42,7 @@ class ScriptClient:
         self._writes = Pipeliner(self._redis, 100, timeout)
         self._reads = Pipeliner(self._redis, 16, timeout)  # a reply may be large
         self._index = [f"{prefix}:{{index}}:{name}" for name in scripts.INDEX]
-        self._is_closed = False
+        self.is_closed = False
 
     def channel(self, stream: str) -> str:
         """Return the name of the channel on which changes of a stream are published."""
@@ -67,7 +67,7 @@ class ScriptClient:
 
     async def call(self, call: Callable[[], Any]) -> Any:
         """Await what a function returns. Raises StoreError for every failure of Redis."""
-        if self._is_closed:
+        if self.is_closed:
             raise StoreError("the store is closed")
         try:
             async with asyncio.timeout(self._timeout):
@@ -83,7 +83,7 @@ class ScriptClient:
 
     async def aclose(self) -> None:
         """Close the connections. Calls that are in flight fail."""
-        self._is_closed = True
+        self.is_closed = True
         await self._writes.aclose()
         await self._reads.aclose()
         self.pool.set_retry(Retry(NoBackoff(), 0))

@@ -154,7 +154,7 @@ class SQLiteStore:
             writer.is_watching = bool(self._subscribers)
 
     async def aclose(self) -> None:
-        """Do what was asked for before, then close the file and end the threads, for good."""
+        """Do what was asked for before, then close the file and end the threads."""
         self._is_closed = True
         if self._writer is None:
             self._reader.close()
@@ -162,6 +162,13 @@ class SQLiteStore:
         self._writer.stop()
         await asyncio.shield(asyncio.wrap_future(self._writer.ended))
         self._writer.join()
+
+    def reopen(self) -> None:
+        """Let the store be used again after `aclose`."""
+        if self._is_closed:
+            self._writer = None
+            self._reader = reader.ReaderPool(self._path, self._timeout)
+            self._is_open = self._is_closed = False
 
     def _start(self) -> WriterThread:
         """Return the writer, which delivers to this event loop from now on.

@@ -1,18 +1,37 @@
 """The state of one app: open answers, defaults of its endpoints, observers and limits."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from starlette.applications import Starlette
 
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.running.owner import End, Owner
-from dual_mode_streaming.web._observing import Observer, Observers, StreamLog
+from dual_mode_streaming.web._observing import STREAM_LOG, Observer, Observers
 from dual_mode_streaming.web._options import Options, resolved_options
 
 _STAGGER: Final = 0.002
 """The time between the ends of two answers in a drain, in seconds. With many answers it is less."""
+
+
+class Serving:
+    """What an app does in one event loop, from the start of its lifespan to the end.
+
+    Attributes:
+        draining: whether new answers are refused.
+        open_answers: the owners of the answers that are open.
+        by_lifespan: whether the lifespan began it; else the first request did.
+    """
+
+    __slots__ = ("__weakref__", "by_lifespan", "draining", "open_answers")
+
+    def __init__(self, *, by_lifespan: bool) -> None:
+        self.draining = False
+        self.open_answers: set[Owner] = set()
+        self.by_lifespan = by_lifespan
 
 
 class AppState:
@@ -22,9 +41,14 @@ class AppState:
         defaults: the options of all its endpoints; those of an endpoint win.
         admission: the limits that a request must pass.
         observers: the observers of its answers.
-        open_answers: the owners of the answers that are open.
-        draining: whether new answers are refused.
+        lifespan: the context of what runs for as long as the app serves, set by `install`. Its
+            argument is whether the app handles signals.
+        on_first_request: called when the app is served without a lifespan, set by `install`. Its
+            argument is whether it is mounted in an app without `install`.
     """
+
+    lifespan: Callable[[bool], AbstractAsyncContextManager[None]]
+    on_first_request: Callable[[bool], None]
 
     def __init__(
         self, defaults: Options, observers: Iterable[Observer], admission: Admission | None
@@ -32,9 +56,49 @@ class AppState:
         resolved_options(defaults)  # a wrong option is an error here
         self.defaults = defaults
         self.admission = admission or Admission()
-        self.observers = Observers((StreamLog(), *observers))
-        self.draining = False
-        self.open_answers: set[Owner] = set()
+        self.observers = Observers((STREAM_LOG, *observers))
+        self._servings: WeakKeyDictionary[asyncio.AbstractEventLoop, Serving] = WeakKeyDictionary()
+
+    @property
+    def serving(self) -> Serving:
+        """What the app does in the running event loop."""
+        found = self._servings.get(asyncio.get_running_loop())
+        if found is None:
+            found = self.begin(by_lifespan=False)
+            self.on_first_request(False)
+        return found
+
+    def begin_at_request(self, *, is_mounted: bool) -> None:
+        """Begin at the first request, if there is no lifespan."""
+        if asyncio.get_running_loop() not in self._servings:
+            self.begin(by_lifespan=False)
+            self.on_first_request(is_mounted)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the lifespan has begun in the running event loop, and has not ended."""
+        found = self._servings.get(asyncio.get_running_loop())
+        return found is not None and found.by_lifespan
+
+    def begin(self, *, by_lifespan: bool = True) -> Serving:
+        """Begin to serve in the running event loop, with nothing left of an earlier time."""
+        serving = Serving(by_lifespan=by_lifespan)
+        self._servings[asyncio.get_running_loop()] = serving
+        return serving
+
+    def end(self) -> None:
+        """End what `begin` began."""
+        self._servings.pop(asyncio.get_running_loop(), None)
+
+    @property
+    def draining(self) -> bool:
+        """Whether new answers are refused."""
+        return self.serving.draining
+
+    @property
+    def open_answers(self) -> set[Owner]:
+        """The owners of the answers that are open."""
+        return self.serving.open_answers
 
     async def drain(self, over: float = 1.0) -> None:
         """End every open answer and wait until they are closed; new ones are refused with 503.
@@ -44,16 +108,17 @@ class AppState:
         feed ends without an error; a batch is answered with 503. A generator that does not end is
         abandoned (see `Owner`).
         """
-        self.draining = True
-        loop, answers = asyncio.get_running_loop(), tuple(self.open_answers)
+        serving = self.serving
+        serving.draining = True
+        loop, answers = asyncio.get_running_loop(), tuple(serving.open_answers)
         began, spread = loop.time(), min(over, len(answers) * _STAGGER)
         for number, owner in enumerate(answers):
             ahead = began + spread * number / len(answers) - loop.time()
             if ahead > 0:
                 await asyncio.sleep(ahead)
             owner.stop(End.DRAINING)
-        while self.open_answers:
-            for owner in self.open_answers:  # also those that were admitted just before
+        while serving.open_answers:
+            for owner in serving.open_answers:  # also those that were admitted just before
                 owner.stop(End.DRAINING)
             await asyncio.sleep(0.01)
 
@@ -69,6 +134,7 @@ def app_state(app: Starlette) -> AppState:
 async def drain(app: Starlette, over: float = 1.0) -> None:
     """End every open answer of the app, spread over at most `over` seconds.
 
+    It refuses new answers until the lifespan ends: the next lifespan begins anew.
     See `install` for what a drain does to streams, feeds, batches and recordings. Raises
     RuntimeError if `install` was not called on the app.
     """

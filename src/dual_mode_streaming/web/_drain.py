@@ -38,7 +38,7 @@ def draining_on_signals(state: AppState, delay: float) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    loop = asyncio.get_running_loop()
+    loop, serving = asyncio.get_running_loop(), state.serving
     drains: set[asyncio.Task[None]] = set()
     pending: list[Callable[[], Any]] = []  # the calls of the server's handlers that are due
 
@@ -53,16 +53,16 @@ def draining_on_signals(state: AppState, delay: float) -> Iterator[None]:
         task.add_done_callback(drains.discard)
 
     def begin() -> None:
-        if state.open_answers:
-            logger.info("draining: %d answers are open", len(state.open_answers))
+        if serving.open_answers:
+            logger.info("draining: %d answers are open", len(serving.open_answers))
         loop.call_later(delay, end_answers)
 
     def handle(original: Callable[..., Any], number: int, frame: FrameType | None) -> None:
         pending.append(functools.partial(original, number, None))
-        if state.draining:
+        if serving.draining:
             call_server()
         else:
-            state.draining = True
+            serving.draining = True
             loop.call_soon_threadsafe(begin)
 
     originals: dict[int, Any] = {}

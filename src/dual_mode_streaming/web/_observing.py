@@ -146,8 +146,9 @@ class Observers:
     """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
+        self.members = tuple(observers)
         self._callbacks: dict[str, list[Callable[..., None]]] = {name: [] for name in _METHODS}
-        for observer in observers:
+        for observer in self.members:
             if not isinstance(observer, Observer):
                 raise TypeError(f"an observer is an instance of Observer, not {observer!r}")
             for name, callbacks in self._callbacks.items():
@@ -207,3 +208,7 @@ class StreamLog(Observer):
                 "first_seconds": answer.first,
             },
         )
+
+
+STREAM_LOG: Final = StreamLog()
+"""The one that all apps have."""

@@ -5,6 +5,7 @@ neither the `responses` of the route nor the version of the document, so the str
 the document is made.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -71,12 +72,22 @@ def add_streams(document: dict[str, Any], app: FastAPI, defaults: Options) -> No
         path = document["paths"].get(getattr(context, "path_format", None))
         if spec is None or path is None:
             continue
+        document["openapi"] = "3.2.0"  # a function of the app may have made an older one
         status = str(getattr(context, "status_code", None) or 200)
         for method in context.methods or ():
             if (operation := path.get(method.lower())) is not None:
                 codec = spec.representation_of(context).codec
                 _describe_batch(operation, status, context, spec, codec, document)
                 _describe(operation, status, spec, codec, defaults, document)
+    _make_titles_unique(document.get("components", {}).get("schemas", {}))
+
+
+def _make_titles_unique(schemas: dict[str, dict[str, Any]]) -> None:
+    """Title by its name what has the title of another schema: generators name classes by it."""
+    titles = Counter(schema.get("title") for schema in schemas.values())
+    for name, schema in schemas.items():
+        if titles[schema.get("title")] > 1 and "title" in schema:
+            schema["title"] = name
 
 
 def _describe(
@@ -88,19 +99,19 @@ def _describe(
     document: dict[str, Any],
 ) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.setdefault("Problem", PROBLEM_SCHEMA)
+    problem = _problem(schemas)
     error_event = resolved_options(defaults, spec.options)["error_event"]
     item, events = _item_schemas(codec, schemas)
     frames = [_event(schema, name) for name, schema in events]
     frames.append(_event(DONE_SCHEMA, "done"))
-    frames.append(_event({"$ref": f"{_REF}Problem"}, error_event))
+    frames.append(_event(problem, error_event))
     responses = operation["responses"]
     if spec.stream_flag.query is not None:
         _describe_flag(operation, spec.stream_flag.query, schemas)
     if spec.record is not None:
         frames += [_event(schema, name) for name, schema in ENDS.items()]
         frames.append(_event(RESET, "reset"))
-        _describe_recorded(operation, status)
+        _describe_recorded(operation, status, problem)
     else:
         frames.append(_event(RESET_SCHEMA, "reset"))
     responses.setdefault(
@@ -110,7 +121,7 @@ def _describe(
     content["text/event-stream"] = {"itemSchema": {"oneOf": frames}}
     content["application/jsonl"] = {"itemSchema": item}
     for code, description in _ERRORS.items():
-        responses.setdefault(str(code), _problem_response(code, description))
+        responses.setdefault(str(code), _problem_response(code, description, problem))
     responses[status]["headers"] = {
         "Vary": {"description": "Includes Accept.", "schema": {"type": "string"}}
     } | responses[status].get("headers", {})
@@ -170,7 +181,7 @@ def _describe_flag(operation: dict[str, Any], name: str, schemas: dict[str, Any]
         operation["responses"]["422"] = response
 
 
-def _describe_recorded(operation: dict[str, Any], status: str) -> None:
+def _describe_recorded(operation: dict[str, Any], status: str, problem: dict[str, Any]) -> None:
     """Add the parameters, headers and statuses of recorded streams."""
     responses = operation["responses"]
     operation["parameters"] = [*operation.get("parameters", ()), *parameters()]
@@ -179,15 +190,24 @@ def _describe_recorded(operation: dict[str, Any], status: str) -> None:
     later["headers"] = LOCATION | later.get("headers", {})
     later.setdefault("content", {}).setdefault("application/json", {"schema": STATE})
     for code, description in ERRORS.items():
-        error = _problem_response(code, description)
+        error = _problem_response(code, description, problem)
         responses.setdefault(str(code), error).setdefault("content", {}).update(error["content"])
 
 
-def _problem_response(code: int, description: str) -> dict[str, Any]:
+def _problem_response(code: int, description: str, problem: dict[str, Any]) -> dict[str, Any]:
     return {
         "description": f"{HTTPStatus(code).phrase}. {description}",
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}},
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": problem}},
     }
+
+
+def _problem(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return a reference to the schema of our errors; the app may have a model of that name."""
+    name = "Problem"
+    if schemas.get(name, PROBLEM_SCHEMA) != PROBLEM_SCHEMA:
+        name = _free_name("Problem-RFC9457-", PROBLEM_SCHEMA, schemas)
+    schemas.setdefault(name, dict(PROBLEM_SCHEMA))
+    return {"$ref": _REF + name}
 
 
 def _item_schemas(
@@ -224,30 +244,28 @@ def _registered(item_type: Any, schemas: dict[str, Any]) -> dict[str, Any]:
 
     If another schema has the name of a model already, the model gets a new name.
     """
-    adapter = TypeAdapter[Any](item_type)
-    schema = adapter.json_schema(mode="serialization", ref_template=_REF + "{model}")
+    # Within a list a model is a reference, with the name that pydantic and FastAPI give it.
+    schema = TypeAdapter[Any](list[item_type]).json_schema(
+        mode="serialization", ref_template=_REF + "{model}"
+    )
     definitions: dict[str, Any] = schema.pop("$defs", {})
-    title = schema.get("title")
-    if schema.get("type") == "object" and isinstance(title, str):
-        definitions[title] = schema
-        schema = {"$ref": _REF + title}
     renamed = {
-        name: _free_name(name, definition, schemas)
+        name: _free_name(f"{name}-Item", definition, schemas)
         for name, definition in definitions.items()
         if schemas.get(name, definition) != definition
     }
     for name, definition in definitions.items():
         schemas[renamed.get(name, name)] = _renamed(definition, renamed)
-    result: dict[str, Any] = _renamed(schema, renamed)
+    result: dict[str, Any] = _renamed(schema["items"], renamed)
     return result
 
 
 def _free_name(name: str, definition: Any, schemas: Mapping[str, Any]) -> str:
     """Return a name under which there is no other schema."""
     number = 1
-    while schemas.get(f"{name}-Item{number}", definition) != definition:
+    while schemas.get(f"{name}{number}", definition) != definition:
         number += 1
-    return f"{name}-Item{number}"
+    return f"{name}{number}"
 
 
 def _renamed(schema: Any, names: Mapping[str, str]) -> Any:

@@ -5,22 +5,23 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.datastructures import MutableHeaders, QueryParams
+from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from dual_mode_streaming.errors import NotAcceptable, Problem
-from dual_mode_streaming.limits import TooMany
+from dual_mode_streaming.limits import Admission, TooMany
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate, parse_flag
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._body import ServerReceive
-from dual_mode_streaming.web._cursors import END_ID, MAX_CURSOR_BYTES, cursor_of
-from dual_mode_streaming.web._observing import Answer
+from dual_mode_streaming.web._cursors import END_ID, cursor_of
+from dual_mode_streaming.web._observing import Answer, Observers
 from dual_mode_streaming.web._options import Options
-from dual_mode_streaming.web._problems import problem_of, render_problem, vary_by_accept
+from dual_mode_streaming.web._problems import problem_of
 
-_KEY: Final = "dual_mode"
+KEY: Final = "dual_mode"
+"""The key of the state in the scope of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,12 @@ class RequestState:
     """
 
     __slots__ = (
-        "_app",
+        "_apps",
         "_drained",
         "_expiry",
         "_observed",
         "_owner",
-        "_ticket",
+        "_tickets",
         "_timer",
         "head",
         "negotiated",
@@ -67,14 +68,14 @@ class RequestState:
         "status",
     )
 
-    def __init__(self, app: AppState | None, receive: ServerReceive | None = None) -> None:
-        self._app = app
+    def __init__(self, receive: ServerReceive | None = None) -> None:
+        self._apps: tuple[AppState, ...] = ()
         self.receive = receive
         self._owner: Owner | None = None
         self._observed: Answer | None = None
         self._drained = False
         self._expiry: float | None = None
-        self._ticket: str | None = None
+        self._tickets: list[tuple[Admission, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         self.negotiated = False
         self.head = False
@@ -82,13 +83,20 @@ class RequestState:
 
     @property
     def defaults(self) -> Options:
-        """The app's own options for its endpoints."""
-        return {} if self._app is None else self._app.defaults
+        """The options of the app for its endpoints; a mounted app has its own."""
+        return self._apps[-1].defaults if self._apps else {}
+
+    def enter(self, app: AppState) -> None:
+        """Note that the request is in an app: the outermost one first, then one mounted in it.
+
+        The options are those of the innermost app. The limits, observers and drains of all count.
+        """
+        self._apps += (app,)
 
     @property
     def draining(self) -> bool:
         """Whether the app, or this connection, refuses new answers."""
-        return self._drained or (self._app is not None and self._app.draining)
+        return self._drained or any(app.draining for app in self._apps)
 
     async def begin(
         self, scope: Scope, mode: Negotiated | None = None, stream_flag: str | None = None
@@ -125,22 +133,25 @@ class RequestState:
 
     async def _admit(self, scope: Scope) -> None:
         """Reserve a slot. Raises TooMany."""
-        app = self._app
         try:
             if self.draining:
                 raise TooMany(503, End.DRAINING.value, "draining")
-            if app is not None and self._ticket is None:
-                self._ticket = await app.admission.enter(scope)
+            for app in self._apps:
+                admission = app.admission
+                if any(admission is counted for counted, _ in self._tickets):
+                    continue
+                if (ticket := await admission.enter(scope)) is not None:
+                    self._tickets.append((admission, ticket))
         except TooMany as full:
-            if app is not None:
+            for app in self._apps:
                 app.observers.notify("refused", scope, full.reason)
             raise
 
     def leave(self) -> None:
-        """Free the reserved slot, if there is one."""
-        if self._ticket is not None and self._app is not None:
-            self._app.admission.leave(self._ticket)
-            self._ticket = None
+        """Free the reserved slots, if there are any."""
+        while self._tickets:
+            admission, ticket = self._tickets.pop()
+            admission.leave(ticket)
 
     @property
     def observed(self) -> Answer | None:
@@ -149,14 +160,18 @@ class RequestState:
 
     def observe(self, mode: ResponseMode, scope: Scope) -> None:
         """Create the `Answer` for the observers, and notify them."""
-        if self._app is not None:
-            self._observed = Answer(mode, scope, self._app.observers)
+        if self._apps:
+            observers = self._apps[-1].observers
+            if len(self._apps) > 1:
+                members = dict.fromkeys(one for app in self._apps for one in app.observers.members)
+                observers = Observers(members)
+            self._observed = Answer(mode, scope, observers)
 
     def open(self, owner: Owner) -> None:
         """Register the answer as open, so that the app can end it."""
         self._owner = owner
-        if self._app is not None:
-            self._app.open_answers.add(owner)
+        for app in self._apps:
+            app.open_answers.add(owner)
         if self._expiry is not None:
             loop = asyncio.get_running_loop()
             left = self._expiry - time.time()
@@ -166,8 +181,8 @@ class RequestState:
         """Note that the answer has ended: by itself, for its owner's reason, or by `failure`."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._app is not None:
-            self._app.open_answers.discard(owner)
+        for app in self._apps:
+            app.open_answers.discard(owner)
         self._owner = None
         self.leave()
         observed, self._observed = self._observed, None  # it holds the scope, which holds us
@@ -184,50 +199,15 @@ class RequestState:
         If the app is draining, this leaves the end to the app.
         """
         self._drained = True
-        draining = self._app is not None and self._app.draining
+        draining = any(app.draining for app in self._apps)
         if self._owner is not None and not draining:
             self._owner.stop(End.DRAINING)
 
 
 def request_state(scope: Scope) -> RequestState:
     """Return the state that the middleware of `install` added to the scope, or a new one."""
-    state = scope.get(_KEY)
-    return state if isinstance(state, RequestState) else RequestState(None)
-
-
-class RequestStateMiddleware:
-    """The outermost middleware of an app with `install`.
-
-    It creates the state of each request, refuses a Last-Event-ID that is too long, and adds
-    `Vary: Accept` to the error responses of handlers.
-    """
-
-    def __init__(self, app: ASGIApp, state: AppState) -> None:
-        self._app = app
-        self._state = state
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _KEY in scope:
-            return await self._app(scope, receive, send)
-        shared = ServerReceive(receive)
-        scope[_KEY] = state = RequestState(self._state, shared)
-        for name, value in scope.get("headers", ()):
-            if name == b"last-event-id" and len(value) > MAX_CURSOR_BYTES:
-                problem = Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
-                return await render_problem(problem)(scope, receive, send)
-
-        async def send_with_vary(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                state.status = message["status"]
-                if state.negotiated:
-                    message.setdefault("headers", [])
-                    vary_by_accept(MutableHeaders(scope=message))
-            await send(message)
-
-        try:
-            await self._app(scope, shared, send_with_vary)
-        finally:
-            state.leave()
+    state = scope.get(KEY)
+    return state if isinstance(state, RequestState) else RequestState()
 
 
 def end_at(request: HTTPConnection, when: float) -> None:
@@ -237,7 +217,7 @@ def end_at(request: HTTPConnection, when: float) -> None:
     is open then ends with an error of status 401 and without an end id, so that its client
     reconnects. Raises RuntimeError in an app without `install`, where nothing would end it.
     """
-    if _KEY not in request.scope:
+    if KEY not in request.scope:
         raise RuntimeError("this app cannot end an answer: call install(app) first")
     request_state(request.scope).end_at(when)
 

@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.web._fingerprint import ACCESS_TOKEN
 from dual_mode_streaming.web._request_state import end_at
+from dual_mode_streaming.web._routes import route_path
 
 _MIN_SECRET: Final = 16
 _MAX_TOKEN: Final = 1024
@@ -101,7 +102,7 @@ class TokenSigner:
             return None
         if request.scope.get("method") not in ("GET", "HEAD"):
             raise _refusal("an access token is only valid for GET and HEAD")
-        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        path = route_path(request.scope)
         grant = self.read(token, path)
         end_at(request, grant.expires)
         return grant.subject

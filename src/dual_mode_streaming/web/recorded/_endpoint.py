@@ -19,8 +19,8 @@ from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._spec import EndpointSpec
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
-from dual_mode_streaming.web.recorded._registry import registry_of
-from dual_mode_streaming.web.recorded._replay import location, replay, state_of
+from dual_mode_streaming.web.recorded._registry import location, registry_of
+from dual_mode_streaming.web.recorded._replay import replay, state_of
 
 
 async def answer_recorded(
@@ -76,7 +76,7 @@ async def answer_recorded(
     info = await recordings.start(recording, lambda: operation.source(values))
     if info.new.fingerprint != requested:
         raise Problem(422, "this Idempotency-Key was used with another request")
-    headers = _headers(request, info)
+    headers = {"location": location(request, info.new.stream)}
     if _prefers_async(request):
         headers["preference-applied"] = "respond-async"
         return with_injected(JSONResponse(state_of(info), 202, headers), injected)
@@ -108,7 +108,7 @@ def attach(
     An event stream continues after the cursor. If that is the end of the stream, the status is 204,
     which stops an EventSource (WHATWG, 9.2.3). A batch and lines are always the whole stream.
     """
-    headers = _headers(request, info)
+    headers = {"location": location(request, info.new.stream)}
     if form.mode is not ResponseMode.STREAM:
         after = Cursor(info.new.stream, 1, 0)
     elif (
@@ -121,13 +121,6 @@ def attach(
     return replay(
         recordings, info, operation, form, after=after, headers=headers, injected=injected
     )
-
-
-def _headers(request: Request, info: StreamInfo) -> dict[str, str]:
-    headers = {"location": location(request, info.new.stream)}
-    if "origin" in request.headers:
-        headers["access-control-expose-headers"] = "Location"
-    return headers
 
 
 def _prefers_async(request: Request) -> bool:

@@ -43,7 +43,7 @@ ERRORS: Final = {
 
 LOCATION: Final = {
     "Location": {
-        "description": "The recorded stream, `/streams/{id}`: read, cancel or delete it there.",
+        "description": "The path of the recorded stream: read, cancel or delete it there.",
         "schema": {"type": "string", "format": "uri-reference"},
     }
 }

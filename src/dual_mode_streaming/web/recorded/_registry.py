@@ -1,9 +1,13 @@
 """The registry of an app's recordings: its recorded endpoints, their stores, and the owners."""
 
+import asyncio
 import functools
+import re
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from dataclasses import dataclass
 from re import Pattern
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
@@ -16,6 +20,7 @@ from dual_mode_streaming.stores import Limits, Store, open_store
 from dual_mode_streaming.stores._base import StreamInfo
 from dual_mode_streaming.stores._observed import observed
 from dual_mode_streaming.web._app_state import AppState
+from dual_mode_streaming.web._routes import route_path
 from dual_mode_streaming.web._signatures import described
 from dual_mode_streaming.web._spec import EndpointSpec, spec_of
 from dual_mode_streaming.web.recorded._operation import RecordedOperation, operation_name
@@ -43,6 +48,7 @@ class RecordingRegistry:
         store: the app's own store, or its address.
         limits: the limits of a store that is given by its address.
         owner: returns the owner of a request.
+        prefix: the path under which recorded streams are read.
     """
 
     def __init__(
@@ -52,26 +58,42 @@ class RecordingRegistry:
         store: Store | str,
         limits: Limits | None,
         owner: OwnerOf,
+        prefix: str,
     ) -> None:
         self.owner_of = owner
+        self.prefix = prefix
         self._app = app
         self._state = state
         self._store = store if not isinstance(store, str) else open_store(store, limits)
-        self._opened: dict[int, Recordings] = {}
+        self._runs: WeakKeyDictionary[AbstractEventLoop, dict[int, Recordings]]
+        self._runs = WeakKeyDictionary()
         self._operations: dict[str, RecordedOperation] = {}
         self._routes: list[_Route] = []
 
     def recordings_in(self, store: Store | None = None) -> Recordings:
-        """Return the recordings in a store; in the app's own store if None."""
+        """Return the recordings in a store, in the running event loop; the app's own if None."""
         store = store or self._store
-        observers = self._state.observers
-        found = self._opened.get(id(store))
+        opened = self._runs.setdefault(asyncio.get_running_loop(), {})
+        found = opened.get(id(store))
         if found is None:
-            watched = store
+            if (reopen := getattr(store, "reopen", None)) is not None:
+                reopen()  # an earlier lifespan has closed it
+            observers, watched = self._state.observers, store
             if observers.has("stored"):
                 watched = observed(store, functools.partial(observers.notify, "stored"))
-            found = self._opened[id(store)] = Recordings(watched)
+            found = opened[id(store)] = Recordings(watched)
+            for each in self._operations.values():
+                if self._store_of(each.spec) is store:
+                    found.add(each.operation)
         return found
+
+    def _store_of(self, spec: EndpointSpec) -> Store:
+        return (spec.record and spec.record.store) or self._store
+
+    def _all(self) -> list[Recordings]:
+        """Return the recordings in all stores of the app."""
+        stores = [self._store, *(self._store_of(each.spec) for each in self._operations.values())]
+        return [self.recordings_in(store) for store in {id(each): each for each in stores}.values()]
 
     @property
     def has_operations(self) -> bool:
@@ -101,7 +123,7 @@ class RecordingRegistry:
         return self._operations[found.name]
 
     def _route(self, spec: EndpointSpec, request: Request) -> _Route | None:
-        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        path = route_path(request.scope)
         for route in self._routes:
             if route.spec is spec and request.method in route.methods and route.path.match(path):
                 return route
@@ -113,8 +135,8 @@ class RecordingRegistry:
         Raises:
             StoreError: a store failed.
         """
-        self.recordings_in()
-        for recordings in tuple(self._opened.values()):
+        self._add_routes()
+        for recordings in self._all():
             info = await recordings.find(stream, owner)
             if info is not None:
                 return recordings, info
@@ -122,15 +144,16 @@ class RecordingRegistry:
 
     async def open(self) -> None:
         """Start to take over the streams of dead workers, if the app has recorded endpoints."""
-        self._add_routes()
-        for recordings in self._opened.values():
-            recordings.start_recovery()
+        if self.has_operations:
+            for recordings in self._all():
+                recordings.start_recovery()
 
     async def aclose(self) -> None:
         """End the generators of this process, and close the stores."""
-        for recordings in self._opened.values():
+        opened = self._runs.pop(asyncio.get_running_loop(), {})
+        for recordings in opened.values():
             await recordings.aclose()
-        if not self._opened:
+        if id(self._store) not in opened:
             await self._store.aclose()
 
     def _add_routes(self) -> None:
@@ -147,7 +170,9 @@ class RecordingRegistry:
                 methods = frozenset(context.methods or ())
                 route = _Route(spec, methods, compile_path(path)[0], name)
                 self._routes.append(route)
-                self.recordings_in(spec.record.store).add(operation.operation)
+                for opened in self._runs.values():
+                    if (recordings := opened.get(id(self._store_of(spec)))) is not None:
+                        recordings.add(operation.operation)
 
 
 def registry_of(app: Starlette) -> RecordingRegistry:
@@ -158,3 +183,9 @@ def registry_of(app: Starlette) -> RecordingRegistry:
             "a recorded endpoint needs install(app), which adds its store and /streams"
         )
     return registry
+
+
+def location(request: Request, stream: str) -> str:
+    """Return the path of a stream, with the root path under which the app is served."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    return re.sub("/{2,}", "/", f"{root}{registry_of(request.app).prefix}/{stream}")

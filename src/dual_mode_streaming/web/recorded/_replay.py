@@ -6,7 +6,6 @@ from typing import Any, Final
 import pydantic_core
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from dual_mode_streaming.errors import Problem
@@ -20,11 +19,6 @@ from dual_mode_streaming.web.recorded._operation import HEADERS, RecordedOperati
 
 _RECONNECT: Final = ServerSentEvent(retry=1000).encode()
 """The end of an event stream that its client can continue after one second."""
-
-
-def location(request: Request, stream: str) -> str:
-    """Return the path of a stream, with the root path of the app."""
-    return f"{request.scope.get('root_path', '')}/streams/{stream}"
 
 
 def state_of(info: StreamInfo) -> dict[str, Any]:

@@ -5,9 +5,11 @@ docs/protocol.md specifies the answers.
 
 import asyncio
 import contextlib
+import re
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, FastAPI, Header, Path, Query
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
@@ -16,19 +18,21 @@ from starlette.types import Scope
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.recordings import Cursor, Recordings, StreamGone
-from dual_mode_streaming.running.owner import Owner
+from dual_mode_streaming.running.owner import Owner, logger
 from dual_mode_streaming.stores._base import StreamInfo
 from dual_mode_streaming.web._body import share
 from dual_mode_streaming.web._cursors import cursor_of
 from dual_mode_streaming.web._problems import MEDIA_TYPE
 from dual_mode_streaming.web._request_state import request_state
+from dual_mode_streaming.web._routes import route_path, taken_by
 from dual_mode_streaming.web.recorded._endpoint import attach
 from dual_mode_streaming.web.recorded._openapi import STATE
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
 from dual_mode_streaming.web.recorded._registry import RecordingRegistry
 from dual_mode_streaming.web.recorded._replay import state_of
 
-PATHS: Final = ("/streams/{stream}", "/streams/{stream}/cancel")
+OURS: Final = "x-dual-mode"
+"""Marks our operations in the document, until `arrange` has put them at its end."""
 
 _CANCEL_WAIT: Final = 5.0
 """The time in seconds that a cancellation waits for the end of the stream."""
@@ -49,24 +53,82 @@ _PROBLEM: Final[dict[str, Any]] = {
 }
 _STATE_CONTENT: Final = {"application/json": {"schema": STATE}}
 
-Id = Annotated[str, Path(description="The stream's id, from the Location of its first answer.")]
+Id = Annotated[
+    str,
+    Path(
+        description="The stream's id, from the Location of its first answer.",
+        pattern="^[0-9a-f]{32}$",
+    ),
+]
 
 
 def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"description": _REFUSALS[code], "content": _PROBLEM} for code in codes}
 
 
-class _StreamsRouter(APIRouter):
-    """Skips its routes for other paths, because every request of the app passes through here."""
+class StreamsRouter(APIRouter):
+    """The routes of an app's recorded streams. They exist only where something is recorded.
+
+    Every request of the app passes through here. Another path is skipped, and so is one that a
+    route of the user answers, whatever the order of the two.
+    """
+
+    def __init__(self, registry: RecordingRegistry, app: FastAPI) -> None:
+        super().__init__(tags=["Recorded streams"])
+        self._registry = registry
+        self._app = app
+        self._paths = re.compile(f"{re.escape(registry.prefix)}/[0-9a-f]{{32}}(/cancel)?/?")
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match as Starlette's routes do."""
-        return super().matches(scope) if "/streams/" in scope["path"] else (Match.NONE, {})
+        if (
+            scope["type"] != "http"
+            or not self._paths.fullmatch(route_path(scope))
+            or not self._registry.has_operations
+            or taken_by(self._app.routes, scope, self.routes) is not None
+        ):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+    def taken_by(self, method: str, path: str) -> str | None:
+        """Return the path of the user's route that answers in place of ours; None if none does."""
+        path = path.replace("{stream}", "0" * 32)
+        scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+        return taken_by(self._app.routes, scope, self.routes)
+
+    def check(self) -> None:
+        """Log a warning for each of our operations that a route of the user answers."""
+        for route in self.routes if self._registry.has_operations else ():
+            assert isinstance(route, APIRoute)
+            for method in sorted(route.methods or ()):
+                if (user := self.taken_by(method, route.path)) is not None:
+                    logger.warning(
+                        "%s %s of recorded streams is answered by the app's own route %s: choose "
+                        "another path for the recorded streams, install(app, prefix=…)",
+                        *(method, route.path, user),
+                    )
+
+    def arrange(self, paths: dict[str, Any]) -> None:
+        """Put our operations at the end of a document; remove those that do not exist."""
+        for path, operations in [*paths.items()]:
+            ours = [
+                method
+                for method, operation in operations.items()
+                if isinstance(operation, dict) and operation.pop(OURS, False)
+            ]
+            for method in ours:
+                if not self._registry.has_operations or self.taken_by(method.upper(), path):
+                    del operations[method]
+            if ours:
+                del paths[path]
+                if operations:
+                    paths[path] = operations
 
 
-def stream_routes(registry: RecordingRegistry) -> APIRouter:
+def stream_routes(registry: RecordingRegistry, app: FastAPI) -> StreamsRouter:
     """Return the router of an app's recorded streams."""
-    routes = _StreamsRouter(tags=["Recorded streams"])
+    routes = StreamsRouter(registry, app)
+    read_path, cancel_path = (f"{registry.prefix}/{{stream}}{end}" for end in ("", "/cancel"))
 
     async def found(
         request: Request, stream: str, *, or_expired: bool = False
@@ -88,7 +150,8 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
         return operation
 
     @routes.get(
-        PATHS[0],
+        read_path,
+        openapi_extra={OURS: True},
         summary="Read a recorded stream",
         response_class=Response,
         responses={
@@ -102,7 +165,7 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
             **_refusals(400, 404, 406, 409, 410, 413, 500, 503, 504),
         },
     )
-    async def read(
+    async def read_stream(
         request: Request,
         stream: Id,
         last: Annotated[str | None, Query(alias="last_event_id")] = None,
@@ -147,7 +210,8 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
         return response
 
     @routes.post(
-        PATHS[1],
+        cancel_path,
+        openapi_extra={OURS: True},
         summary="Cancel a recorded stream",
         response_class=JSONResponse,
         responses={
@@ -156,7 +220,7 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
             **_refusals(404, 410, 503),
         },
     )
-    async def cancel(request: Request, stream: Id) -> Response:
+    async def cancel_stream(request: Request, stream: Id) -> Response:
         recordings, info = await found(request, stream)
         if info.state == "running":
             await recordings.cancel(stream)
@@ -164,13 +228,14 @@ def stream_routes(registry: RecordingRegistry) -> APIRouter:
         return JSONResponse(state_of(info), 202 if info.state == "running" else 200)
 
     @routes.delete(
-        PATHS[0],
+        read_path,
+        openapi_extra={OURS: True},
         summary="Cancel and delete a recorded stream",
         status_code=204,
         response_class=Response,
         responses=_refusals(404, 503),
     )
-    async def delete(request: Request, stream: Id) -> Response:
+    async def delete_stream(request: Request, stream: Id) -> Response:
         recordings, _ = await found(request, stream, or_expired=True)
         await recordings.delete(stream)
         return Response(status_code=204)

@@ -1,0 +1,96 @@
+"""The middleware of `install`: it is around the whole app, also around its error handlers."""
+
+import contextlib
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.web._app_state import AppState
+from dual_mode_streaming.web._body import ServerReceive
+from dual_mode_streaming.web._cursors import MAX_CURSOR_BYTES
+from dual_mode_streaming.web._problems import render_problem, vary_by_accept
+from dual_mode_streaming.web._request_state import KEY, RequestState
+
+_EXPOSED: Final = ("Location", "Retry-After")
+"""The headers that our own page reads."""
+
+
+class RequestStateMiddleware:
+    """The outermost middleware of an app with `install`.
+
+    It creates the state of each request, refuses a Last-Event-ID that is too long, adds `Vary:
+    Accept` to the error responses of handlers, and exposes our headers to scripts of other origins.
+    """
+
+    def __init__(self, app: ASGIApp, state: AppState) -> None:
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._lifespan(scope, receive, send)
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        if isinstance(outer := scope.get(KEY), RequestState):  # this app is mounted in another
+            outer.enter(self._state)
+            return await self._app(scope, receive, send)
+        self._state.begin_at_request(is_mounted="router" in scope)
+        shared = ServerReceive(receive)
+        scope[KEY] = state = RequestState(shared)
+        state.enter(self._state)
+        is_cross_origin = False
+        for name, value in scope.get("headers", ()):
+            if name == b"origin":
+                is_cross_origin = True
+            elif name == b"last-event-id" and len(value) > MAX_CURSOR_BYTES:
+                problem = Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
+                return await render_problem(problem)(scope, receive, send)
+
+        async def send_with_vary(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                state.status = message["status"]
+                if state.negotiated:
+                    message.setdefault("headers", [])
+                    headers = MutableHeaders(scope=message)
+                    vary_by_accept(headers)
+                    if is_cross_origin:
+                        _expose(headers)
+            await send(message)
+
+        try:
+            await self._app(scope, shared, send_with_vary)
+        finally:
+            state.leave()
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run what `install` needs, if the lifespan of the app has been replaced since."""
+        async with contextlib.AsyncExitStack() as stack:
+
+            async def send_begun(message: Message) -> None:
+                if message["type"] == "lifespan.startup.complete" and not self._state.is_begun:
+                    await stack.enter_async_context(self._state.lifespan(True))
+                await send(message)
+
+            async def receive_ended() -> Message:
+                message = await receive()
+                if message["type"] == "lifespan.shutdown":
+                    await stack.aclose()
+                return message
+
+            await self._app(scope, receive_ended, send_begun)
+
+
+def _expose(headers: MutableHeaders) -> None:
+    """Let scripts of other origins read our headers; CORSMiddleware names those of the app only.
+
+    With credentials `*` is a name like any other (Fetch, section 3.2.5).
+    """
+    named = ", ".join(headers.getlist("access-control-expose-headers"))
+    names = {name.strip().lower() for name in named.split(",")}
+    if "*" in names and headers.get("access-control-allow-credentials") != "true":
+        return
+    ours = [name for name in _EXPOSED if name in headers and name.lower() not in names]
+    if ours:
+        headers["access-control-expose-headers"] = ", ".join([*filter(None, [named]), *ours])
