@@ -233,6 +233,28 @@ def test_one_endpoint_of_each_object():
         assert "text/event-stream" in operation["responses"]["200"]["content"]
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_static_methods_in_any_order_of_decorators(recorded):
+    app = FastAPI()
+    install(app)
+    decorate = dual_mode(record=recorded)
+
+    async def items(n: int = 1) -> AsyncIterator[int]:
+        yield n
+
+    class Views:
+        a = app.get("/a")(decorate(staticmethod(items)))
+        b = app.get("/b")(staticmethod(decorate(items)))
+        c = staticmethod(app.get("/c")(decorate(items)))
+
+    with TestClient(app) as client:
+        for path in ("/a", "/b", "/c"):
+            assert client.get(path, params={"n": 2}).json() == {"data": [2]}
+            response = app.openapi()["paths"][path]["get"]["responses"]["200"]
+            assert "text/event-stream" in response["content"]
+    assert Views.a.generator is Views.b.generator is Views.c.generator
+
+
 def test_methods_of_a_class_based_view():
     """As fastapi-utils' `cbv` does it: `self` becomes a dependency on the class."""
 

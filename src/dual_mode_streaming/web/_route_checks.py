@@ -54,6 +54,8 @@ def check_routes(app: FastAPI) -> None:
 
 
 def _is_of(endpoint: Any, specs: Iterable[EndpointSpec]) -> bool:
+    if isinstance(endpoint, staticmethod):
+        endpoint = endpoint.__func__
     return any(spec.function == endpoint for spec in specs)
 
 

@@ -1,6 +1,5 @@
 """The specification of an endpoint: all arguments of its decorator, frozen."""
 
-import functools
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from dual_mode_streaming.rendering import Representation
 from dual_mode_streaming.stores import Store
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._output import Output
+from dual_mode_streaming.web._signatures import layers
 from dual_mode_streaming.web._sources import SourceOf
 from dual_mode_streaming.web._stream_flag import StreamFlag
 
@@ -83,10 +83,10 @@ class EndpointSpec:
 
 def spec_of(endpoint: Any) -> EndpointSpec | None:
     """Return the specification of a path operation that `dual_mode` made; else None."""
-    while isinstance(endpoint, functools.partial):
-        endpoint = endpoint.func
-    spec = getattr(endpoint, _ATTRIBUTE, None)
-    return spec if isinstance(spec, EndpointSpec) else None
+    for layer in layers(endpoint):
+        if isinstance(spec := getattr(layer, _ATTRIBUTE, None), EndpointSpec):
+            return spec
+    return None
 
 
 def attach_spec(endpoint: Any, spec: EndpointSpec) -> None:
