@@ -157,6 +157,8 @@ class EventDecoder:
     Args:
         max_event_bytes: the largest size of an event, in bytes; None for no limit. The current line
             counts, whatever it is; earlier comments, `retry` and unknown fields do not.
+        last_event_id: the id in force at the beginning, of an earlier connection. WHATWG keeps it
+            over reconnections.
 
     Attributes:
         last_event_id: the id that a client sends as Last-Event-ID when it reconnects; None if there
@@ -164,8 +166,10 @@ class EventDecoder:
         retry: the latest reconnection time in milliseconds; None if there was none.
     """
 
-    def __init__(self, max_event_bytes: int | None = 16 * 1024 * 1024) -> None:
-        self.last_event_id: str | None = None
+    def __init__(
+        self, max_event_bytes: int | None = 16 * 1024 * 1024, *, last_event_id: str | None = None
+    ) -> None:
+        self.last_event_id = last_event_id
         self.retry: int | None = None
         self._limit = max_event_bytes
         self._too_large = False
@@ -173,7 +177,7 @@ class EventDecoder:
         self._after_cr = False
         self._partial: list[bytes] = []  # the pieces of the current line
         self._partial_size = 0
-        self._id: str | None = None
+        self._id = last_event_id
         self._begin_block()
 
     def _begin_block(self) -> None:

@@ -120,7 +120,9 @@ ENDS = {
     "no file": (["get", "-d", "@/nowhere", "localhost"], None, 2, "No such file"),
     "option": (["stream", "--nonsense", "localhost"], None, 2, "No such option"),
     "both": (["stream", "--raw", "--json", "localhost"], None, 2, "--raw"),
-    "refused": (["get", "--attempts", "0", "http://127.0.0.1:9"], None, 1, "no answer"),
+    "refused": (["get", "http://127.0.0.1:9"], None, 1, "no connection to http://127.0.0.1:9"),
+    "unknown host": (["stream", "http://nowhere.invalid"], None, 1, "check host and port"),
+    "no stream": (["stream"], status("200 OK", "Content-Type: text/html"), 1, "text/html"),
 }
 
 
@@ -143,7 +145,7 @@ def test_every_end_has_its_exit_code_and_one_line(run, scripted):
         assert "Traceback" not in stderr, name
         if name not in ("foreign", "option"):  # a hint; typer's own words
             assert stderr.count("\n") <= 1, (name, stderr)
-        if end is not None and command[0] == "stream" and code not in (4, 5):
+        if end is not None and command[0] == "stream" and code not in (1, 4, 5):
             assert stdout.startswith(("1\n", "id: e.1.1\ndata: 1\n\n")), name
 
 

@@ -257,11 +257,75 @@ async def test_a_silent_server_is_left_and_asked_again(server, harness):
     await asyncio.wait_for(server.gone.wait(), 20)
 
 
-async def test_nobody_is_there(harness, unused_tcp_port_factory):
-    url = f"http://127.0.0.1:{unused_tcp_port_factory()}/"
-    with pytest.raises(ConnectionFailed) as caught:
-        await harness.read(url, reconnect=Reconnect(attempts=1, delay=0))
-    assert caught.value.__cause__ is not None
+NEVER = {
+    "refused": ("http://127.0.0.1:{port}/", "no connection to http://127.0.0.1:"),
+    "unknown host": ("http://nowhere.invalid/", "no connection to http://nowhere.invalid"),
+    "no TLS": ("https://{plain}/", "use http://"),
+}
+
+
+@pytest.mark.parametrize("case", NEVER)
+async def test_a_server_that_was_never_reached_is_an_error_at_once(
+    server, harness, unused_tcp_port_factory, case
+):
+    url, message = NEVER[case]
+    url = url.format(port=unused_tcp_port_factory(), plain=server.url.partition("//")[2])
+    waits: list[Any] = []
+
+    def policy(**options: Any) -> Reconnect:
+        return Reconnect(
+            attempts=2, delay=0, max_wait=0, on_wait=lambda *wait: waits.append(wait), **options
+        )
+
+    for ask in ("read", "ask"):
+        asked = (url,) if ask == "read" else ("get", url)
+        with pytest.raises(ConnectionFailed, match=message) as caught:
+            await getattr(harness, ask)(*asked, reconnect=policy())
+        assert caught.value.__cause__ is not None
+    assert not waits
+    with pytest.raises(ConnectionFailed):
+        await harness.read(url, reconnect=policy(wait_for_server=True))
+    assert [bool(seconds >= 0 and reason) for seconds, reason in waits] == [True, True]
+
+
+async def test_a_server_that_was_reached_may_be_away_for_a_while(server, harness, monkeypatch):
+    connects = [None, httpx.ConnectError("refused"), None]
+    for kind in harness.kinds[1:]:
+        send = kind.send
+
+        def raising(self, *args, send=send, **options):
+            if (error := connects.pop(0)) is not None:
+                raise error
+            return send(self, *args, **options)
+
+        monkeypatch.setattr(kind, "send", raising)
+    server.then(Answer(items(1), "cut"), Answer([*items(2), DONE]))
+    await harness.read(server.url)
+    assert (harness.data, connects) == ([1, 2], [])
+
+
+async def test_the_id_in_force_lasts_over_reconnections(server, harness):
+    server.then(
+        Answer([frame(1, id="a"), frame(2)], "cut"),
+        Answer([frame(3), frame(4, id="b.1.2"), frame(5)], "cut"),
+        Answer([b": ping\n"], "cut"),
+        Answer([frame(6), b"id:\ndata: 7\n\n", frame(8), DONE]),
+    )
+    await harness.read(server.url)
+    assert [(event.data, event.id) for event in harness.events] == [
+        (1, "a"), (2, "a"), (3, "a"), (4, "b.1.2"), (5, "b.1.2"),
+        (6, "b.1.2"), (7, ""), (8, ""),
+    ]  # fmt: skip
+    assert server.cursors == [None, "a", "b.1.2", "b.1.2"]
+
+
+@pytest.mark.parametrize("last", ["z", None])
+async def test_an_event_without_an_id_has_the_one_that_the_stream_was_opened_with(
+    server, harness, last
+):
+    server.then(Answer([frame(1), DONE]))
+    await harness.read(server.url, last_event_id=last)
+    assert harness.events[0].id == last
 
 
 async def test_data_of_another_type(server, harness):
@@ -297,6 +361,36 @@ async def test_a_stream_is_iterated_once(server, harness):
 
 
 class TestForeignServers:
+    @pytest.mark.parametrize("status", [201, 202, 203, 205, 206, 299])
+    async def test_an_event_source_takes_status_200_only(self, server, harness, status):
+        server.then(Answer([frame(1)], status=status))
+        with pytest.raises(RequestRefused, match=f"{status}: an EventSource takes status 200"):
+            await harness.read(server.url, dialect=WHATWG)
+        assert len(server.asked) == 1
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    async def test_an_event_source_follows_redirects(self, server, harness, status):
+        moved = page(status, location="/moved")
+        server.then(moved, Answer([frame(1, id="a")]), Answer(status=204, media=None))
+        await harness.read(server.url, dialect=WHATWG)
+        assert harness.data == [1]
+        assert [asked.target for asked in server.asked][:2] == ["/", "/moved"]
+
+    @pytest.mark.parametrize(
+        ("media", "taken"),
+        [("text/event-stream", True), ("TEXT/Event-Stream;charset=x", True),
+         ("text/event-stream ; a=b", True), ("text/event-streams", False), ("text/plain", False),
+         ("application/event-stream", False), (None, False)],
+    )  # fmt: skip
+    async def test_an_event_source_takes_one_media_type(self, server, harness, media, taken):
+        server.then(Answer([frame(1)], media=media), Answer(status=204, media=None))
+        if not taken:
+            with pytest.raises(UnexpectedContent):
+                await harness.read(server.url, dialect=WHATWG)
+            return
+        await harness.read(server.url, dialect=WHATWG)
+        assert harness.data == [1]
+
     async def test_a_clean_end_is_the_end(self, server, harness):
         server.then(Answer([frame(1, "done"), frame(2, "error"), frame(3, "reset"), b"data: 4"]))
         assert (await harness.read(server.url, dialect=FOREIGN)).outcome == "eof"

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from dual_mode_streaming import ServerSentEvent, dual_mode, install
 from dual_mode_streaming.client import AsyncDualModeClient
-from dual_mode_streaming.testing import serving
+from dual_mode_streaming.testing import assert_done, serving
 from dual_mode_streaming.web._cursors import text_of
 
 from .asgi import get
@@ -64,6 +64,10 @@ async def test_a_recorded_endpoint_attaches_and_starts_nothing(method, place):
         runs.clear()
         rest = await get(app, method=method, **sent(place, whole[0].id))
         assert rest.events == whole[1:]
+        assert assert_done(rest.events) == [2]
+        assert assert_done(whole[-1:]) == []
+        with pytest.raises(AssertionError, match="counts 2 items, but 1 arrived"):
+            assert_done([whole[0], whole[-1]])
         assert (await get(app, method=method, **sent(place, whole[-1].id))).status == 204
         assert (await get(app, method=method, **sent(place, END))).status == 204
         assert not runs

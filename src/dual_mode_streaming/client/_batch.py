@@ -11,6 +11,8 @@ from dual_mode_streaming.client._requests import (
     ResponseHead,
     is_cut,
     media_type,
+    no_answer,
+    reason_of,
     refusal,
     retry_after,
     was_sent,
@@ -32,7 +34,7 @@ class BatchRequest:
 
     def steps(self) -> Steps[Any]:
         """Yield the I/O to perform, until there is a result; raise as `DualModeClient.request`."""
-        done = False
+        done = reached = False
         while not done:
             if self._retries.delay:
                 yield Wait(self._retries.delay)
@@ -43,9 +45,11 @@ class BatchRequest:
                 if not is_cut(error):
                     raise
                 repeatable = self._call.is_repeatable or not was_sent(error)
-                if not repeatable or not self._retries.again():
-                    raise ConnectionFailed("no answer came from the server") from error
+                repeatable = repeatable and self._retries.may_connect(error, reached=reached)
+                if not repeatable or not self._retries.again(reason_of(error)):
+                    raise ConnectionFailed(no_answer(self._call, error)) from error
             else:
+                reached = True
                 done = self._take(head, body)
 
     def _take(self, head: ResponseHead, body: bytes) -> bool:
@@ -54,7 +58,7 @@ class BatchRequest:
         # The response of a recorded stream that still runs; requested again within the bound.
         running = head.status == 202 and seconds is not None and self._call.is_safe
         if running or not head.is_success:
-            if running and self._retries.again(retry_after=seconds):
+            if running and self._retries.again("the answer is not complete", retry_after=seconds):
                 return False
             if not running and self._retries.after(self._call, head):
                 return False

@@ -1,6 +1,7 @@
 """What a caller decides about a stream: how the server ends it, and when to reconnect."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -20,6 +21,7 @@ class Dialect:
             stream broke off; "end", it is complete; "reconnect", connect again (WHATWG).
         recorded: streams have a `Location` and IDs `<stream>.<generation>.<sequence>`; events that
             are not newer than the last one are dropped.
+        only_200: any other status is an error, those of success too; 204 ends the stream.
     """
 
     end_events: frozenset[str] = frozenset()
@@ -28,6 +30,7 @@ class Dialect:
     end_data: str | None = None
     eof: Literal["truncated", "end", "reconnect"] = "end"
     recorded: bool = False
+    only_200: bool = False
 
 
 DUAL_MODE: Final = Dialect(
@@ -42,8 +45,9 @@ DUAL_MODE: Final = Dialect(
 FOREIGN: Final = Dialect(eof="end")
 """A server that closes the connection at the end of a stream; no event name has a meaning."""
 
-WHATWG: Final = Dialect(eof="reconnect")
-"""What an EventSource does: it reconnects until it is closed or the answer is 204."""
+WHATWG: Final = Dialect(eof="reconnect", only_200=True)
+"""What an EventSource does: it takes status 200, and reconnects until it is closed or the answer is
+204."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,10 @@ class Reconnect:
             `retry` or `Retry-After`), the client gives up.
         jitter: the maximum random part that is added to a wait, as a share of it, so that clients
             that were cut together do not return together.
+        wait_for_server: whether to try again, too, if the server has never answered and no
+            connection can be made (an unknown host, a refused connection, an error of TLS). By
+            default this is an error at once, since it is mostly a wrong address.
+        on_wait: called before each wait with its seconds and the reason, for a user who waits.
 
     Raises:
         ValueError: if a value is negative or not finite.
@@ -68,6 +76,8 @@ class Reconnect:
     delay: float = 1.0
     max_wait: float = 30.0
     jitter: float = 0.5
+    wait_for_server: bool = False
+    on_wait: Callable[[float, str], object] | None = None
 
     def __post_init__(self) -> None:
         for name in ("attempts", "delay", "max_wait", "jitter"):

@@ -19,6 +19,7 @@ EXCERPT: Final = 64 * 1024
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BODY_HEADERS: Final = ("content-type", "content-length", "content-encoding", "idempotency-key")
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,34 @@ def is_cut(error: httpx.HTTPError) -> bool:
 def was_sent(error: httpx.HTTPError) -> bool:
     """Whether the server may have seen the request."""
     return not isinstance(error, _NEVER_SENT)
+
+
+def is_foreign(error: Exception | None) -> bool:
+    """Whether the answer was not HTTP."""
+    illegal = "illegal status line"  # h11's words
+    return isinstance(error, httpx.RemoteProtocolError) and illegal in str(error)
+
+
+def reason_of(error: Exception | None) -> str:
+    """Return why a connection ended, in one line."""
+    return "the stream broke off" if error is None else str(error) or type(error).__name__
+
+
+def no_answer(call: Call, error: Exception | None) -> str:
+    """Return the message for a request that got no answer; it says where and what to check."""
+    try:
+        url = httpx.URL(error.request.url) if isinstance(error, httpx.HTTPError) else call.url
+    except RuntimeError:  # the error has no request
+        url = call.url
+    url = httpx.URL(url).copy_with(username=None, password=None, query=None, fragment=None)
+    if is_foreign(error):
+        return f"what answered at {url} does not speak HTTP; if it speaks TLS, use https://"
+    if error is None or (isinstance(error, httpx.HTTPError) and was_sent(error)):
+        return f"no answer came from {url}"
+    hint = ""
+    if any(code in str(error) for code in _NO_TLS):
+        hint = "; the server does not speak TLS at this port: use http://"
+    return f"no connection to {url.scheme}://{url.netloc.decode()}: check host and port{hint}"
 
 
 def clear_frames(error: BaseException | None) -> None:

@@ -19,6 +19,8 @@ from dual_mode_streaming.client._requests import (
     clear_frames,
     is_cut,
     media_type,
+    no_answer,
+    reason_of,
     refusal,
     resource_of,
     was_sent,
@@ -29,6 +31,7 @@ from dual_mode_streaming.errors import (
     AnswerError,
     ConnectionFailed,
     EventTooLarge,
+    RequestRefused,
     StreamFailed,
     StreamReset,
     StreamTruncated,
@@ -78,7 +81,10 @@ class Session(Generic[T]):
         self._decoder = EventDecoder(max_event_bytes)
         self._retry: float | None = None  # the server's reconnection time in seconds
         self._head: ResponseHead | None = None  # of this connection
+        self._reached = False  # a response came, on any connection
         self._answered = False  # a stream began, on any connection
+        self._id_at_start = last_event_id  # the ID in force when this connection began
+        self._id_in_force = last_event_id
         self._count_since_start = 0  # events since the stream began, or was reset
         self._connected_at = 0.0
         self._position = Position(last_event_id if dialect.recorded else None)
@@ -133,7 +139,8 @@ class Session(Generic[T]):
 
     def next_call(self) -> Call:
         """Return the request to send now: the first one, or one that resumes the stream."""
-        self._decoder = EventDecoder(self._max_event_bytes)
+        self._id_at_start = self._id_in_force = self.last_event_id
+        self._decoder = EventDecoder(self._max_event_bytes, last_event_id=self.last_event_id)
         self._head = None
         self._connected_at = self._clock()
         # Spaces around a field's value are not part of it (RFC 9110, section 5.5).
@@ -157,21 +164,28 @@ class Session(Generic[T]):
         If not, and the stream has not ended, `on_refused` must be called.
         """
         self._head = head
+        self._reached = True
         if head.status == 204:
             self.outcome = "no-content"
             return False
-        if not head.is_success or media_type(head.headers) != _EVENT_STREAM:
+        if head.is_success and not self._takes(head):  # its body may have no end
+            why = "an EventSource takes status 200 only; see Dialect.only_200"
+            self._fail(RequestRefused(head.status, why, {}))
+        if not self._takes(head) or media_type(head.headers) != _EVENT_STREAM:
             return False
         self._answered = True
         if self._dialect.recorded:
             self.location = resource_of(head) or self.location
         return True
 
+    def _takes(self, head: ResponseHead) -> bool:
+        return head.status == 200 if self._dialect.only_200 else head.is_success
+
     def on_refused(self, body: bytes) -> None:
         """Try again after a response that is not a stream and begins with `body`, or raise."""
         head = self._head
         assert head is not None
-        if head.is_success:
+        if self._takes(head):
             content_type = head.headers.get("content-type", "")
             text = body.decode("utf-8", "replace")
             self._fail(UnexpectedContent(_EVENT_STREAM, content_type, text))
@@ -181,7 +195,10 @@ class Session(Generic[T]):
     def feed(self, chunk: bytes) -> Iterator[Event[T]]:
         """Yield the events that the chunk completes; each counts as given when it is yielded."""
         for event in self._decoded(chunk):
-            if not self._is_control(event) and not self._is_duplicate(event):
+            # The same object: the block has no ID of its own, so it is a new event.
+            own_id = event.id is not self._id_in_force
+            self._id_in_force = event.id
+            if not self._is_control(event) and not (own_id and self._is_duplicate(event)):
                 yield self._parsed(event)
             if self.ended:
                 return
@@ -212,17 +229,21 @@ class Session(Generic[T]):
         if self._decoder.retry is not None:
             self._retry = self._decoder.retry / 1000
         id = self._decoder.last_event_id
-        if id is not None and not self._position.is_past(id):
+        if id is not self._id_at_start and id is not None and not self._position.is_past(id):
             self.last_event_id = id  # also that of a block without data
         if error is None and self._dialect.eof == "end":
             self.outcome = "eof"
             return
         if not self._can_resume(sent):
             self._give_up(self._why_not(), error)
+        if isinstance(error, httpx.HTTPError) and not self._retries.may_connect(
+            error, reached=self._reached
+        ):
+            self._give_up("", error)
         lasted = self._clock() - self._connected_at
         if self._head is not None and lasted >= max(self._policy.max_wait, 1):
             self._retries.failed = 0
-        if not self._retries.again(retry=self._retry):
+        if not self._retries.again(reason_of(error), retry=self._retry):
             failed = self._retries.failed
             why = f"the stream broke off; {failed} attempts to resume it brought no new event"
             self._give_up(why, error)
@@ -299,8 +320,9 @@ class Session(Generic[T]):
         return parsed
 
     def _give_up(self, why: str, cause: Exception | None) -> NoReturn:
-        no_answer = ConnectionFailed("no answer came from the server")
-        self._fail(StreamTruncated(why) if self._answered else no_answer, cause)
+        if not self._answered:
+            self._fail(ConnectionFailed(no_answer(self._target(), cause)), cause)
+        self._fail(StreamTruncated(why), cause)
 
     def _fail(self, error: AnswerError, cause: Exception | None = None) -> NoReturn:
         self._complete(error)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
@@ -36,6 +37,14 @@ def note(line: str) -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stderr.write(printable(line, sys.stderr) + "\n")
         sys.stderr.flush()
+
+
+def note_wait(seconds: float, reason: str) -> None:
+    """Say on a terminal why nothing comes, and when the next attempt is."""
+    if sys.stderr.isatty():
+        then = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+        why = " ".join(reason.split())
+        note(f"dual-mode: {why}; next attempt in {seconds:.1f} s, at {then}")
 
 
 def write(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dual_mode_streaming.commands._errors import needed, one_line_errors, write
+from dual_mode_streaming.commands._errors import needed, note_wait, one_line_errors, write
 from dual_mode_streaming.commands._request_options import (
     Attempts,
     Data,
@@ -40,7 +40,7 @@ def get(
         request = request_from(url, method, data, header)
         responses: list[httpx.Response] = []
         hooks = {"response": [responses.append]}
-        policy = Reconnect(attempts=attempts)
+        policy = Reconnect(attempts=attempts, on_wait=note_wait)
         with (
             httpx.Client(**http_options(timeout), event_hooks=hooks) as http,
             DualModeClient(http_client=http, reconnect=policy) as client,

@@ -15,6 +15,7 @@ from dual_mode_streaming.commands._errors import (
     fail,
     needed,
     note,
+    note_wait,
     one_line_errors,
     write,
 )
@@ -123,7 +124,7 @@ def _read(
     from dual_mode_streaming.client import DualModeClient, Reconnect, StreamReset, StreamTruncated
 
     url, options = _resumed(request, position)
-    policy = Reconnect(attempts=attempts)
+    policy = Reconnect(attempts=attempts, on_wait=note_wait)
     start, count = time.monotonic(), 0
     with DualModeClient(dialect=dialect, reconnect=policy, read_timeout=timeout) as client:
         events = client.stream(url, keep=0, **options)

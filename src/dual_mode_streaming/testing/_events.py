@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from dual_mode_streaming.sse import EventDecoder, ServerSentEvent
+from dual_mode_streaming.recordings import Cursor
+from dual_mode_streaming.sse import RESERVED_EVENTS, EventDecoder, ServerSentEvent
 
 
 async def read_events(response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
@@ -49,17 +50,24 @@ async def collect_events(
 def assert_done(events: Sequence[ServerSentEvent]) -> list[Any]:
     """Assert that the events end in `done` with the right count. Return the items, decoded.
 
-    Named events count as items; `reset` at the start does not.
+    Named events count as items. Those before a `reset` are discarded, as a client does. The ids
+    of a recorded stream say where the events begin (after a cursor, or joined late); `done` counts
+    the items before that, too.
     """
-    items = [event for event in events if event.event not in ("reset", "done", "error")]
+    resets = [n for n, event in enumerate(events) if event.event == "reset"]
+    since = resets[-1] + 1 if resets else 0
+    items = [event for event in events[since:] if event.event not in RESERVED_EVENTS]
     last = events[-1] if events else None
     if last is None or last.event != "done":
         raise AssertionError(
             f"expected `done` after {len(items)} items, but the end is {_describe(last)}"
         )
     count = json.loads(last.data)["items"]
-    if count != len(items):
-        raise AssertionError(f"`done` counts {count} items, but {len(items)} arrived")
+    begin = Cursor.parse((items[0] if items else last).id or "")
+    before = 0 if begin is None else begin.sequence - 1
+    if count != before + len(items):
+        where = f" after the {before} before {begin}" if before else ""
+        raise AssertionError(f"`done` counts {count} items, but {len(items)} arrived{where}")
     return [json.loads(item.data) for item in items]
 
 
