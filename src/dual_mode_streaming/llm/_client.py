@@ -228,4 +228,4 @@ def _provider_error(failure: Exception) -> ProviderError:
     if isinstance(failure, ProviderError):
         return failure
     logger.error("llm: the provider's code failed", exc_info=failure)
-    return ProviderError("the provider's answer could not be read", "server")
+    return ProviderError("this service failed to answer", "server", status=500)

@@ -49,16 +49,21 @@ class FrozenModel(BaseModel):
 
 
 class TextDelta(FrozenModel):
-    """A piece of the answer's text."""
+    """A piece of the answer's text; `is_refusal` if the API says that the model refuses by it."""
 
     content: str
+    is_refusal: Literal[True] | None = None
 
 
 class ThinkingDelta(FrozenModel):
-    """A piece of the model's reasoning; `signature` comes at the end of a block of it."""
+    """A piece of the model's reasoning; `signature` comes at the end of a block of it.
+
+    A block that the API encrypted has no content, and comes in one piece, as `redacted`.
+    """
 
     content: str = ""
     signature: str | None = None
+    redacted: str | None = None
 
 
 class ToolCallDelta(FrozenModel):
@@ -91,10 +96,21 @@ class ToolResult(FrozenModel):
 
 
 class Usage(FrozenModel):
-    """The number of tokens of the request and of the answer, its thinking included."""
+    """The number of tokens of the request and of the answer.
+
+    Attributes:
+        input_tokens: of the request, all of it.
+        output_tokens: of the answer, its thinking included.
+        cache_read_tokens: how many of `input_tokens` the provider read from its cache.
+        cache_write_tokens: how many of `input_tokens` it wrote to its cache.
+        reasoning_tokens: how many of `output_tokens` are thinking.
+    """
 
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
+    cache_read_tokens: int = Field(default=0, ge=0)
+    cache_write_tokens: int = Field(default=0, ge=0)
+    reasoning_tokens: int = Field(default=0, ge=0)
 
     @property
     def total_tokens(self) -> int:
@@ -103,11 +119,17 @@ class Usage(FrozenModel):
 
 
 class Message(FrozenModel):
-    """A complete answer. `content` is empty, not null, if there is no text."""
+    """A complete answer. `content` is empty, not null, if there is no text.
+
+    `refusal` is what of `content` is a refusal. `thinking_blocks` are the blocks of the thinking,
+    if any is signed or redacted: an API that signs its thinking wants them back as they were.
+    """
 
     content: str = ""
+    refusal: str = ""
     thinking: str = ""
     signature: str | None = None
+    thinking_blocks: tuple[ThinkingDelta, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_results: tuple[ToolResult, ...] = ()
 
@@ -211,17 +233,18 @@ def fold(events: Iterable[StreamEvent]) -> StreamEvent:
         ValueError: the answer is incomplete: its events end without one of these two.
     """
     text: list[str] = []
-    thinking: list[str] = []
-    signature: str | None = None
+    refusal: list[str] = []
+    thinking: list[ThinkingDelta] = []
     calls: dict[int, dict[str, str]] = {}
     results: list[ToolResult] = []
     for event in events:
         match event.type:
             case EventType.TEXT_DELTA if event.text_delta is not None:
                 text.append(event.text_delta.content)
+                if event.text_delta.is_refusal:
+                    refusal.append(event.text_delta.content)
             case EventType.THINKING_DELTA if event.thinking_delta is not None:
-                thinking.append(event.thinking_delta.content)
-                signature = event.thinking_delta.signature or signature
+                thinking.append(event.thinking_delta)
             case EventType.TOOL_CALL_START if (call := event.tool_call) is not None:
                 calls[call.index] = {"id": call.id or "", "name": call.name or "", "arguments": ""}
             case EventType.TOOL_CALL_DELTA if (call := event.tool_call) is not None:
@@ -231,8 +254,10 @@ def fold(events: Iterable[StreamEvent]) -> StreamEvent:
             case EventType.MESSAGE_COMPLETE if event.message is None:
                 message = Message(
                     content="".join(text),
-                    thinking="".join(thinking),
-                    signature=signature,
+                    refusal="".join(refusal),
+                    thinking="".join(delta.content for delta in thinking),
+                    signature=next((d.signature for d in reversed(thinking) if d.signature), None),
+                    thinking_blocks=_blocks(thinking),
                     tool_calls=tuple(ToolCall(**calls[index]) for index in sorted(calls)),
                     tool_results=tuple(results),
                 )
@@ -240,6 +265,27 @@ def fold(events: Iterable[StreamEvent]) -> StreamEvent:
             case EventType.MESSAGE_COMPLETE | EventType.ERROR:
                 return event
     raise ValueError("the answer is incomplete: it ended without MESSAGE_COMPLETE or ERROR")
+
+
+def _blocks(deltas: list[ThinkingDelta]) -> tuple[ThinkingDelta, ...]:
+    """Return one delta for each block, which a signature ends; none if there is nothing to keep."""
+    if not any(delta.signature or delta.redacted for delta in deltas):
+        return ()
+    blocks: list[list[ThinkingDelta]] = []
+    is_open = False
+    for delta in deltas:
+        if not is_open or delta.redacted:
+            blocks.append([])
+        blocks[-1].append(delta)
+        is_open = not (delta.signature or delta.redacted)
+    return tuple(
+        ThinkingDelta(
+            content="".join(delta.content for delta in block),
+            signature=block[-1].signature,
+            redacted=block[-1].redacted,
+        )
+        for block in blocks
+    )
 
 
 async def collect(events: AsyncIterable[StreamEvent]) -> StreamEvent:

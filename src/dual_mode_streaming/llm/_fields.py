@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from dual_mode_streaming.llm._events import Usage
 
@@ -65,22 +65,64 @@ def messages_in(state: Any) -> list[Any]:
     return parts(state.get("messages")) if isinstance(state, Mapping) else []
 
 
+_COUNTS: Final = {
+    "input": ("input_tokens",),
+    "prompt": ("prompt_tokens",),
+    "output": ("output_tokens", "completion_tokens"),
+    "total": ("total_tokens",),
+    "read": ("cache_read_input_tokens",),
+    "written": ("cache_creation_input_tokens",),
+    "cached": (
+        *("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
+        *("input_token_details.cache_read", "prompt_cache_hit_tokens", "cached_tokens"),
+    ),
+    "reasoning": (
+        "completion_tokens_details.reasoning_tokens",
+        "output_tokens_details.reasoning_tokens",
+        "output_tokens_details.thinking_tokens",
+        "output_token_details.reasoning",
+        "reasoning_tokens",
+    ),
+}
+"""The names of the counts in the usage of an answer. "input" leaves the cache out of the count if
+"read" and "written" are there, "prompt" never does."""
+
+
+def counts_of(usage: Any) -> dict[str, int]:
+    """Return the counts that a usage has, of one that may be partial."""
+    return {
+        name: count
+        for name, paths in _COUNTS.items()
+        if (count := next((c for path in paths if (c := _count(usage, path))), 0))
+    }
+
+
 def usage_of(usage: Any) -> Usage:
-    """Return the tokens of a usage, in the names of either API; the cache's count as input."""
-    read = get(usage, "cache_read_input_tokens"), get(usage, "cache_creation_input_tokens")
-    inputs = _first(usage, "input_tokens", "prompt_tokens")
+    """Return the tokens of a usage, in the names of any API."""
+    return usage_from(counts_of(usage))
+
+
+def usage_from(counts: Mapping[str, int]) -> Usage:
+    """Return the tokens of counts."""
+    read, written = counts.get("read", 0), counts.get("written", 0)
+    inputs = counts.get("prompt") or counts.get("input", 0) + read + written
+    outputs = counts.get("output") or max(0, counts.get("total", inputs) - inputs)
     return Usage(
-        input_tokens=inputs + sum(_count(tokens) for tokens in read),
-        output_tokens=_first(usage, "output_tokens", "completion_tokens"),
+        input_tokens=inputs,
+        output_tokens=outputs,
+        cache_read_tokens=min(inputs, read or counts.get("cached", 0)),
+        cache_write_tokens=min(inputs, written),
+        reasoning_tokens=min(outputs, counts.get("reasoning", 0)),
     )
 
 
-def _first(usage: Any, *names: str) -> int:
-    return next((count for name in names if (count := _count(get(usage, name)))), 0)
-
-
-def _count(tokens: Any) -> int:
-    return tokens if isinstance(tokens, int) and tokens > 0 else 0
+def _count(usage: Any, path: str) -> int:
+    for name in path.split("."):
+        usage = get(usage, name)
+    if isinstance(usage, str) and usage.isdecimal() and len(usage) < 16:
+        usage = int(usage)
+    is_count = isinstance(usage, int | float) and not isinstance(usage, bool)
+    return int(usage) if is_count and 0 < usage < 1e15 else 0
 
 
 def kind_of(item: Any) -> str:

@@ -16,7 +16,7 @@ STATUS: Final[dict[ErrorType, int]] = {
     "not_found": 404,
     "too_large": 413,
     "rate_limit": 429,
-    "server": 500,
+    "server": 502,
     "overloaded": 529,
     "timeout": 504,
     "connection": 502,

@@ -5,9 +5,9 @@ reports and for an answer that is cut, and nothing else, whatever comes.
 """
 
 from dual_mode_streaming.llm._readers._anthropic import AnthropicReader
-from dual_mode_streaming.llm._readers._calls import object_of
+from dual_mode_streaming.llm._readers._arguments import object_of
 from dual_mode_streaming.llm._readers._chat import ChatReader
-from dual_mode_streaming.llm._readers._errors import error_from, error_of
+from dual_mode_streaming.llm._readers._errors import error_from, error_of, no_answer
 from dual_mode_streaming.llm._readers._reader import Reader
 from dual_mode_streaming.llm._readers._responses import ResponsesReader
 
@@ -18,5 +18,6 @@ __all__ = [
     "ResponsesReader",
     "error_from",
     "error_of",
+    "no_answer",
     "object_of",
 ]

@@ -1,26 +1,15 @@
 """Anthropic's messages."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
-from dual_mode_streaming.llm._events import FinishReason, StreamEvent
+from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, parts
 from dual_mode_streaming.llm._readers._reader import Reader
-
-_INPUTS = ("input_tokens",)
-_OUTPUTS = ("output_tokens",)
 
 
 class AnthropicReader(Reader):
     """Reads messages. Tools that the API runs itself are not calls for the caller: left out."""
-
-    _REASONS: ClassVar[dict[str, FinishReason]] = {
-        "max_tokens": "length",
-        "model_context_window_exceeded": "length",
-        "tool_use": "tool_calls",
-        "refusal": "content_filter",
-        "pause_turn": "pause",
-    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +20,7 @@ class AnthropicReader(Reader):
         match get(chunk, "type"):
             case "message_start":
                 message = get(chunk, "message")
-                self._set_usage(get(message, "usage"), _INPUTS, _OUTPUTS)
+                self._set_usage(get(message, "usage"))
                 for block in parts(get(message, "content")):
                     yield from self._block(("start", self._calls.count), block)
             case "content_block_start":
@@ -44,15 +33,17 @@ class AnthropicReader(Reader):
                 yield from self._calls.end(index)
             case "message_delta":
                 self._end_of(get(chunk, "delta"))
-                self._set_usage(get(chunk, "usage"), _INPUTS, _OUTPUTS)
-            case "message_stop" if self._began:
-                self._set_reason("end_turn")
+                self._set_usage(get(chunk, "usage"))
+            case "message_stop":
+                self.is_done = True
+            case "message":  # of a server that does not stream
+                yield from self.feed_whole(chunk)
 
     def _read_whole(self, body: Any) -> Iterator[StreamEvent]:
         for index, block in enumerate(parts(get(body, "content"))):
             yield from self._block(index, block)
         self._end_of(body)
-        self._set_usage(get(body, "usage"), _INPUTS, _OUTPUTS)
+        self._set_usage(get(body, "usage"))
 
     def end(self, *, is_complete: bool = False) -> list[StreamEvent]:
         """Return the last events, the inputs of tools that never ended included."""
@@ -78,6 +69,8 @@ class AnthropicReader(Reader):
                 yield from self._text(get(block, "text"))
             case "thinking":
                 yield from self._thinking(get(block, "thinking"), get(block, "signature"))
+            case "redacted_thinking":
+                yield from self._thinking("", redacted=get(block, "data"))
             case "tool_use":
                 given = get(block, "input")
                 yield from self._call(key, get(block, "id"), get(block, "name"), given)

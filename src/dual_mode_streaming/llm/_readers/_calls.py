@@ -1,11 +1,12 @@
 """The tool calls of one answer, in the order of events: one is open at a time."""
 
-import json
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
 from dual_mode_streaming.llm._events import EventType, StreamEvent, ToolCallDelta
 from dual_mode_streaming.llm._fields import clean
+from dual_mode_streaming.llm._readers._arguments import Arguments, arguments_text
 
 
 class _OpenCall:
@@ -13,8 +14,8 @@ class _OpenCall:
         self.index = index
         self.id = ""
         self.name = ""
-        self.arguments: list[str] = []
-        self.sent = 0  # pieces of the arguments that were yielded
+        self.text: list[str] = []  # pieces of the arguments that were not yielded
+        self.arguments = Arguments()
         self.is_open = False
 
 
@@ -29,29 +30,30 @@ class ToolCalls:
         self.count = 0
         self._calls: dict[Any, _OpenCall] = {}
         self._waiting: list[_OpenCall] = []
+        self._ids: set[str] = set()
 
     def __contains__(self, key: Any) -> bool:
         return key in self._calls
 
-    def id_of(self, key: Any) -> str:
-        """Return the id of a call, empty if it has none."""
-        return self._calls[key].id
-
     def add(
         self, key: Any, identity: Any = None, name: Any = None, arguments: Any = None
     ) -> Iterator[StreamEvent]:
-        """Add a piece of the call `key`. A piece with a new id and a name begins another call."""
+        """Add a piece of the call `key`. A piece with a new id and a name begins another call.
+
+        So does a piece without an id, but with a name and arguments, after a call that is complete.
+        """
         call = self._calls.get(key)
         identity = clean(identity) if isinstance(identity, str) else ""
         name = clean(name) if isinstance(name, str) else ""
-        if call is None or (identity and name and call.id and identity != call.id):
+        text = clean(arguments_text(arguments))
+        if call is None or (name and call.name and _is_another(call, identity, name, text)):
             call = self._calls[key] = _OpenCall(self.count)
             self.count += 1
             self._waiting.append(call)
         call.id = call.id or identity
         call.name = call.name or name
-        if text := clean(arguments_text(arguments)):
-            call.arguments.append(text)
+        if passed := call.arguments.feed(text):
+            call.text.append(passed)
         yield from self._advance()
 
     def end(self, key: Any) -> Iterator[StreamEvent]:
@@ -72,55 +74,36 @@ class ToolCalls:
     def _advance(self) -> Iterator[StreamEvent]:
         while self._waiting and (call := self._waiting[0]).name:
             yield from self._send(call)
-            if len(self._waiting) == 1 or not is_object("".join(call.arguments)):
+            if len(self._waiting) == 1 or not call.arguments.is_complete:
                 return
             yield from self._close(call)
 
     def _send(self, call: _OpenCall) -> Iterator[StreamEvent]:
         if not call.is_open:
             call.is_open = True
-            call.id = call.id or f"call_{call.index}"
+            if not call.id or call.id in self._ids:
+                call.id = f"call_{secrets.token_hex(8)}"  # it is unique in a conversation
+            self._ids.add(call.id)
             head = ToolCallDelta(index=call.index, id=call.id, name=call.name)
             yield StreamEvent(type=EventType.TOOL_CALL_START, tool_call=head)
-        for text in call.arguments[call.sent :]:
-            call.sent += 1
+        for text in call.text:
             yield _piece(call, text)
+        call.text = []
 
     def _close(self, call: _OpenCall) -> Iterator[StreamEvent]:
         self._waiting.remove(call)
-        if not "".join(call.arguments).strip():
-            yield _piece(call, "{}")
+        if rest := call.arguments.end():
+            yield _piece(call, rest)
         end = ToolCallDelta(index=call.index)
         yield StreamEvent(type=EventType.TOOL_CALL_END, tool_call=end)
+
+
+def _is_another(call: _OpenCall, identity: str, name: str, text: str) -> bool:
+    if identity and call.id:
+        return identity != call.id
+    return call.arguments.is_complete and (name != call.name or bool(text))
 
 
 def _piece(call: _OpenCall, text: str) -> StreamEvent:
     part = ToolCallDelta(index=call.index, arguments=text)
     return StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)
-
-
-def arguments_text(arguments: Any) -> str:
-    """Return arguments as JSON text: text as it is, nothing for None, anything else dumped."""
-    if arguments is None or isinstance(arguments, str):
-        return arguments or ""
-    try:
-        return json.dumps(arguments, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return ""
-
-
-def is_object(text: str) -> bool:
-    """Return whether `text` is a JSON object."""
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
-
-
-def object_of(arguments: str) -> dict[str, Any]:
-    """Return the object that arguments are; arguments that were cut are under the key "cut"."""
-    try:
-        value = json.loads(arguments or "{}")
-    except ValueError:
-        return {"cut": arguments}
-    return value if isinstance(value, dict) else {"value": value}

@@ -1,29 +1,16 @@
 """Chat completions, as OpenAI sends them, and as compatible servers do."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
-from dual_mode_streaming.llm._events import FinishReason, StreamEvent
+from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, parts
+from dual_mode_streaming.llm._readers._errors import error_from
 from dual_mode_streaming.llm._readers._reader import Reader
-
-_INPUTS = ("prompt_tokens", "input_tokens")
-_OUTPUTS = ("completion_tokens", "output_tokens")
 
 
 class ChatReader(Reader):
     """Reads chat completions. A second choice, of `n` above 1, is not read."""
-
-    _REASONS: ClassVar[dict[str, FinishReason]] = {
-        "length": "length",
-        "max_tokens": "length",
-        "model_length": "length",
-        "tool_calls": "tool_calls",
-        "function_call": "tool_calls",
-        "tool_use": "tool_calls",
-        "content_filter": "content_filter",
-        "refusal": "content_filter",
-    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,15 +19,15 @@ class ChatReader(Reader):
 
     def _read(self, chunk: Any) -> Iterator[StreamEvent]:
         choice = _first(get(chunk, "choices"))
+        if error := get(choice, "error"):  # of OpenRouter
+            raise error_from(error)
         for holder in (get(chunk, "x_groq"), choice, chunk):
-            self._set_usage(get(holder, "usage"), _INPUTS, _OUTPUTS)
+            self._set_usage(get(holder, "usage"))
         delta = get(choice, "delta") or get(choice, "message")
-        yield from self._thinking(_reasoning_of(delta))
+        yield from self._reasoning(delta)
         for part in parts(get(delta, "content")) or parts(get(choice, "text")):
             yield from self._part(part)
-        if isinstance(refusal := get(delta, "refusal"), str) and refusal:
-            self._refused = True
-            yield from self._text(refusal)
+        yield from self._refusal(get(delta, "refusal"))
         for call in parts(get(delta, "tool_calls")):
             yield from self._piece(call)
         if (function := get(delta, "function_call")) is not None:
@@ -49,6 +36,24 @@ class ChatReader(Reader):
 
     def _read_whole(self, body: Any) -> Iterator[StreamEvent]:
         yield from self._read(body)
+
+    def _reasoning(self, delta: Any) -> Iterator[StreamEvent]:
+        """Read the reasoning: servers name it differently, and some repeat it in two fields."""
+        blocks = [
+            block
+            for name in ("reasoning_details", "thinking_blocks")
+            for block in parts(get(delta, name))
+        ]
+        plain = (get(delta, name) for name in ("reasoning_content", "reasoning", "thinking"))
+        text = next((text for text in plain if isinstance(text, str) and text), "")
+        yield from self._thinking(text)
+        for block in blocks:
+            words = (get(block, name) for name in ("text", "summary", "thinking"))
+            yield from self._thinking(
+                "" if text else next((word for word in words if word), ""),
+                get(block, "signature"),
+                get(block, "data"),
+            )
 
     def _part(self, part: Any) -> Iterator[StreamEvent]:
         """Read content: text, or a part of Mistral's lists."""
@@ -59,12 +64,15 @@ class ChatReader(Reader):
                 text = thought if isinstance(thought, str) else get(thought, "text")
                 yield from self._thinking(text, get(part, "signature"))
         else:
+            yield from self._refusal(get(part, "refusal"))
             yield from self._text(get(part, "text"))
 
     def _piece(self, call: Any) -> Iterator[StreamEvent]:
         """Read a piece of a tool call: its key is the index, or what the id and order tell."""
         index, identity, function = get(call, "index"), get(call, "id"), get(call, "function")
         identity = identity if isinstance(identity, str) and identity else None
+        if isinstance(index, str) and index.isdecimal():
+            index = int(index)
         name = get(function, "name") or get(call, "name")
         if isinstance(index, int | str):
             key: Any = index
@@ -90,13 +98,3 @@ def _first(choices: Any) -> Any:
 
 def _arguments(function: Any) -> Any:
     return get(function, "arguments")
-
-
-def _reasoning_of(delta: Any) -> str:
-    """Return the reasoning: servers name it differently, and some repeat it in two fields."""
-    for name in ("reasoning_content", "reasoning", "thinking"):
-        if isinstance(text := get(delta, name), str) and text:
-            return text
-    details = parts(get(delta, "reasoning_details"))
-    texts = (get(detail, "text") or get(detail, "summary") for detail in details)
-    return "".join(text for text in texts if isinstance(text, str))

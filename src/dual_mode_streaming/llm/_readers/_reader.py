@@ -2,36 +2,56 @@
 
 import abc
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, Final
 
 from dual_mode_streaming.llm._events import (
+    ErrorType,
     EventType,
     FinishReason,
     StreamEvent,
     TextDelta,
     ThinkingDelta,
-    Usage,
     fold,
 )
-from dual_mode_streaming.llm._fields import clean, get
+from dual_mode_streaming.llm._fields import clean, counts_of, usage_from
 from dual_mode_streaming.llm._provider import ProviderError
 from dual_mode_streaming.llm._readers._calls import ToolCalls
-from dual_mode_streaming.llm._readers._errors import error_of
+from dual_mode_streaming.llm._readers._errors import error_of, no_answer
+
+_REASONS: Final[dict[str, FinishReason]] = {
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "model_length", "incomplete"), "length"
+    ),
+    "model_context_window_exceeded": "length",
+    **dict.fromkeys(("tool_calls", "tool_call", "function_call", "tool_use"), "tool_calls"),
+    **dict.fromkeys(("content_filter", "content_filtered", "refusal", "safety"), "content_filter"),
+    **dict.fromkeys(("sensitive", "recitation", "guardrail_intervened"), "content_filter"),
+    **dict.fromkeys(("prohibited_content", "blocklist", "spii"), "content_filter"),
+    "pause_turn": "pause",
+}
+"""The reasons of all APIs, in lower case; a reason that is not here is a stop."""
+_FAILED: Final[dict[str, ErrorType]] = {
+    **dict.fromkeys(
+        ("error", "failed", "abort", "aborted", "cancelled", "network_error"), "server"
+    ),
+    "malformed_function_call": "server",
+    "insufficient_system_resource": "overloaded",
+}
+"""The reasons that are no end of an answer but a failure."""
 
 
 class Reader(abc.ABC):
     """Reads the chunks of one answer of an API.
 
     Attributes:
-        usage: the tokens, as far as they were reported.
         stop_sequence: the stop sequence that ended the answer, if one did.
+        is_done: whether the API said that its stream has ended.
     """
 
-    _REASONS: ClassVar[dict[str, FinishReason]]
-
     def __init__(self) -> None:
-        self.usage = Usage()
+        self._counts: dict[str, int] = {}  # of the usage, as far as it was reported
         self.stop_sequence: str | None = None
+        self.is_done = False
         self._reason: str | None = None
         self._began = False  # whether there was any content
         self._refused = False
@@ -40,9 +60,14 @@ class Reader(abc.ABC):
     def feed(self, chunk: Any) -> list[StreamEvent]:
         """Return the events of a chunk; none for a chunk that has no meaning here.
 
+        The text "[DONE]" is the end of a stream of OpenAI's.
+
         Raises:
             ProviderError: the chunk is an error.
         """
+        if chunk == "[DONE]":
+            self.is_done = True
+            return []
         if (error := error_of(chunk)) is not None:
             raise error
         return list(self._read(chunk))
@@ -56,12 +81,13 @@ class Reader(abc.ABC):
         Raises:
             ProviderError: the answer was cut, or the API ended it for an error of its own.
         """
-        if self._reason == "error":
-            raise ProviderError("the provider ended its answer with an error", "server")
-        if self._reason is None and not (is_complete and self._began):
+        if self._reason in _FAILED:
+            kind = _FAILED[self._reason]
+            raise ProviderError(f"the provider ended its answer: {self._reason}", kind)
+        if self._reason is None and not ((is_complete or self.is_done) and self._began):
             raise ProviderError("the answer ended without its final event", "stream_truncated")
         events = list(self._calls.end_all())
-        reason = self._REASONS.get(self._reason or "", "stop")
+        reason = _REASONS.get(self._reason or "", "stop")
         if self._refused:
             reason = "content_filter"
         elif self._calls.count and reason == "stop" and self.stop_sequence is None:
@@ -70,12 +96,12 @@ class Reader(abc.ABC):
             type=EventType.MESSAGE_COMPLETE,
             finish_reason=reason,
             stop_sequence=self.stop_sequence,
-            usage=self.usage,
+            usage=usage_from(self._counts),
         )
         return [*events, complete]
 
-    def whole(self, body: Any) -> StreamEvent:
-        """Return the MESSAGE_COMPLETE of an answer in one piece, with its message.
+    def feed_whole(self, body: Any) -> list[StreamEvent]:
+        """Return the events of an answer in one piece, all but the last ones.
 
         Raises:
             ProviderError: it is an error, or no answer of this API.
@@ -84,8 +110,22 @@ class Reader(abc.ABC):
             raise error
         events = list(self._read_whole(body))
         if self._reason is None and not self._began:
-            raise ProviderError("the provider's answer has no message of a model", "server")
-        return fold([*events, *self.end(is_complete=True)])
+            raise no_answer()
+        self.is_done = True
+        return events
+
+    def whole(self, body: Any) -> StreamEvent:
+        """Return the MESSAGE_COMPLETE of an answer in one piece, with its message.
+
+        Raises:
+            ProviderError: it is an error, or no answer of this API.
+        """
+        return fold([*self.feed_whole(body), *self.end()])
+
+    @property
+    def has_reason(self) -> bool:
+        """Whether the API said why the answer ended."""
+        return self._reason is not None
 
     @abc.abstractmethod
     def _read(self, chunk: Any) -> Iterator[StreamEvent]:
@@ -100,12 +140,23 @@ class Reader(abc.ABC):
             self._began = True
             yield StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=clean(text)))
 
-    def _thinking(self, text: Any, signature: Any = None) -> Iterator[StreamEvent]:
-        text = clean(text) if isinstance(text, str) else ""
-        signature = clean(signature) if isinstance(signature, str) and signature else None
-        if text or signature:
+    def _refusal(self, text: Any) -> Iterator[StreamEvent]:
+        if isinstance(text, str) and text:
+            self._began = self._refused = True
+            delta = TextDelta(content=clean(text), is_refusal=True)
+            yield StreamEvent(type=EventType.TEXT_DELTA, text_delta=delta)
+
+    def _thinking(
+        self, text: Any, signature: Any = None, redacted: Any = None
+    ) -> Iterator[StreamEvent]:
+        text, signature, redacted = (
+            clean(given) if isinstance(given, str) else "" for given in (text, signature, redacted)
+        )
+        if text or signature or redacted:
             self._began = True
-            delta = ThinkingDelta(content=text, signature=signature)
+            delta = ThinkingDelta(
+                content=text, signature=signature or None, redacted=redacted or None
+            )
             yield StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=delta)
 
     def _call(
@@ -115,22 +166,13 @@ class Reader(abc.ABC):
         yield from self._calls.add(key, identity, name, arguments)
 
     def _set_reason(self, reason: Any) -> None:
-        if isinstance(reason, str) and reason and self._reason is None:
-            self._reason = reason
+        """Keep the first reason, or the one that is an error."""
+        if isinstance(reason, str) and reason:
+            reason = reason.lower()
+            if self._reason is None or reason in _FAILED:
+                self._reason = reason
 
-    def _set_usage(self, usage: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    def _set_usage(self, usage: Any) -> None:
         """Keep what a usage reports; later reports are cumulative."""
-        self.usage = Usage(
-            input_tokens=_count(usage, inputs) or self.usage.input_tokens,
-            output_tokens=_count(usage, outputs) or self.usage.output_tokens,
-        )
-
-
-def _count(usage: Any, names: tuple[str, ...]) -> int:
-    for name in names:
-        tokens = get(usage, name)
-        if isinstance(tokens, str) and tokens.isdecimal():
-            tokens = int(tokens)
-        if isinstance(tokens, int | float) and 0 < tokens < 1e15:
-            return int(tokens)
-    return 0
+        if usage is not None:
+            self._counts |= counts_of(usage)

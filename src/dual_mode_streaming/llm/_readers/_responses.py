@@ -2,26 +2,19 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
-from dual_mode_streaming.llm._events import FinishReason, StreamEvent
+from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, parts
 from dual_mode_streaming.llm._readers._errors import error_from
 from dual_mode_streaming.llm._readers._reader import Reader
 
-_INPUTS = ("input_tokens", "prompt_tokens")
-_OUTPUTS = ("output_tokens", "completion_tokens")
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "response.done")
 _THINKING = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
 
 
 class ResponsesReader(Reader):
     """Reads responses. Items that come whole, without their parts before, are read whole."""
-
-    _REASONS: ClassVar[dict[str, FinishReason]] = {
-        "max_output_tokens": "length",
-        "content_filter": "content_filter",
-    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,8 +27,7 @@ class ResponsesReader(Reader):
             yield from self._text(get(chunk, "delta"))
         elif kind == "response.refusal.delta":
             self._read_items.add(key)
-            self._refused = True
-            yield from self._text(get(chunk, "delta"))
+            yield from self._refusal(get(chunk, "delta"))
         elif kind in _THINKING:
             self._read_items.add(key)
             yield from self._thinking(get(chunk, "delta"))
@@ -50,14 +42,15 @@ class ResponsesReader(Reader):
             yield from self._item(key, get(chunk, "item"))
         elif kind in _ENDS:
             yield from self._read_whole(get(chunk, "response"))
-            self._set_reason("completed")
+            self._set_reason(kind.removeprefix("response."))
+            self.is_done = True
 
     def _read_whole(self, body: Any) -> Iterator[StreamEvent]:
         if get(body, "status") == "failed":
             raise error_from(get(body, "error") or "the provider's response failed")
         for number, item in enumerate(parts(get(body, "output"))):
             yield from self._item(number, item)
-        self._set_usage(get(body, "usage"), _INPUTS, _OUTPUTS)
+        self._set_usage(get(body, "usage"))
         self._set_reason(get(get(body, "incomplete_details"), "reason"))
         self._set_reason(get(body, "status"))
 
@@ -68,8 +61,8 @@ class ResponsesReader(Reader):
         match get(item, "type"):
             case "message" if is_new:
                 for part in parts(get(item, "content")):
-                    self._refused = self._refused or get(part, "type") == "refusal"
-                    yield from self._text(get(part, "text") or get(part, "refusal"))
+                    yield from self._refusal(get(part, "refusal"))
+                    yield from self._text(get(part, "text"))
             case "reasoning" if is_new:
                 for part in (*parts(get(item, "summary")), *parts(get(item, "content"))):
                     yield from self._thinking(get(part, "text"))

@@ -1,10 +1,11 @@
 """The provider for Anthropic's messages API, by its SDK.
 
-It streams by `create(stream=True)`: the SDK's `stream` helper parses all arguments of a tool call
-again at every delta.
+The SDK sends the request; the bytes of the answer are read here, because the SDK's objects lose or
+refuse what they do not expect.
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final
 
 import anthropic
@@ -13,6 +14,7 @@ from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._readers import AnthropicReader, object_of
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
+from dual_mode_streaming.llm.providers._reading import read_stream, read_whole
 
 _THINKING_TOKENS: Final = 1024  # the minimum of the API
 
@@ -53,7 +55,7 @@ class AnthropicProvider:
     async def models(self) -> list[str]:
         """Return the models that the API lists."""
         with as_provider_errors(anthropic):
-            return [model.id async for model in self._sdk.models.list()]
+            return [str(model.id) async for model in self._sdk.models.list()]
 
     async def count_tokens(self, request: ChatRequest) -> int:
         """Let the API count them."""
@@ -69,19 +71,21 @@ class AnthropicProvider:
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
         """Request the answer in one piece."""
+        body, reader = self._body(request), AnthropicReader()
         with as_provider_errors(anthropic):
-            answer = await self._sdk.messages.create(**self._body(request))
-        return AnthropicReader().whole(answer)
+            create: Any = self._sdk.messages.with_streaming_response.create
+            async with create(**body) as response:
+                return await read_whole(response, reader)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Request the answer as a stream."""
-        reader = AnthropicReader()
+        body, reader = self._body(request), AnthropicReader()
         with as_provider_errors(anthropic):
-            stream = await self._sdk.messages.create(**self._body(request), stream=True)
-            async with stream:
-                async for event in stream:
-                    for converted in reader.feed(event):
-                        yield converted
+            create: Any = self._sdk.messages.with_streaming_response.create
+            opened = create(**body, stream=True)
+            async with opened as response, aclosing(read_stream(response, reader)) as events:
+                async for event in events:
+                    yield event
         for last in reader.end():
             yield last
 

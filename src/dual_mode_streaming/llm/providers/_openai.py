@@ -1,6 +1,7 @@
 """The provider for OpenAI's chat completions API: OpenAI, Ollama, vLLM and others, by the SDK."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import openai
@@ -9,6 +10,7 @@ from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._readers import ChatReader
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
+from dual_mode_streaming.llm.providers._reading import read_stream, read_whole
 from dual_mode_streaming.llm.simulator._tokens import count_text
 
 
@@ -45,7 +47,7 @@ class OpenAIProvider:
     async def models(self) -> list[str]:
         """Return the models that the API lists."""
         with as_provider_errors(openai):
-            return [model.id async for model in self._sdk.models.list()]
+            return [str(model.id) async for model in self._sdk.models.list()]
 
     async def count_tokens(self, request: ChatRequest) -> int:
         """Estimate: the API cannot count tokens in advance."""
@@ -57,21 +59,24 @@ class OpenAIProvider:
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
         """Request the answer in one piece."""
+        body, reader = self._body(request), ChatReader()
         with as_provider_errors(openai):
-            answer = await self._sdk.chat.completions.create(**self._body(request))
-        return ChatReader().whole(answer)
+            create: Any = self._sdk.chat.completions.with_streaming_response.create
+            async with create(**body) as response:
+                return await read_whole(response, reader)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Request the answer as a stream."""
-        reader = ChatReader()
-        options = {"stream": True, "stream_options": {"include_usage": True}}
+        body, reader = self._body(request), ChatReader()
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
         with as_provider_errors(openai):
-            create: Any = self._sdk.chat.completions.create
-            stream = await create(**self._body(request), **options)
-            async with stream:
-                async for chunk in stream:
-                    for event in reader.feed(chunk):
-                        yield event
+            create: Any = self._sdk.chat.completions.with_streaming_response.create
+            async with (
+                create(**body) as response,
+                aclosing(read_stream(response, reader)) as events,
+            ):
+                async for event in events:
+                    yield event
         for event in reader.end():
             yield event
 
