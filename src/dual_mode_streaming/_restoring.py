@@ -64,8 +64,15 @@ def reader_of(adapter: TypeAdapter[Any], options: Mapping[str, Any]) -> Callable
             raise TypeError(f"response_model_{name} removes fields")
     reading = _Reading(options)
     schema = reading.of(adapter.core_schema)
-    # Without the private flag the validators of the models themselves would be used.
-    return SchemaValidator(schema, _use_prebuilt=False).validate_json
+    # pydantic-core would use the validators of the models themselves if they were complete.
+    models = [cls for cls in classes_of(schema) if vars(cls).get("__pydantic_complete__") is True]
+    try:
+        for cls in models:
+            type.__setattr__(cls, "__pydantic_complete__", False)
+        return SchemaValidator(schema).validate_json
+    finally:
+        for cls in models:
+            type.__setattr__(cls, "__pydantic_complete__", True)
 
 
 class _Reading:

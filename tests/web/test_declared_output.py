@@ -26,6 +26,7 @@ from fastapi.responses import (
     HTMLResponse,
     JSONResponse,
     PlainTextResponse,
+    RedirectResponse,
     Response,
     StreamingResponse,
 )
@@ -552,12 +553,15 @@ WAYS = pytest.mark.parametrize("where", ["route", "router", "include", "app"])
 
 @WAYS
 @pytest.mark.parametrize(
-    "kind", [HTMLResponse, StreamingResponse, PlainTextResponse, Response, JSONResponse]
+    "kind",
+    [HTMLResponse, StreamingResponse, PlainTextResponse, Response, JSONResponse, RedirectResponse],
 )
 async def test_a_response_class_that_is_left_on_is_harmless(where, kind):
     app = serving(where, kind)
     assert not leaks(await bodies(app, "/x/"))
-    content = app.openapi()["paths"]["/x/"]["get"]["responses"]["200"]["content"]
+    responses = app.openapi()["paths"]["/x/"]["get"]["responses"]
+    assert "307" not in responses
+    content = responses["200"]["content"]
     assert set(content) == {"application/json", "text/event-stream", "application/jsonl"}
     assert "BatchOf" in json.dumps(content["application/json"])
 

@@ -142,9 +142,9 @@ def _describe_batch(
     kind = route.response_class
     media_type = getattr(getattr(kind, "value", kind), "media_type", None)
     responses = operation["responses"]
-    content = responses.setdefault(status, {"description": "Successful Response"}).setdefault(
-        "content", {}
-    )
+    if status not in responses:  # the class has a status of its own, as RedirectResponse has
+        responses[status] = responses.pop("307", {"description": "Successful Response"})
+    content = responses[status].setdefault("content", {})
     if media_type != "application/json":
         content.pop(media_type, None)
     declared = route.response_model is not spec.batch_type
