@@ -102,7 +102,7 @@ class Proxy:
 def opaque(wrapper, function):
     """Such an object whose call is not written in Python."""
     call = functools.partial(wrapper, function)
-    return type("Opaque", (Proxy,), {"__call__": call})(function)
+    return type("Opaque", (Proxy,), {"__call__": staticmethod(call)})(function)
 
 
 async def called(function, *args, **kwargs):

@@ -76,7 +76,7 @@ def source_of(function: Any, signature: inspect.Signature, returns: Any) -> Sour
     if (code is inner or inspect.isclass(code)) and not (
         _may_iterate(returns) and _may_return(code)
     ):
-        raise TypeError(f"dual_mode: {name} gives no items: {_YIELDS}, not {function!r}")
+        raise TypeError(f"dual_mode: {name} gives no items: {_YIELDS}")
     plain = inspect.isgeneratorfunction(inner) or (
         returns is not None and all(map(_is_plain, _kinds(returns)))
     )
