@@ -99,9 +99,9 @@ async def test_a_batch_is_told_too():
 @pytest.mark.parametrize(
     ("path", "accept", "options", "end"),
     [
-        ("/fails/0", "text/event-stream", {}, ("failed", 418, 0)),
+        ("/fails/0", "text/event-stream", {}, ("refused", 418, 0)),
         ("/fails/2", "text/event-stream", {}, ("failed", 200, 2)),
-        ("/fails/2", "application/json", {}, ("failed", 418, 0)),
+        ("/fails/2", "application/json", {}, ("refused", 418, 0)),
         ("/numbers/9", "application/json", {"batch_items": 3}, ("failed", 413, 0)),
         ("/waits", "text/event-stream", {"max_duration": 0.02}, ("too_long", 200, 1)),
         ("/waits", "text/event-stream", {"idle_timeout": 0.02}, ("idle", 200, 1)),
@@ -118,7 +118,31 @@ async def test_the_failure_of_a_head_is_its_status():
     seen = Noting()
     answer = await get(observed(seen), "/fails/0")
     assert answer.status == 418
-    assert seen.answer.end == "failed"
+    assert seen.answer.end == "refused"
+
+
+@pytest.mark.parametrize("status", [404, 429, 500, 503])
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/jsonl"])
+@pytest.mark.parametrize("record", [False, True])
+async def test_a_refusal_of_the_endpoint_is_no_failed_stream(status, accept, record, caplog):
+    """A 5xx is one: the server says that it has failed."""
+    caplog.set_level(logging.INFO)
+    seen = Noting()
+    app = FastAPI()
+    install(app, observers=[seen])
+
+    @app.get("/")
+    @dual_mode(record=record)
+    async def source() -> AsyncIterator[int]:
+        await asyncio.sleep(0)
+        raise HTTPException(status)
+        yield 1
+
+    async with app.router.lifespan_context(app):
+        assert (await get(app, accept=accept)).status == status
+    assert seen.answer.end == ("refused" if status < 500 else "failed")
+    (line,) = [each for each in caplog.records if each.name.endswith(".streams")]
+    assert line.levelno == (logging.INFO if status < 500 else logging.WARNING)
 
 
 async def test_a_reader_that_leaves_and_a_drain_are_told():

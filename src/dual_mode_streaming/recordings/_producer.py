@@ -94,9 +94,11 @@ class Producer:
             await drive(pull(self._source(), self, self._owner, Timeslice()), self._on_wait)
         except asyncio.CancelledError as cancelled:
             error = cancelled
-        except Exception as raised:
+        except BaseException as raised:  # its readers wait for an end
             error = raised
         await self._conclude(error)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
 
     def take(self, item: Any) -> bool:
         """Keep the record of an item. Returns whether a bound is reached and it must be written."""
@@ -139,7 +141,7 @@ class Producer:
     async def _conclude(self, error: BaseException | None) -> None:
         """Write the end of the stream, unless another worker will write it."""
         end = self._owner.end
-        if end is not None and isinstance(error, Exception):
+        if end is not None and error and not isinstance(error, asyncio.CancelledError):
             logger.error(
                 "the source of the stream %s failed while it was closed",
                 self._stream,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from dual_mode_streaming.negotiation import ResponseMode
@@ -26,7 +27,9 @@ class Answer:
         size: the size of the body sent so far, with heartbeats and the end.
         first: the time from the opening until the first items were sent; None before.
         seconds: the time that the answer was open; 0 before its end.
-        end: how it ended: `done`, `failed`, or the name of an `End` in lower case; empty before.
+        end: how it ended: `done`, `failed`, `refused`, or the name of an `End` in lower case; empty
+            before. It is `refused` if the endpoint raised an HTTPException below 500 before the
+            headers were sent; one of 500 or more is `failed`.
         context: where an observer keeps its own data of this answer, under a key of its own.
     """
 
@@ -103,6 +106,8 @@ class Answer:
             self.end = owner.end.name.lower()
         else:
             self.end = "done" if error is None else "failed"
+            if not status and isinstance(error, HTTPException) and error.status_code < 500:
+                self.end = "refused"
         self._observers.notify("ended", self)
 
 
@@ -168,7 +173,9 @@ class Observers:
                 logger.exception("an observer failed: %r", callback)
 
 
-_EXPECTED: Final = frozenset({"done", End.DISCONNECTED.name.lower(), End.DRAINING.name.lower()})
+_EXPECTED: Final = frozenset(
+    {"done", "refused", End.DISCONNECTED.name.lower(), End.DRAINING.name.lower()}
+)
 
 
 class StreamLog(Observer):

@@ -133,7 +133,8 @@ class StreamSink:
         except asyncio.CancelledError as cancelled:
             error = cancelled
         except ItemTooLarge as exception:
-            self.check()  # there was an item, so the headers are final
+            if self._frames.count:  # there was an item, so the headers are final
+                self.check()
             error = exception
         except Exception as exception:
             error = exception
@@ -146,9 +147,10 @@ class StreamSink:
             del error  # its traceback holds this frame: a reference cycle
 
     def check(self) -> None:
-        """Set status and headers at the first item."""
+        """Set status and headers, and open the stream: at the first item, or at the commit."""
         if self._start_message is None:
             self._start_message = self._start()
+            self._buffer[:0] = self._frames.opening(retry=self._options["retry"], reset=self._reset)
 
     def _on_wait(self) -> Awaitable[None] | None:
         """Flush, and watch for the disconnect. Called before each wait of this task."""
@@ -175,10 +177,13 @@ class StreamSink:
             self._sending = False
 
     async def _commit(self) -> None:
-        self._start_message = self._start_message or self._start()
+        self.check()
+        assert self._start_message is not None
         waited = await self._transmit(self._start_message)
         self._committed = True
-        self._buffer[:0] = self._frames.opening(retry=self._options["retry"], reset=self._reset)
+        if self._timer is not None:  # the grace has not passed yet: heartbeats from here on
+            self._timer.cancel()
+            self._arm(self._options["heartbeat"])
         if waited:
             await asyncio.sleep(0)
 

@@ -14,7 +14,7 @@ from dual_mode_streaming.streams import stream_content
 from dual_mode_streaming.web._cursors import CURSOR_PARAMETERS
 from dual_mode_streaming.web._fingerprint import digest, fingerprint
 from dual_mode_streaming.web._headers import with_injected
-from dual_mode_streaming.web._problems import MAX_ECHO
+from dual_mode_streaming.web._problems import MAX_ECHO, render_problem
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._spec import EndpointSpec
@@ -24,6 +24,24 @@ from dual_mode_streaming.web.recorded._replay import replay, state_of
 
 
 async def answer_recorded(
+    spec: EndpointSpec,
+    request: Request,
+    values: Mapping[str, Any],
+    *,
+    mode: ResponseMode | None,
+    injected: Response,
+) -> Response:
+    """Return the answer of `_begin`, or its refusal as a response.
+
+    Dependencies with `yield` see no exception then, as if nothing had been recorded.
+    """
+    try:
+        return await _begin(spec, request, values, mode=mode, injected=injected)
+    except Problem as problem:
+        return render_problem(problem)
+
+
+async def _begin(
     spec: EndpointSpec,
     request: Request,
     values: Mapping[str, Any],

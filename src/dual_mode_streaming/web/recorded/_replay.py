@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import pydantic_core
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dual_mode_streaming.errors import Problem
@@ -94,7 +93,7 @@ def _checked(stored: StoredRecord | Gap) -> StreamRecord:
     """Return a record of an answer that must be complete.
 
     Raises:
-        HTTPException: there is a gap before it, or it is an end other than `done`.
+        Problem: there is a gap before it, or it is an end other than `done`.
     """
     if isinstance(stored, Gap):
         raise Problem(410, f"the stream has no records before {stored.earliest} any more")
@@ -104,15 +103,17 @@ def _checked(stored: StoredRecord | Gap) -> StreamRecord:
     return record
 
 
-def _failure_of(end: StreamRecord) -> HTTPException:
+def _failure_of(end: StreamRecord) -> Problem:
     """Return an end other than `done` as an error: the recorded one, or a 409."""
     body = pydantic_core.from_json(end.data)
     if end.is_error:
-        detail = body.get("detail") or body.get("errors") or body.get("title")
         headers = MutableHeaders()
-        for name, value in body.get(HEADERS, ()):
+        for name, value in body.pop(HEADERS, ()):
             headers.append(name, value)
-        return HTTPException(body.get("status", 500), detail, headers)
+        status, detail = body.pop("status", 500), body.pop("detail", None) or body.get("errors")
+        for name in ("items", "retry_after"):  # of the stream; and among the headers
+            body.pop(name, None)
+        return Problem(status, detail, headers=headers, **body)
     items = body.get("items", 0)
     return Problem(409, f"the stream was {end.name} after {items} items; read it as a stream")
 
@@ -152,6 +153,7 @@ class _RecordFrames:
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """Return the reconnection time, and a `reset` event if the client's cursor is unknown."""
+        self._raise_first = False  # the status is sent: a failure is an event
         frames = b"" if retry is None else ServerSentEvent(retry=retry).encode()
         if self._unknown:
             reset = {"reason": "not_recorded", "requested": self._unknown}
@@ -161,7 +163,6 @@ class _RecordFrames:
     def item(self, item: StoredRecord | Gap) -> bytes:
         """Return the frame of a record, or a `reset` event for a gap."""
         if isinstance(item, Gap):
-            self._raise_first = False
             return ServerSentEvent(event="reset", data=item.as_json()).encode()
         if item.record.kind != "end":
             self.count += 1
