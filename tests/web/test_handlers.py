@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi.responses import PlainTextResponse
 
 from dual_mode_streaming import DualModeResponse, Problem, ResponseMode, dual_mode, install
@@ -67,3 +67,112 @@ async def test_a_fold_that_leaves_its_iterator_running_leaves_no_source_open():
         await get(app)
     left[0].cancel()
     assert closed_in[0] is not requests[0]
+
+
+@pytest.mark.parametrize("status", [404, 410, 400])
+async def test_a_status_handler_is_for_the_apps_own_routes_and_not_for_those_of_streams(status):
+    app = FastAPI()
+    install(app)
+
+    @app.exception_handler(status)
+    async def own(request, raised):
+        return PlainTextResponse("mine", status)
+
+    @app.get("/rec")
+    @dual_mode(record=True)
+    async def rec(fail: bool = False) -> AsyncIterator[int]:
+        if fail:
+            raise HTTPException(status)
+        yield 1
+
+    async with app.router.lifespan_context(app):
+        assert (await get(app, "/rec", query="fail=1")).body == b"mine"
+        if status == 404:
+            assert (await get(app, "/nowhere")).body == b"mine"
+            answer = await get(app, f"/streams/{'0' * 32}")
+        else:
+            location = (await get(app, "/rec")).headers["location"]
+            if status == 410:
+                gap = f"last_event_id={location[9:]}.7.7&on_gap=fail"
+                answer = await get(app, location, query=gap)
+            else:
+                answer = await get(app, location, query="last_event_id=x")
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["vary"] == "Accept"
+
+
+async def test_a_handler_of_problems_is_for_all_routes():
+    app = FastAPI()
+    install(app)
+
+    @app.exception_handler(Problem)
+    async def own(request, raised):
+        return PlainTextResponse("mine", 418)
+
+    @app.get("/rec")
+    @dual_mode(record=True)
+    async def rec() -> AsyncIterator[int]:
+        yield 1
+
+    assert (await get(app, f"/streams/{'0' * 32}")).body == b"mine"
+
+
+async def test_the_forms_of_errors():
+    """One rule: a Problem, ours or the app's, is an RFC 9457 problem; all else is FastAPI's."""
+    app = FastAPI()
+    install(app, batch_items=1)
+
+    @app.get("/{kind}")
+    @dual_mode
+    async def source(kind: str, n: int = 0) -> AsyncIterator[int]:
+        if kind == "http":
+            raise HTTPException(409, {"a": 1})
+        if kind == "problem":
+            raise Problem(409, "taken")
+        yield 1
+        yield 2
+
+    for path, query, accept, status in (
+        *(("/problem", "", "*/*", 409), ("/batch", "", "*/*", 413)),
+        ("/any", "", "image/png", 406),
+    ):
+        answer = await get(app, path, query=query, accept=accept)
+        assert (answer.status, answer.headers["content-type"]) == (
+            status,
+            "application/problem+json",
+        )
+    for path, query, status in (("/http", "", 409), ("/a/b", "", 404), ("/any", "n=x", 422)):
+        answer = await get(app, path, query=query)
+        assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
+        assert b'"detail"' in answer.body
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"error_event": "a\nb"}, r"error_event must be one line of text, not 'a\\nb'"),
+        ({"batch_items": float("inf")}, "batch_items should be a valid integer, not inf"),
+        ({"batch_items": 1.5}, "batch_items should be a valid integer, not 1.5"),
+        ({"batch_items": True}, "batch_items should be a valid integer, not True"),
+        ({"grace": True}, "grace should be a valid number, not True"),
+        ({"feed": 1}, "feed should be a valid boolean, not 1"),
+        ({"heartbeat": [1]}, r"heartbeat should be a valid number, not \[1\]"),
+    ],
+)
+def test_a_wrong_option_is_said_once(options, message):
+    install(FastAPI(), batch_items=1, grace=1.0, feed=True)  # what is equal to it is remembered
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        install(FastAPI(), **options)
+
+
+async def test_a_whole_number_may_be_written_as_a_float():
+    app = FastAPI()
+    install(app, batch_items=1e6, retry=2e3)
+
+    @app.get("/")
+    @dual_mode
+    async def source() -> AsyncIterator[int]:
+        yield 1
+
+    assert b"retry: 2000\n" in (await get(app)).body

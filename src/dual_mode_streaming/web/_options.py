@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypedDict, cast, get_type_hints
 
-from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
 
 from dual_mode_streaming.sse import ServerSentEvent
 
@@ -22,15 +22,23 @@ class Default:
 def _event_name(name: str) -> str:
     if not name:
         raise ValueError("must be a name")
-    ServerSentEvent(event=name)  # raises ValueError for what cannot be one
+    try:
+        ServerSentEvent(event=name)
+    except ValueError:  # its message names the value, too
+        raise ValueError("must be one line of text") from None
     return name
 
 
+def _whole(value: object) -> object:
+    """Return a float that is a whole number, such as 1e6, as an int."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _Seconds = Annotated[float, Strict(), Field(gt=0)]
-_Count = Annotated[int, Strict(), Field(ge=1)]
+_Count = Annotated[int, BeforeValidator(_whole), Strict(), Field(ge=1)]
 _Flag = Annotated[bool, Strict()]
 _EventName = Annotated[str, Strict(), AfterValidator(_event_name)]
-_Milliseconds = Annotated[int, Strict(), Field(ge=0)]
+_Milliseconds = Annotated[int, BeforeValidator(_whole), Strict(), Field(ge=0)]
 
 
 class Options(TypedDict, total=False):
@@ -111,13 +119,19 @@ def resolved_options(*overrides: Options) -> Options:
     """
     if not any(overrides):
         return DEFAULTS
-    return _resolved(tuple(item for override in overrides for item in override.items()))
+    items = tuple(
+        (name, value, type(value)) for override in overrides for name, value in override.items()
+    )
+    try:
+        return _cached(items)
+    except TypeError:  # also for a value that has no hash
+        return _resolved(items)
 
 
-@functools.lru_cache(maxsize=1024)  # about one for each endpoint
-def _resolved(items: tuple[tuple[str, Any], ...]) -> Options:
+def _resolved(items: tuple[tuple[str, Any, type], ...]) -> Options:
+    """Return every option. The types of the values distinguish 1 from True in the cache."""
     options: dict[str, Any] = dict(cast(Mapping[str, Any], DEFAULTS))
-    for name, value in items:
+    for name, value, _ in items:
         if name not in _HINTS:
             raise TypeError(f"no such option: {name}; there are: {', '.join(_HINTS)}")
         adapter = _ADAPTERS.get(name)
@@ -129,6 +143,9 @@ def _resolved(items: tuple[tuple[str, Any], ...]) -> Options:
             reason = error.errors()[0]["msg"].removeprefix("Input ").removeprefix("Value error, ")
             raise ValueError(f"{name} {reason}, not {value!r}") from None
     return cast(Options, options)
+
+
+_cached = functools.lru_cache(maxsize=1024)(_resolved)  # about one for each endpoint
 
 
 def duration_of(options: Options) -> float | None:

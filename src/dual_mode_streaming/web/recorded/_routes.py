@@ -6,6 +6,7 @@ docs/protocol.md specifies the answers.
 import asyncio
 import contextlib
 import re
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Header, Path, Query
@@ -22,7 +23,7 @@ from dual_mode_streaming.running.owner import Owner, logger
 from dual_mode_streaming.stores._base import StreamInfo
 from dual_mode_streaming.web._body import share
 from dual_mode_streaming.web._cursors import cursor_of
-from dual_mode_streaming.web._problems import MEDIA_TYPE
+from dual_mode_streaming.web._problems import MEDIA_TYPE, render_problem, rendered_problem
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._routes import route_path, taken_by
 from dual_mode_streaming.web.recorded._endpoint import attach
@@ -66,6 +67,24 @@ def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"description": _REFUSALS[code], "content": _PROBLEM} for code in codes}
 
 
+class _StreamRoute(APIRoute):
+    """Answers with problems, as docs/protocol.md says, also if the app handles the status."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler that FastAPI calls."""
+        handle = super().get_route_handler()
+
+        async def with_problems(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as problem:
+                if request.app.exception_handlers.get(Problem) is not rendered_problem:
+                    raise  # the app has its own form of a Problem
+                return render_problem(problem)
+
+        return with_problems
+
+
 class StreamsRouter(APIRouter):
     """The routes of an app's recorded streams. They exist only where something is recorded.
 
@@ -74,7 +93,7 @@ class StreamsRouter(APIRouter):
     """
 
     def __init__(self, registry: RecordingRegistry, app: FastAPI) -> None:
-        super().__init__(tags=["Recorded streams"])
+        super().__init__(tags=["Recorded streams"], route_class=_StreamRoute)
         self._registry = registry
         self._app = app
         self._paths = re.compile(f"{re.escape(registry.prefix)}/[0-9a-f]{{32}}(/cancel)?/?")
