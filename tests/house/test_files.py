@@ -120,6 +120,7 @@ def test_what_the_page_for_elsewhere_is_tested_with_is_pinned():
     assert pins_of(elsewhere / "jupyter.txt")
     assert pins_of(elsewhere / "decorators.txt")
     assert pins_of(elsewhere / "readers.txt")
+    assert pins_of(elsewhere / "genai-processors.txt")
     assert pins_of("tests/typing/pyright.txt")
     wanted = json.loads((elsewhere / "next" / "package.json").read_text("utf-8"))["dependencies"]
     locked = json.loads((elsewhere / "next" / "package-lock.json").read_text("utf-8"))["packages"]
