@@ -373,3 +373,21 @@ async def test_a_connection_leaves_nothing_for_the_garbage_collector(request_):
                     await asyncio.sleep(0.01)
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: keep-alive\r\n"])
+@pytest.mark.parametrize("whole", [BATCH, STREAM])
+def test_an_answer_to_http_1_0_is_not_chunked(service, whole, more):
+    with closing(connected(service)) as connection:
+        connection.sendall(whole.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\n" + more))
+        if whole is STREAM or not more:
+            head, _, body = all_of(connection).partition(b"\r\n\r\n")
+        else:
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    if whole is STREAM:
+        assert b"connection: close" in head.lower()
+        assert body.startswith((b"id: ", b"retry: "))
+        assert body.endswith(b"\n\n")
+    else:
+        assert len(json.loads(body)["data"]) == 2

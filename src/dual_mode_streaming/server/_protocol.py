@@ -32,6 +32,31 @@ def _abort_nothing() -> None:
     """Replaces `dual_mode.abort` when the connection is closed."""
 
 
+def _unchunked(cycle: Any, app: Any) -> Any:
+    """Return the app for a client of HTTP/1.0: the end of the connection ends the body.
+
+    uvicorn would send it chunked, which such a client does not know (RFC 9112, section 6.1).
+    """
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        until_close = False
+
+        async def send_unchunked(message: Any) -> None:
+            nonlocal until_close
+            if message["type"] == "http.response.start":
+                names = {name.lower() for name, _ in message.get("headers", ())}
+                until_close = b"content-length" not in names
+                if until_close:
+                    cycle.keep_alive = cycle.chunked_encoding = False
+            elif until_close:
+                cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, send_unchunked)
+
+    return run
+
+
 class StreamingProtocol(HttpToolsProtocol):
     """uvicorn's protocol with what streams need in addition.
 
@@ -60,6 +85,8 @@ class StreamingProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         cycle.scope.setdefault("extensions", {})["dual_mode.abort"] = self._abort
+        if cycle.scope["http_version"] == "1.0":
+            app = _unchunked(cycle, app)
         super()._start_asgi_task(cycle, app)
 
     def _abort(self) -> None:
