@@ -91,13 +91,12 @@ async def test_a_cursor_reaches_no_frame_unescaped(sent):
     in_header = {"headers": [("last-event-id", sent)]}
     for shown in (in_query, in_header):
         answer = await get(app, **shown)
-        told = sent.encode().decode("latin-1") if "headers" in shown else sent
-        if "headers" in shown and len(told) > 1024:
+        if len(sent) > 1024:
             assert (answer.status, json.loads(answer.body)["status"]) == (400, 400)
             continue
         reset, item, done = answer.events
         assert (reset.event, item.data, done.event) == ("reset", "1", "done")
-        assert json.loads(reset.data) == {"reason": "not_recorded", "requested": told[:200]}
+        assert json.loads(reset.data) == {"reason": "not_recorded", "requested": sent[:200]}
         assert done.id == f"{answer.headers['location'].rpartition('/')[2]}.1.2"
         again = await get(app, answer.headers["location"], **shown)
         assert (again.status, json.loads(again.body)["title"]) == (400, "Bad Request")
