@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from dual_mode_streaming import Admission, Record, drain, dual_mode, install
+from dual_mode_streaming import Admission, Record, drain, dual_mode, first, install
 from dual_mode_streaming.stores import MemoryStore, RedisStore, SQLiteStore
 from dual_mode_streaming.streams import Broadcast, stream_content
 from tests.stores.conftest import *  # noqa: F403  (the Redis server)
@@ -217,3 +217,37 @@ def test_a_start_that_fails_is_a_failed_start():
     app.router.lifespan_context = FastAPI().router.lifespan_context
     with pytest.raises(OSError, match="no disk"), TestClient(app):
         pass
+
+
+def test_a_broadcast_of_the_module_is_there_in_every_lifespan():
+    async def ticks() -> AsyncIterator[int]:
+        number = 0
+        while True:
+            number += 1
+            yield number
+            await asyncio.sleep(0)
+
+    kept, owned = Broadcast(ticks), Broadcast(ticks)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with owned:
+            yield
+
+    app = FastAPI(lifespan=lifespan)
+    install(app)
+
+    def endpoint_of(feed: Broadcast[int]) -> Any:
+        async def endpoint() -> AsyncIterator[int]:
+            async with feed.subscribe() as items:
+                async for item in items:
+                    yield item
+
+        return dual_mode(fold=first, feed=True)(endpoint)
+
+    app.get("/kept")(endpoint_of(kept))
+    app.get("/owned")(endpoint_of(owned))
+    for _ in 1, 2, 3:
+        with TestClient(app) as http:
+            for path in "/kept", "/owned":
+                assert http.get(path).json() > 0

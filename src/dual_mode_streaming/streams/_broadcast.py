@@ -1,6 +1,8 @@
 """`Broadcast`: one producer for any number of subscribers that come and go."""
 
+import asyncio
 import contextvars
+from asyncio import events
 from collections.abc import AsyncIterable, Callable
 from typing import Generic, TypeVar
 
@@ -16,7 +18,8 @@ class Broadcast(Generic[T]):
     In: a stream, or a function that makes one. One task reads it, from the moment a subscriber
     first reads, in the context in which the broadcast was made. With `stop_after_last` it is closed
     when the last subscriber leaves; if it was given as a function, the next subscriber starts it
-    again. Otherwise it keeps running.
+    again. Otherwise it keeps running. A function is also called again in another event loop, and
+    when the broadcast is entered again (`async with`) after it was closed.
     Out: `subscribe()` returns a stream that begins with the last `history` items.
 
     Bound: a subscriber that is `maxsize` items behind loses the oldest, or what `overflow` says. A
@@ -59,6 +62,7 @@ class Broadcast(Generic[T]):
         self._dropped = 0  # by the earlier fanouts
         self._context = contextvars.copy_context()
         self._fanout = self._new_fanout()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def subscribers(self) -> int:
@@ -91,10 +95,11 @@ class Broadcast(Generic[T]):
         `maxsize` and `overflow` default to those of the broadcast; the others are as in `buffer`.
         Close the stream to leave. A stream that is dropped without being read leaves too.
         """
-        restart = self._fanout.abandoned and not self._closed
-        if restart and not isinstance(self._source, AsyncIterable):
-            self._dropped += self._fanout.dropped
-            self._fanout = self._new_fanout()
+        loop = events._get_running_loop()
+        moved = self._loop is not None and loop is not self._loop
+        self._loop = loop or self._loop
+        if (self._fanout.abandoned or moved) and not self._closed:
+            self._restart()
         return self._fanout.subscribe(
             BufferPolicy(
                 self._maxsize if maxsize is None else maxsize,
@@ -112,10 +117,19 @@ class Broadcast(Generic[T]):
         await self._fanout.aclose()
 
     async def __aenter__(self) -> "Broadcast[T]":
+        if self._closed and not isinstance(self._source, AsyncIterable):
+            self._closed = False
+            self._restart()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+    def _restart(self) -> None:
+        """Let the next reader start the source again, if it was given as a function."""
+        if not isinstance(self._source, AsyncIterable):
+            self._dropped += self._fanout.dropped
+            self._fanout = self._new_fanout()
 
     def _new_fanout(self) -> Fanout[T]:
         return Fanout(
