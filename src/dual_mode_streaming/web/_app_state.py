@@ -58,18 +58,25 @@ class AppState:
         self.admission = admission or Admission()
         self.observers = Observers((STREAM_LOG, *observers))
         self._servings: WeakKeyDictionary[asyncio.AbstractEventLoop, Serving] = WeakKeyDictionary()
+        self._current: tuple[asyncio.AbstractEventLoop | None, Serving | None] = None, None
 
     @property
     def serving(self) -> Serving:
         """What the app does in the running event loop."""
+        loop, current = self._current
+        if loop is asyncio.get_running_loop() and current is not None:
+            return current
         found = self._servings.get(asyncio.get_running_loop())
         if found is None:
             found = self.begin(by_lifespan=False)
             self.on_first_request(False)
+        self._current = asyncio.get_running_loop(), found
         return found
 
     def begin_at_request(self, *, is_mounted: bool) -> None:
         """Begin at the first request, if there is no lifespan."""
+        if self._current[0] is asyncio.get_running_loop():  # the usual case, and the fastest check
+            return
         if asyncio.get_running_loop() not in self._servings:
             self.begin(by_lifespan=False)
             self.on_first_request(is_mounted)
@@ -84,11 +91,13 @@ class AppState:
         """Begin to serve in the running event loop, with nothing left of an earlier time."""
         serving = Serving(by_lifespan=by_lifespan)
         self._servings[asyncio.get_running_loop()] = serving
+        self._current = asyncio.get_running_loop(), serving
         return serving
 
     def end(self) -> None:
         """End what `begin` began."""
         self._servings.pop(asyncio.get_running_loop(), None)
+        self._current = None, None
 
     @property
     def draining(self) -> bool:
