@@ -10,6 +10,7 @@ import anyio
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
 from dual_mode_streaming.errors import Problem
@@ -18,7 +19,7 @@ from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.stores import Limits, Store, StoreError
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._drain import draining_on_signals
-from dual_mode_streaming.web._middleware import RequestStateMiddleware
+from dual_mode_streaming.web._middleware import RequestStateMiddleware, WholeApp
 from dual_mode_streaming.web._observing import Observer
 from dual_mode_streaming.web._openapi import add_streams
 from dual_mode_streaming.web._options import Options
@@ -105,7 +106,10 @@ def _add_middleware(app: FastAPI, state: AppState, add_openapi: Callable[[], Non
     def build_with_state() -> ASGIApp:
         check_routes(app)  # the app starts: it has all its routes
         add_openapi()  # again, if `app.openapi` was replaced since
-        return RequestStateMiddleware(build(), state)
+        whole = build()
+        if isinstance(whole, ServerErrorMiddleware):
+            return WholeApp(whole, state)
+        return RequestStateMiddleware(whole, state)
 
     app.build_middleware_stack = build_with_state  # type: ignore[method-assign]
 

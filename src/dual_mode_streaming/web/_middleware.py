@@ -4,6 +4,7 @@ import contextlib
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dual_mode_streaming.errors import Problem
@@ -94,3 +95,18 @@ def _expose(headers: MutableHeaders) -> None:
     ours = [name for name in _EXPOSED if name in headers and name.lower() not in names]
     if ours:
         headers["access-control-expose-headers"] = ", ".join([*filter(None, [named]), *ours])
+
+
+class WholeApp(ServerErrorMiddleware):
+    """The whole app within `RequestStateMiddleware`, the handler of server errors included.
+
+    It is a `ServerErrorMiddleware`, because others expect one here: OpenTelemetry's instrumentation
+    takes the app within it, and puts it into its own. The state is made there, too, then.
+    """
+
+    def __init__(self, app: ServerErrorMiddleware, state: AppState) -> None:
+        super().__init__(RequestStateMiddleware(app.app, state), app.handler, app.debug)
+        self._whole = RequestStateMiddleware(super().__call__, state)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._whole(scope, receive, send)
