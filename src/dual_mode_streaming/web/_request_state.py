@@ -90,8 +90,10 @@ class RequestState:
         """Note that the request is in an app: the outermost one first, then one mounted in it.
 
         The options are those of the innermost app. The limits, observers and drains of all count.
+        An app counts once, however often the request enters it.
         """
-        self._apps += (app,)
+        if app not in self._apps:
+            self._apps += (app,)
 
     @property
     def draining(self) -> bool:
