@@ -24,6 +24,7 @@ from dual_mode_streaming.web import END_ID
 
 from . import seeds
 from .making import any_json, any_text, bent, bent_json, cut
+from .upstreams import upstreams
 
 _SLOW = 2.0
 """Seconds of CPU that no parser may take for an input of some kilobytes."""
@@ -177,4 +178,6 @@ def tokens(rng: Random) -> None:
         assert refused.status_code == 401
 
 
-PARSERS = {each.__name__: each for each in (decoder, encoder, accept, cursors, faces, tokens)}
+PARSERS = {
+    each.__name__: each for each in (decoder, encoder, accept, cursors, faces, tokens, upstreams)
+}

@@ -9,7 +9,7 @@ from .parsers import PARSERS
 from .run import fuzz, rng_of, schemathesis
 from .service import SERVICE
 
-FEW = {"faces": 800, "routes": 500, "bodies": 400, "sockets": 300}
+FEW = {"faces": 800, "routes": 500, "bodies": 400, "sockets": 300, "upstreams": 600}
 
 
 @pytest.mark.parametrize("target", [*PARSERS, *SERVICE])

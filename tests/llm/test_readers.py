@@ -1,12 +1,9 @@
 """Answers of models' APIs that are odd: each ends in a message or in a failure with its words."""
 
-import contextlib
 import json
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dual_mode_streaming.llm import EventType, ProviderError, fold
 from dual_mode_streaming.llm._readers import (
@@ -115,6 +112,36 @@ TOOL_CALLS = {
         ],
         [("call_", "f", '{"x":1}')],
     ),
+    "an object after another on the same index": (
+        [calls(piece(0, "a", "f", "")), calls(piece(0, None, "", '{"x":1}'))]
+        + [calls(piece(0, None, "", '{"x":2}'))],
+        [("a", "f", '{"x":1}'), ("call_", "f", '{"x":2}')],
+    ),
+    "neither index nor id": (
+        [calls({"function": {"name": "f", "arguments": "{}"}})] * 2,
+        [("call_", "f", "{}"), ("call_", "f", "{}")],
+    ),
+    "the same id for two": (
+        [calls(piece(0, "a", "f", "{}"), piece(1, "a", "g", "{}"))],
+        [("a", "f", "{}"), ("call_", "g", "{}")],
+    ),
+    "the whole again at the end": (
+        [calls(piece(0, "a", "f", '{"x":1}')), calls(piece(0, None, None, '{"x":1}'))],
+        [("a", "f", '{"x":1}')],
+    ),
+    "indexes from 1, and out of order": (
+        [calls(piece(2, "a", "f", "{}")), calls(piece(1, "b", "g", "{}"))],
+        [("a", "f", "{}"), ("b", "g", "{}")],
+    ),
+    "an index that is text": (
+        [calls(piece("0", "a", "f", '{"x":')), calls(piece(0, None, None, "1}"))],
+        [("a", "f", '{"x":1}')],
+    ),
+    "neither function nor name": ([calls({"index": 0, "id": "a"})], [("a", "unknown", "{}")]),
+    "null, text and numbers for calls": (
+        [calls(None, "x", 5), calls(piece(0, "a", "f", "{}"))],
+        [("a", "f", "{}")],
+    ),
     "an index that is a list": ([calls(piece([1], "a", "f", "{}"))], [("a", "f", "{}")]),
 }
 
@@ -176,6 +203,12 @@ CHATS = {
     ),
     "a delta that is null": ([{"choices": [{"delta": None}]}, chunk({"content": "a"})], "", "a"),
     "a message in a stream": ([{"choices": [{"message": {"content": "a"}}]}], "", "a"),
+    "parts that are refusals, images and references": (
+        [chunk({"content": [{"type": "reference", "reference_ids": [1]}, {"type": "image_url"}]})]
+        + [chunk({"content": [{"type": "text", "text": "a"}]})],
+        "",
+        "a",
+    ),
     "old text": ([{"choices": [{"text": "a"}]}], "", "a"),
     "lone surrogates": ([chunk({"content": "a\ud83d"})], "", "a\ufffd"),
     "null chunks": ([None, [], 5, True, chunk({"content": "a"})], "", "a"),
@@ -254,6 +287,21 @@ def test_done_after_nothing_is_a_failure():
         read(ChatReader(), [chunk({"role": "assistant"})], is_complete=True)
 
 
+@pytest.mark.parametrize(
+    "reason", ["error", "ERROR", "abort", "network_error", "insufficient_system_resource"]
+)
+@pytest.mark.parametrize("before", [None, "stop"])
+def test_reasons_that_are_failures(reason, before):
+    with pytest.raises(ProviderError, match=reason.lower()):
+        read(ChatReader(), [chunk({"content": "a"}, before), chunk({}, reason)])
+
+
+def test_an_error_of_the_choice_is_a_failure():
+    with pytest.raises(ProviderError, match="words") as failure:
+        ChatReader().feed({"choices": [{"error": {"code": 429, "message": "words"}}]})
+    assert failure.value.status == 429
+
+
 def test_the_reason_error_is_a_failure():
     with pytest.raises(ProviderError) as failure:
         read(ChatReader(), [chunk({"content": "a"}), chunk({}, "error")])
@@ -292,6 +340,32 @@ ERRORS = [
     ({"error": {"code": None, "innererror": {}}}, "without a message", "server", None),
     ({"error": {"message": {"error": "deep"}}}, "deep", "server", None),
     ({"error": True}, "without a message", "server", None),
+    (
+        {"error": {"message": "x", "code": "InvalidApiKey"}},
+        "refused the API",
+        "authentication",
+        None,
+    ),
+    ({"error": {"code": "429", "innererror": {"message": "deep"}}}, "deep", "rate_limit", 429),
+    ({"error": {"code": "content_filter", "message": "x"}}, "x", "invalid_request", None),
+    ({"error": "context_length_exceeded"}, "context_length", "invalid_request", None),
+    ({"error": {"message": '{"error": {"message": "inner"}}'}}, "inner", "server", None),
+    (
+        {"error": {"message": "no", "code": 502, "metadata": {"raw": '{"message": "raw"}'}}},
+        "no: raw",
+        "server",
+        502,
+    ),
+    ({"object": "error", "message": "x", "type": "BadRequestError", "code": 400}, "x")
+    + ("invalid_request", 400),
+    ({"type": "about:blank", "title": "t", "status": 503, "detail": "x"}, "x", "overloaded", 503),
+    ({"errors": [{"code": 1, "message": "x"}], "success": False}, "x", "server", None),
+    ({"throttlingException": {"message": "x"}}, "x", "rate_limit", None),
+    ({"__type": "AccessDeniedException", "Message": "x"}, "x", "permission", None),
+    ({"base_resp": {"status_code": 1002, "status_msg": "x"}, "choices": None}, "x", "server", None),
+    ({"fault": {"faultstring": "x"}}, "x", "server", None),
+    ({"code": "429 Too Many Requests", "msg": "x"}, "x", "rate_limit", 429),
+    ("<Error><Code>1</Code><Message>x y</Message></Error>", "(x y)", "server", None),
     (SimpleNamespace(error={"message": "of an object"}), "of an object", "server", None),
     ("<!DOCTYPE html><html><title>502 Bad\nGateway</title>", "502 Bad Gateway", "server", None),
     ("upstream connect error", "upstream connect error", "server", None),
@@ -526,58 +600,181 @@ def test_an_incomplete_response_tells_why():
     assert fold(read(ResponsesReader(), events)).finish_reason == "length"
 
 
-# Whatever comes: valid streams in which any value is replaced by any other.
-
-VALID = {
-    ChatReader: [[*chunks, STOP] for chunks, _ in TOOL_CALLS.values()]
-    + [[*chunks, STOP] for chunks, *_ in CHATS.values()],
-    AnthropicReader: [[*events, *ended(output_tokens=4)] for events, *_ in MESSAGES.values()],
-    ResponsesReader: [[*events, COMPLETED] for events, *_ in RESPONSES.values()],
+ARGUMENTS = {
+    "": {},
+    " ": {},
+    "{}": {},
+    '{"x": 1}': {"x": 1},
+    '{"x":[1,{"y":"z"},[]],"a":{},"b":[{}]}': {"x": [1, {"y": "z"}, []], "a": {}, "b": [{}]},
+    '{"x":"\\u00e9\\n\\"{}"}': {"x": 'é\n"{}'},
+    # cut
+    "{": {},
+    '{"': {"": None},
+    '{"x': {"x": None},
+    '{"x"': {"x": None},
+    '{"x":': {"x": None},
+    '{"x":"a': {"x": "a"},
+    '{"x":"a\\': {"x": "a"},
+    '{"x":"a\\u00e': {"x": "a"},
+    '{"x":1,': {"x": 1},
+    '{"x":1, "y"': {"x": 1, "y": None},
+    '{"x":tr': {"x": True},
+    '{"x":-': {"x": 0},
+    '{"x":1.': {"x": 1.0},
+    '{"x":1e': {"x": 1},
+    '{"x":[': {"x": []},
+    '{"x":[1,': {"x": [1]},
+    '{"x":[{"y":[2': {"x": [{"y": [2]}]},
+    # what models write
+    '{"x":1,}': {"x": 1},
+    '{"x":[1,],}': {"x": [1]},
+    '{"x":True,"y":None,"z":NaN}': {"x": True, "y": None, "z": None},
+    '{"x":"a\nb\tc"}': {"x": "a\nb\tc"},
+    '{"x":"it\\\'s \\d"}': {"x": "it\\'s \\d"},
+    '{"x":1} and so on': {"x": 1},
+    '{"x":1}}': {"x": 1},
+    '{}{"x":1}': {"x": 1},
+    '{"x":1 "y":2}': {"x": 1},
+    '{"x": @}': {"x": None},
+    # no objects
+    "null": {},
+    '""': {},
+    "5": {"value": 5},
+    "[1]": {"value": [1]},
+    '"{\\"x\\":1}"': {"x": 1},
+    "Paris": {"cut": "Paris"},
+    "{'x': 1}": {"cut": "{'x': 1}"},
+    "{x: 1}": {"cut": "{x: 1}"},
 }
-ODD = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.sampled_from(["error", "tool_use", "function_call", "\ud800", "{", "0", "stop"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["text", "type", "id", "error", "index"]), inner, max_size=3
-        )
-    ),
-    max_leaves=5,
+
+
+@pytest.mark.parametrize("text", ARGUMENTS)
+def test_arguments_are_a_valid_object_wherever_they_are_cut(text):
+    for size in (1, 2, 3, 1000):
+        pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        chunks = [calls(piece(0, "a", "f")), *(calls(piece(0, arguments=p)) for p in pieces)]
+        answer = fold(read(ChatReader(), [*chunks, chunk({}, "length")]))
+        assert json.loads(answer.message.tool_calls[0].arguments) == ARGUMENTS[text]
+    whole = {"choices": [{"message": {"tool_calls": [piece(0, "a", "f", text)]}}]}
+    made = ChatReader().whole(whole).message.tool_calls[0].arguments
+    assert made == answer.message.tool_calls[0].arguments
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({"x": 1}, {"x": 1}), ([1], {"value": [1]}), (5, {"value": 5}), (True, {"value": True})],
 )
+@pytest.mark.parametrize("reader", ["chat", "messages", "responses"])
+def test_arguments_that_are_values_are_an_object(reader, given, expected):
+    body = {
+        "chat": {"choices": [{"message": {"tool_calls": [piece(0, "a", "f", given)]}}]},
+        "messages": {"content": [{"type": "tool_use", "id": "a", "name": "f", "input": given}]},
+        "responses": {"output": [{"type": "function_call", "name": "f", "arguments": given}]},
+    }[reader]
+    made = {"chat": ChatReader, "messages": AnthropicReader, "responses": ResponsesReader}[reader]()
+    assert json.loads(made.whole(body).message.tool_calls[0].arguments) == expected
 
 
-@st.composite
-def damaged(draw, reader):
-    """Return a valid stream in which some values are replaced, dropped or repeated."""
-    stream = json.loads(json.dumps(draw(st.sampled_from(VALID[reader]))))
-    for _ in range(draw(st.integers(0, 3))):
-        path, place = [], stream
-        while isinstance(place, dict | list) and place and (not path or draw(st.booleans())):
-            keys = list(place) if isinstance(place, dict) else range(len(place))
-            key = draw(st.sampled_from(list(keys)))
-            path.append((place, key))
-            place = place[key]
-        holder, key = path[-1]
-        holder[key] = draw(ODD)
-    return stream
+THINKING = {
+    "signed, and another": (
+        AnthropicReader(),
+        lambda: [
+            *block(0, "thinking", thinking="", signature="", deltas=[HM, signed("s")]),
+            *block(1, "thinking", thinking="", signature="", deltas=[HM, signed("t")]),
+            *ended(),
+        ],
+        [("hm", "s", None), ("hm", "t", None)],
+    ),
+    "signed without words": (
+        AnthropicReader(),
+        lambda: [
+            *block(0, "thinking", thinking="", signature="", deltas=[signed("s")]),
+            *block(1, "thinking", thinking="hm", signature="t"),
+            *ended(),
+        ],
+        [("", "s", None), ("hm", "t", None)],
+    ),
+    "redacted between": (
+        AnthropicReader(),
+        lambda: [
+            *block(0, "thinking", thinking="", deltas=[HM, signed("s")]),
+            *block(1, "redacted_thinking", data="x"),
+            *block(2, "redacted_thinking", data="y"),
+            *ended(),
+        ],
+        [("hm", "s", None), ("", None, "x"), ("", None, "y")],
+    ),
+    "of OpenRouter": (
+        ChatReader(),
+        lambda: [
+            chunk({"reasoning": "hm", "reasoning_details": [{"text": "hm", "signature": "s"}]}),
+            chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}, "stop"),
+        ],
+        [("hm", "s", None), ("", None, "x")],
+    ),
+    "of LiteLLM": (
+        ChatReader(),
+        lambda: [
+            chunk({"thinking_blocks": [{"thinking": "hm"}]}),
+            chunk({"thinking_blocks": [{"thinking": "", "signature": "s"}]}, "stop"),
+        ],
+        [("hm", "s", None)],
+    ),
+    "plain": (ChatReader(), lambda: [chunk({"reasoning": "hm"}, "stop")], []),
+}
+HM = {"type": "thinking_delta", "thinking": "hm"}
 
 
-@pytest.mark.parametrize("reader", VALID)
-@settings(max_examples=60)
-@given(data=st.data())
-def test_whatever_comes_ends_in_a_message_or_a_failure(reader, data):
-    stream = data.draw(damaged(reader))
-    for chunks in (stream, [SimpleNamespace(**c) for c in stream if isinstance(c, dict)]):
-        with contextlib.suppress(ProviderError):
-            fold(read(reader(), chunks)).model_dump_json()
-    for body in stream:
-        with contextlib.suppress(ProviderError):
-            reader().whole(body).model_dump_json()
+def signed(signature):
+    return {"type": "signature_delta", "signature": signature}
+
+
+@pytest.mark.parametrize("name", THINKING)
+def test_blocks_of_thinking_are_kept_with_their_signatures(name):
+    reader, chunks, expected = THINKING[name]
+    message = fold(read(reader, chunks())).message
+    assert [(b.content, b.signature, b.redacted) for b in message.thinking_blocks] == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 8,
+                "prompt_tokens_details": {"cached_tokens": 4},
+                "completion_tokens_details": {"reasoning_tokens": 5},
+            },
+            (9, 8, 4, 0, 5),
+        ),
+        ({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4, "total_tokens": 12}, (9, 3, 4, 0, 0)),
+        (
+            {"prompt_tokens": 9, "completion_tokens": None, "prompt_tokens_details": None},
+            (9, 0) * 1,
+        ),
+        ({"prompt_tokens": 2, "completion_tokens": 1, "prompt_tokens_details": [5]}, (2, 1)),
+        ({"prompt_tokens": True, "completion_tokens": [1]}, (0, 0)),
+        ({"prompt_tokens": 1.0, "completion_tokens": "7"}, (1, 7)),
+        ([1], (0, 0)),
+        ("many", (0, 0)),
+    ],
+)
+def test_details_of_the_usage_of_a_chat(usage, expected):
+    used = fold(read(ChatReader(), [chunk({"content": "a"}, "stop", usage=usage)])).usage
+    assert tuple(used.model_dump().values()) == (*expected, 0, 0, 0)[:5]
+
+
+def test_the_usage_of_messages_counts_the_cache_as_input():
+    start = {"input_tokens": 3, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 10}
+    events = [{"type": "message_start", "message": {"usage": start}}, *block(0, "text", text="a")]
+    answer = fold(read(AnthropicReader(), [*events, *ended(output_tokens=4, input_tokens=3)]))
+    assert tuple(answer.usage.model_dump().values()) == (113, 4, 100, 10, 0)
+
+
+def test_a_refusal_is_marked():
+    answer = fold(read(ChatReader(), [chunk({"content": "a", "refusal": "No."}), STOP]))
+    assert (answer.message.content, answer.message.refusal) == ("aNo.", "No.")
 
 
 @pytest.mark.parametrize(

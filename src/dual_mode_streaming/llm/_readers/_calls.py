@@ -15,6 +15,7 @@ class _OpenCall:
         self.id = ""
         self.name = ""
         self.text: list[str] = []  # pieces of the arguments that were not yielded
+        self.received: list[str] = []
         self.arguments = Arguments()
         self.is_open = False
 
@@ -40,18 +41,21 @@ class ToolCalls:
     ) -> Iterator[StreamEvent]:
         """Add a piece of the call `key`. A piece with a new id and a name begins another call.
 
-        So does a piece without an id, but with a name and arguments, after a call that is complete.
+        So does a piece without an id after a call that is complete, if it has a name and arguments,
+        or another object.
         """
         call = self._calls.get(key)
         identity = clean(identity) if isinstance(identity, str) else ""
         name = clean(name) if isinstance(name, str) else ""
         text = clean(arguments_text(arguments))
-        if call is None or (name and call.name and _is_another(call, identity, name, text)):
+        if call is None or (call.name and _is_another(call, identity, name, text)):
+            name = name or (call.name if call else "")  # an object without a name is another of it
             call = self._calls[key] = _OpenCall(self.count)
             self.count += 1
             self._waiting.append(call)
         call.id = call.id or identity
         call.name = call.name or name
+        call.received.append(text)
         if passed := call.arguments.feed(text):
             call.text.append(passed)
         yield from self._advance()
@@ -100,8 +104,13 @@ class ToolCalls:
 
 def _is_another(call: _OpenCall, identity: str, name: str, text: str) -> bool:
     if identity and call.id:
-        return identity != call.id
-    return call.arguments.is_complete and (name != call.name or bool(text))
+        return identity != call.id and bool(name)
+    if not call.arguments.is_complete:
+        return False
+    if name:
+        return name != call.name or bool(text)
+    before = "".join(call.received)
+    return text.startswith("{") and before not in ("{}", text)  # a repetition is none
 
 
 def _piece(call: _OpenCall, text: str) -> StreamEvent:

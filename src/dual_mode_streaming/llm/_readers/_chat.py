@@ -69,6 +69,8 @@ class ChatReader(Reader):
 
     def _piece(self, call: Any) -> Iterator[StreamEvent]:
         """Read a piece of a tool call: its key is the index, or what the id and order tell."""
+        if call is None or isinstance(call, str | bool | int | float):
+            return
         index, identity, function = get(call, "index"), get(call, "id"), get(call, "function")
         identity = identity if isinstance(identity, str) and identity else None
         if isinstance(index, str) and index.isdecimal():

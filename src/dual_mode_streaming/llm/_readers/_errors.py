@@ -29,6 +29,7 @@ _NAMES: Final = ("code", "type", "status", "error_type", "status_code", "error_c
 _WORDS: Final = (
     *("message", "Message", "detail", "error_message", "errorMessage", "error_msg", "status_msg"),
     *("msg", "faultstring", "error", "errors", "innererror", "title", "reason", "description"),
+    *("fault", "base_resp"),
 )
 _INNER: Final = ("error", "errors", "fault", "base_resp")
 _EVENT: Final = re.compile(r"message|content_block|response\.|ping")

@@ -47,7 +47,7 @@ async def read_stream(body: _Body, reader: Reader) -> AsyncGenerator[StreamEvent
                 continue
             start, piece = None, head
         try:  # the last event may have no blank line behind it
-            events = decoder.feed(piece or b"\n\n")
+            events = decoder.feed(b"\n\n" if piece is None else piece)
         except EventTooLarge as error:
             raise ProviderError(f"the provider sent {error}", "server", status=502) from error
         for event in events:
