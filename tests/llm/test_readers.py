@@ -113,8 +113,11 @@ TOOL_CALLS = {
         [("call_", "f", '{"x":1}')],
     ),
     "an object after another on the same index": (
-        [calls(piece(0, "a", "f", "")), calls(piece(0, None, "", '{"x":1}'))]
-        + [calls(piece(0, None, "", '{"x":2}'))],
+        [
+            calls(piece(0, "a", "f", "")),
+            calls(piece(0, None, "", '{"x":1}')),
+            calls(piece(0, None, "", '{"x":2}')),
+        ],
         [("a", "f", '{"x":1}'), ("call_", "f", '{"x":2}')],
     ),
     "neither index nor id": (
@@ -204,8 +207,10 @@ CHATS = {
     "a delta that is null": ([{"choices": [{"delta": None}]}, chunk({"content": "a"})], "", "a"),
     "a message in a stream": ([{"choices": [{"message": {"content": "a"}}]}], "", "a"),
     "parts that are refusals, images and references": (
-        [chunk({"content": [{"type": "reference", "reference_ids": [1]}, {"type": "image_url"}]})]
-        + [chunk({"content": [{"type": "text", "text": "a"}]})],
+        [
+            chunk({"content": [{"type": "reference", "reference_ids": [1]}, {"type": "image"}]}),
+            chunk({"content": [{"type": "text", "text": "a"}]}),
+        ],
         "",
         "a",
     ),
@@ -356,8 +361,7 @@ ERRORS = [
         "server",
         502,
     ),
-    ({"object": "error", "message": "x", "type": "BadRequestError", "code": 400}, "x")
-    + ("invalid_request", 400),
+    ({"object": "error", "message": "x", "type": "BadRequestError"}, "x", "invalid_request", None),
     ({"type": "about:blank", "title": "t", "status": 503, "detail": "x"}, "x", "overloaded", 503),
     ({"errors": [{"code": 1, "message": "x"}], "success": False}, "x", "server", None),
     ({"throttlingException": {"message": "x"}}, "x", "rate_limit", None),
