@@ -651,7 +651,7 @@ class NoFeed:
         *(gives_list, gives_none, gives_response, gives_out, forgot, literal, NoFeed().read),
         functools.partial(gives_list),
     ],
-    ids=str,
+    ids=lambda function: getattr(function, "__name__", "partial"),
 )
 def test_a_function_that_shows_no_iterator_is_refused(function):
     with pytest.raises(TypeError, match=r"^dual_mode: \w.* gives no items: use `yield`"):

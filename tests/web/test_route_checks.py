@@ -129,7 +129,7 @@ ENDING = [
 ]
 
 
-@pytest.mark.parametrize("dependency", ENDING, ids=str)
+@pytest.mark.parametrize("dependency", ENDING, ids=range(len(ENDING)))
 @pytest.mark.parametrize("recorded", [True, False])
 def test_a_value_that_ends_before_a_recording(dependency, recorded):
     app = FastAPI()
