@@ -7,7 +7,7 @@ from typing import Any
 
 from dual_mode_streaming.llm import EventType, ProviderError, StreamEvent, fold
 from dual_mode_streaming.llm._readers import AnthropicReader, ChatReader, ResponsesReader
-from dual_mode_streaming.llm.providers._reading import read_stream, read_whole
+from dual_mode_streaming.llm.providers._reading import read_stream
 
 from .making import any_json, any_text, bent, bent_json, cut
 
@@ -140,6 +140,8 @@ class Body:
         for piece in self.pieces:
             yield piece
 
+    aiter_bytes = iter_bytes
+
 
 def run(coroutine: Any) -> Any:
     """The result of a coroutine that never waits."""
@@ -189,7 +191,7 @@ def upstreams(rng: Random) -> None:
         streamed = is_sound(run(read(Body(cut(rng, frames(chunks))), reader())))
         text = json.dumps(whole).encode()
         for body in ([text], cut(rng, text), [frames(chunks)]):
-            assert run(read_whole(Body(body), reader())) == streamed
+            assert fold(run(read(Body(body), reader()))) == streamed
         assert is_sound(run(read(Body([text]), reader()))) == streamed
         return
     chunks = bent_json(rng, [chunks, [whole]])

@@ -216,6 +216,11 @@ CHATS = {
     ),
     "old text": ([{"choices": [{"text": "a"}]}], "", "a"),
     "lone surrogates": ([chunk({"content": "a\ud83d"})], "", "a\ufffd"),
+    "a surrogate pair in two": (
+        [chunk({"content": "a\ud83d"}), chunk({"content": "\ude00"}), chunk({"content": "b"})],
+        "",
+        "a\U0001f600b",
+    ),
     "null chunks": ([None, [], 5, True, chunk({"content": "a"})], "", "a"),
 }
 

@@ -55,6 +55,7 @@ class Reader(abc.ABC):
         self._reason: str | None = None
         self._began = False  # whether there was any content
         self._refused = False
+        self._half = ""  # the first half of a surrogate pair that was cut in two
         self._calls = ToolCalls()
 
     def feed(self, chunk: Any) -> list[StreamEvent]:
@@ -87,6 +88,9 @@ class Reader(abc.ABC):
         if self._reason is None and not ((is_complete or self.is_done) and self._began):
             raise ProviderError("the answer ended without its final event", "stream_truncated")
         events = list(self._calls.end_all())
+        if self._half:
+            self._half = ""
+            events += self._text("\ufffd")
         reason = _REASONS.get(self._reason or "", "stop")
         if self._refused:
             reason = "content_filter"
@@ -136,6 +140,10 @@ class Reader(abc.ABC):
         """Yield the events of an answer in one piece."""
 
     def _text(self, text: Any) -> Iterator[StreamEvent]:
+        if isinstance(text, str) and text and (self._half or not text.isascii()):
+            text, self._half = self._half + text, ""
+            if "\ud800" <= text[-1] <= "\udbff":
+                text, self._half = text[:-1], text[-1]
         if isinstance(text, str) and text:
             self._began = True
             yield StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=clean(text)))
