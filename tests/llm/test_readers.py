@@ -372,6 +372,9 @@ ERRORS = [
     ({"throttlingException": {"message": "x"}}, "x", "rate_limit", None),
     ({"__type": "AccessDeniedException", "Message": "x"}, "x", "permission", None),
     ({"base_resp": {"status_code": 1002, "status_msg": "x"}, "choices": None}, "x", "server", None),
+    ({"error": 429, "message": "x"}, "x", "rate_limit", 429),
+    ({"error": "rate_limit_exceeded", "message": "x"}, "x", "rate_limit", None),
+    ({"error": "model 'x' not found"}, "not found", "not_found", None),
     ({"fault": {"faultstring": "x"}}, "x", "server", None),
     ({"code": "429 Too Many Requests", "msg": "x"}, "x", "rate_limit", 429),
     ("<Error><Code>1</Code><Message>x y</Message></Error>", "(x y)", "server", None),
@@ -591,6 +594,48 @@ def test_a_response_that_only_ends_is_read_whole():
     streamed = fold(read(ResponsesReader(), [response("completed", response=body)]))
     assert streamed == ResponsesReader().whole(body)
     assert (streamed.message.thinking, streamed.message.content) == ("hm", "a")
+
+
+@pytest.mark.parametrize("at", [{}, {"output_index": 0}, {"item_id": "m"}, {"output_index": None}])
+@pytest.mark.parametrize("done", [True, False])
+def test_parts_of_a_response_are_read_once_however_their_item_is_named(at, done):
+    whole = {"id": "m", "type": "message", "content": [{"type": "output_text", "text": "ab"}]}
+    call = {**FUNCTION, "arguments": '{"x":1}'}
+    events = [response("output_text.delta", delta=text, **at) for text in "ab"]
+    if done:
+        events += [response("output_text.done", text="ab", **at)]
+        events += [response("output_item.done", item=whole, **at)]
+    events += [
+        response("output_item.added", output_index=1, item={**FUNCTION, "arguments": ""}),
+        response("function_call_arguments.delta", output_index=1, delta='{"x":1}'),
+        response("completed", response={"status": "completed", "output": [whole, call]}),
+    ]
+    message = fold(read(ResponsesReader(), events)).message
+    assert message.content == "ab"
+    assert [(c.name, c.arguments) for c in message.tool_calls] == [("f", '{"x":1}')]
+
+
+def test_parts_of_a_response_that_only_end_are_read():
+    events = [
+        response("output_text.done", output_index=0, text="a"),
+        response("refusal.done", output_index=1, refusal="No."),
+        response("function_call_arguments.done", output_index=2, name="f", arguments="{}"),
+        COMPLETED,
+    ]
+    message = fold(read(ResponsesReader(), events)).message
+    assert (message.content, message.refusal) == ("aNo.", "No.")
+    assert [call.name for call in message.tool_calls] == ["f"]
+
+
+def test_a_cancelled_response_is_a_failure():
+    events = [response("output_text.delta", delta="a")]
+    events += [response("cancelled", response={"status": "cancelled"})]
+    with pytest.raises(ProviderError, match="cancelled"):
+        read(ResponsesReader(), events)
+
+
+def test_a_reason_that_calls_tools_without_a_call_is_a_stop():
+    assert fold(read(ChatReader(), [chunk({"content": "a"}), CALLED])).finish_reason == "stop"
 
 
 def test_a_response_that_failed_is_a_failure():

@@ -25,7 +25,16 @@ _KINDS: Final[tuple[tuple[str, ErrorType], ...]] = (
 )
 """What the names of errors have in them, without case and signs: the names of each API differ."""
 
-_NAMES: Final = ("code", "type", "status", "error_type", "status_code", "error_code", "__type")
+_NAMES: Final = (
+    "code",
+    "type",
+    "error",
+    "status",
+    "error_type",
+    "status_code",
+    "error_code",
+    "__type",
+)
 _WORDS: Final = (
     *("message", "Message", "detail", "error_message", "errorMessage", "error_msg", "status_msg"),
     *("msg", "faultstring", "error", "errors", "innererror", "title", "reason", "description"),
@@ -83,11 +92,9 @@ def error_from(
     for body in _levels(error):
         for value in (*(get(body, name) for name in _NAMES), _exception_of(body)):
             told = told or _status_of(value)
-            if isinstance(value, str):
+            if isinstance(value, str) and len(value.split()) < 5:  # a name, not a sentence
                 named = named or _kind_of(value)
     message = _words(error)
-    if named is None and " " not in message:
-        named = _kind_of(message)  # {"error": "context_length_exceeded"}
     kind: ErrorType = named or "server" if told is None else error_type_of(told)
     if kind == "authentication":  # the message may quote the key
         message = f"the provider refused the API key of this service ({told or 401})"

@@ -96,6 +96,8 @@ class Reader(abc.ABC):
             reason = "content_filter"
         elif self._calls.count and reason == "stop" and self.stop_sequence is None:
             reason = "tool_calls"  # agents end their loop at a stop
+        elif reason == "tool_calls" and not self._calls.count:
+            reason = "stop"  # and fail without calls
         complete = StreamEvent(
             type=EventType.MESSAGE_COMPLETE,
             finish_reason=reason,
