@@ -9,7 +9,14 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
-from dual_mode_streaming.llm import EventType, LLMClient, StreamEvent, collect, llm_routes
+from dual_mode_streaming.llm import (
+    EventType,
+    LLMClient,
+    StreamEvent,
+    TextDelta,
+    collect,
+    llm_routes,
+)
 from dual_mode_streaming.llm.providers import AnthropicProvider, OpenAIProvider
 from dual_mode_streaming.testing import StreamingTransport, serving
 from tests.helpers.scripted import Answer, Server, Switch, page
@@ -258,8 +265,8 @@ async def test_a_mistake_of_a_provider_is_an_error_and_logged(stream, caplog):
         name = default_model = "mistaken"
 
         async def stream(self, request):
+            yield StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content="a"))
             raise KeyError("index")
-            yield StreamEvent
 
         async def complete(self, request):
             raise IndexError("list index out of range")

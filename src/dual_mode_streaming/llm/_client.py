@@ -141,7 +141,7 @@ class LLMClient:
             if not spent.usage.output_tokens:  # the provider reported none: estimate it
                 began = text or other or spent.outcome == "abandoned"
                 spent.usage = Usage(
-                    input_tokens=self.provider.estimate_tokens(request) if began else 0,
+                    input_tokens=self._estimate(request) if began else 0,
                     output_tokens=count_text("".join(text)) + count_text("".join(other)),
                 )
             self._report(spent)
@@ -207,6 +207,13 @@ class LLMClient:
         if error.retry_after is None:
             return True
         return error.retry_after if error.retry_after <= self._max_retry_after else False
+
+    def _estimate(self, request: ChatRequest) -> int:
+        try:
+            return self.provider.estimate_tokens(request)
+        except Exception as error:
+            logger.error("llm: the provider could not estimate tokens", exc_info=error)
+            return 0
 
     def _report(self, spent: Spent) -> None:
         logger.info(
