@@ -25,10 +25,10 @@ PAGES = {
     "llm": 4,
     "mistakes": 6,
     "operations": 4,
-    "patterns": 10,
+    "patterns": 11,
     "protocol": 2,
     "streams": 3,
-    "testing": 4,
+    "testing": 5,
 }
 ELSEWHERE = {"streamlit": 2}  # tests/ui runs the first, with Streamlit installed
 ALL = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
