@@ -376,7 +376,7 @@ async def test_refusals_have_their_status_and_the_type_of_the_wire_format(url, s
         with pytest.raises(sdk.NotFoundError):
             await ask("Hi", model="none-such")
         with pytest.raises(sdk.BadRequestError):
-            await ask("Hi", tools=[{"type": "web_search_20260101", "name": "web_search"}])
+            await ask("Hi", extra_body={"temperature": 3})
         with pytest.raises(sdk.InternalServerError) as overloaded:
             await ask("overloaded")
         assert overloaded.value.status_code == 529
@@ -502,12 +502,15 @@ BAD = [
     ("openai", {"stream_options": {"include_usage": True}}, "stream_options"),
     ("openai", {"stream": "yes"}, "stream"),
     ("openai", {"max_tokens": -1}, "max_tokens"),
-    ("openai", {"max_completion_tokens": 0}, "max_tokens"),
+    ("openai", {"max_completion_tokens": 0}, "max_completion_tokens"),
     ("openai", {"temperature": 3}, "temperature"),
     ("openai", {"stop": ["a", 3]}, "stop.1"),
-    ("openai", {"functions": []}, "functions"),
-    ("openai", {"response_format": {"type": "json_object"}}, "response_format"),
-    ("openai", {"tools": [{"type": "web"}]}, "tools[0]"),
+    ("openai", {"functions": [{"name": "f"}]}, "functions"),
+    ("openai", {"function_call": {"name": "f"}}, "function_call"),
+    ("openai", {"response_format": {"type": "xml"}}, "response_format.type"),
+    ("openai", {"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
+    ("openai", {"tools": [{"type": "web"}], "tool_choice": "required"}, "tools[0]"),
+    ("openai", {"tools": [{"name": "f"}]}, "tools[0]"),
     ("openai", {"tool_choice": "required"}, "tool_choice"),
     ("openai", {"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role"),
     (
@@ -518,6 +521,11 @@ BAD = [
     (
         "openai",
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].image_url.url",
+    ),
+    (
+        "openai",
+        {"messages": [{"role": "user", "content": [{"type": "hologram"}]}]},
         "messages[0].content[0].type",
     ),
     ("responses", {"model": None}, "model"),
@@ -525,11 +533,10 @@ BAD = [
     ("responses", {"input": []}, "input"),
     ("responses", {"input": [3]}, "input[0]"),
     ("responses", {"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
-    ("responses", {"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
     (
         "responses",
         {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
-        "input[0].content[0].type",
+        "input[0].content[0].image_url",
     ),
     (
         "responses",
@@ -544,22 +551,29 @@ BAD = [
     ("responses", {"background": True}, "background"),
     ("responses", {"reasoning": "much"}, "reasoning"),
     ("responses", {"stream_options": {"include_obfuscation": False}}, "stream_options"),
-    ("responses", {"text": {"format": {"type": "json_schema"}}}, "text.format"),
-    ("responses", {"tools": [{"type": "web_search"}]}, "tools[0]"),
+    ("responses", {"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
+    ("responses", {"text": {"format": {"type": "grammar"}}}, "text.format"),
+    ("responses", {"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tools[0]"),
     ("responses", {"tool_choice": {"type": "web_search"}}, "tool_choice"),
     ("responses", {"stream": "yes"}, "stream"),
     ("anthropic", {"max_tokens": None}, "max_tokens"),
     ("anthropic", {"max_tokens": 0}, "max_tokens"),
     ("anthropic", {"messages": []}, "messages"),
-    ("anthropic", {"messages": [{"role": "system", "content": "x"}]}, "messages.0.role"),
-    ("anthropic", {"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "image"),
+    ("anthropic", {"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+    ("anthropic", {"thread": {"type": "create"}}, "thread"),
+    ("anthropic", {"thinking": {"type": "hard"}}, "thinking.type"),
+    ("anthropic", {"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "source"),
     ("anthropic", {"container": "x"}, "container: not supported"),
     (
         "anthropic",
         {"output_config": {"effort": "low", "format": {"type": "json_schema"}}},
-        "output_config.format: not supported",
+        "output_config.format.schema",
     ),
-    ("anthropic", {"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools.0.type"),
+    (
+        "anthropic",
+        {"tools": [{"type": "bash_20250124", "name": "bash"}], "tool_choice": {"type": "any"}},
+        "tools.0.type",
+    ),
 ]
 
 

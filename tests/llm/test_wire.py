@@ -75,7 +75,12 @@ def test_chat_completion_chunks():
     def tool(part):
         return chunk(f'{{"tool_calls":[{part}]}}')
 
-    usage = '{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}'
+    usage = (
+        '{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8,'
+        '"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},'
+        '"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,'
+        '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}'
+    )
     assert sent.decode() == "".join(
         [
             chunk('{"role":"assistant","content":""}'),
@@ -124,10 +129,23 @@ def test_message_events():
     def stop(index):
         return frame("content_block_stop", f',"index":{index}')
 
+    def usage(output, rest=""):
+        return (
+            f'{{"input_tokens":3,"output_tokens":{output},"cache_creation_input_tokens":0,'
+            '"cache_read_input_tokens":0,"output_tokens_details":{"thinking_tokens":0},'
+            f'"server_tool_use":null{rest}}}'
+        )
+
+    only_at_the_start = (
+        ',"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},'
+        '"inference_geo":null,"service_tier":"standard"'
+    )
     message = (
         '{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[],'
-        '"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":1}}'
+        '"stop_reason":null,"stop_sequence":null,"stop_details":null,"container":null,'
+        f'"usage":{usage(1, only_at_the_start)}}}'
     )
+    caller = '"caller":{"type":"direct"}'
     assert sent.decode() == "".join(
         [
             frame("message_start", f',"message":{message}'),
@@ -135,21 +153,21 @@ def test_message_events():
             delta(0, '{"type":"thinking_delta","thinking":"Hm."}'),
             delta(0, '{"type":"signature_delta","signature":"s1"}'),
             stop(0),
-            start(1, '{"type":"text","text":""}'),
+            start(1, '{"type":"text","text":"","citations":[]}'),
             delta(1, '{"type":"text_delta","text":"Hi"}'),
             delta(1, '{"type":"text_delta","text":"\\u2028"}'),
             stop(1),
-            start(2, '{"type":"tool_use","id":"c0","name":"f","input":{}}'),
+            start(2, f'{{"type":"tool_use","id":"c0","name":"f","input":{{}},{caller}}}'),
             delta(2, '{"type":"input_json_delta","partial_json":"{\\"a\\""}'),
             delta(2, '{"type":"input_json_delta","partial_json":":1}"}'),
             stop(2),
-            start(3, '{"type":"tool_use","id":"c1","name":"g","input":{}}'),
+            start(3, f'{{"type":"tool_use","id":"c1","name":"g","input":{{}},{caller}}}'),
             delta(3, '{"type":"input_json_delta","partial_json":"{}"}'),
             stop(3),
             frame(
                 "message_delta",
-                ',"delta":{"stop_reason":"tool_use","stop_sequence":null}'
-                ',"usage":{"input_tokens":3,"output_tokens":5}',
+                ',"delta":{"stop_reason":"tool_use","stop_sequence":null,"stop_details":null,'
+                f'"container":null}},"usage":{usage(5)}',
             ),
             frame("message_stop", ""),
         ]
@@ -172,8 +190,10 @@ def test_response_events(monkeypatch):
         return f'event: {name}.delta\ndata: {{"type":"{name}.delta",{rest}}}\n\n'
 
     def response(status, output, usage):
+        done = 7 if status == "completed" else "null"
         return (
-            f'"response":{{"id":"resp_1","object":"response","created_at":7,"status":"{status}",'
+            f'"response":{{"id":"resp_1","object":"response","created_at":7,'
+            f'"completed_at":{done},"status":"{status}",'
             f'"error":null,"incomplete_details":null,"model":"m","output":[{output}],'
             f'"usage":{usage}}}'
         )
@@ -306,7 +326,7 @@ def test_how_to_answer_is_heard_by_messages_as_well(choice):
         "tools": [{"name": "f", "input_schema": {"type": "object"}}],
     }
     plain = AnthropicMessages().parse(body).chat
-    assert (plain.parallel_tool_calls, plain.temperature, plain.top_p) == (True, None, None)
+    assert (plain.parallel_tool_calls, plain.temperature, plain.top_p) == (None, None, None)
     one = {"type": choice, "disable_parallel_tool_use": True}
     options = {"tool_choice": one, "temperature": 0.5, "top_p": 0.9}
     request = AnthropicMessages().parse(body | options).chat

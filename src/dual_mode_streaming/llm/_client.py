@@ -9,11 +9,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import stamina
 
 from dual_mode_streaming.llm._events import EventType, StreamEvent, Usage
+from dual_mode_streaming.llm._forwarding import Answer, Forwarded, Forwarder
 from dual_mode_streaming.llm._provider import Provider, ProviderError
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest
 from dual_mode_streaming.llm.simulator._tokens import count_text
@@ -88,7 +89,7 @@ class LLMClient:
         self._total_timeout = total_timeout
         self._on_end = on_end
 
-    async def chat_completion(
+    def chat_completion(
         self, messages: Messages, stream: bool = True, **options: Any
     ) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of an answer: deltas, then MESSAGE_COMPLETE or ERROR.
@@ -105,37 +106,68 @@ class LLMClient:
             ValueError: the request is invalid.
         """
         request = self._request(messages, options)
+        answer = self._answer(request, lambda: self._events(request, stream))
+        return cast(AsyncGenerator[StreamEvent, None], answer)
+
+    def forwards(self, request: ChatRequest) -> bool:
+        """Return whether the request came in the wire format of its provider, which forwards it."""
+        if request.origin is None or not isinstance(self.provider, Forwarder):
+            return False
+        return self.provider.forwards(request)
+
+    def forward(self, request: ChatRequest, stream: bool) -> AsyncGenerator[Answer, None]:
+        """Yield what the provider answers to a request in its own wire format, as it comes.
+
+        The last item has an ERROR or a MESSAGE_COMPLETE among its events. If the provider turns
+        out not to have that API, the items are events.
+        """
+        provider = cast(Forwarder, self.provider)
+        return self._answer(request, lambda: provider.forward(request, stream), forwards=True)
+
+    async def _answer(
+        self,
+        request: ChatRequest,
+        events_of: Callable[[], AsyncGenerator[Answer, None]],
+        *,
+        forwards: bool = False,
+    ) -> AsyncGenerator[Answer, None]:
+        """Yield the items of an answer, the last with its end, and report what it cost."""
         spent = Spent(self.provider.name, request.model or self.provider.default_model)
         start = time.monotonic()
         text: list[str] = []
         other: list[str] = []  # thinking, and arguments of tool calls
         try:
-            async with aclosing(self._attempt(request, stream, spent, start)) as events:
-                async for event in events:
-                    if event.text_delta is not None:
-                        text.append(event.text_delta.content)
-                    elif event.is_final:
-                        spent.outcome = event.finish_reason or event.error_type or "error"
-                        spent.usage = event.usage or spent.usage
-                    elif event.thinking_delta is not None:
-                        other.append(event.thinking_delta.content)
-                    elif event.tool_call is not None:
-                        other.append(event.tool_call.arguments or "")
-                    yield event
+            async with aclosing(self._attempt(events_of, spent, start)) as items:
+                async for item in items:
+                    for event in item.events if isinstance(item, Forwarded) else (item,):
+                        if event.text_delta is not None:
+                            text.append(event.text_delta.content)
+                        elif event.is_final:
+                            spent.outcome = event.finish_reason or event.error_type or "error"
+                            spent.usage = event.usage or spent.usage
+                        elif event.thinking_delta is not None:
+                            other.append(event.thinking_delta.content)
+                        elif event.tool_call is not None:
+                            other.append(event.tool_call.arguments or "")
+                    yield item
         except Exception as failure:
             error = _provider_error(failure)
             partial = "".join(text)
             spent.outcome = error.error_type
-            yield StreamEvent(
+            event = StreamEvent(
                 type=EventType.ERROR,
                 error=str(error),
                 error_type=error.error_type,
                 status=error.status,
                 retry_after=error.retry_after,
+                code=error.code,
+                param=error.param,
                 partial=partial,
                 attempt=spent.attempts,
                 usage=Usage(output_tokens=count_text(partial)) if partial else None,
             )
+            is_whole = forwards and error.body is not None
+            yield Forwarded(error.body, (event,)) if is_whole else event
         finally:
             spent.seconds = time.monotonic() - start
             if not spent.usage.output_tokens:  # the provider reported none: estimate it
@@ -152,14 +184,18 @@ class LLMClient:
 
     def _request(self, messages: Messages, options: dict[str, Any]) -> ChatRequest:
         if isinstance(messages, ChatRequest):
-            return messages.model_copy(update=options) if options else messages
+            made = messages.model_copy(update=options) if options else messages
+            return made if made.origin is None else made.with_origin(None)
         given = messages if isinstance(messages, str) else tuple(messages)
         return ChatRequest.model_validate({"messages": given, **options})
 
     async def _attempt(
-        self, request: ChatRequest, stream: bool, spent: Spent, start: float
-    ) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the events of the first attempt that has one. Raises ProviderError."""
+        self,
+        events_of: Callable[[], AsyncGenerator[Answer, None]],
+        spent: Spent,
+        start: float,
+    ) -> AsyncGenerator[Answer, None]:
+        """Yield the items of the first attempt that has an event. Raises ProviderError."""
         async for attempt in stamina.retry_context(
             on=self._pause_after,
             attempts=self._attempts,
@@ -169,33 +205,37 @@ class LLMClient:
         ):
             with attempt:
                 spent.attempts = attempt.num
-                events = self._events(request, stream, start)
-                event = await anext(events)
-        async with aclosing(events):
-            yield event
-            async for event in events:
-                yield event
+                items = self._limited(events_of(), start)
+                first = [await anext(items)]
+                while isinstance(first[-1], Forwarded) and not first[-1].events:
+                    first.append(await anext(items))
+        async with aclosing(items):
+            for item in first:
+                yield item
+            async for item in items:
+                yield item
 
-    async def _events(
-        self, request: ChatRequest, stream: bool, start: float
-    ) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the events of one attempt, the final one included. Raises ProviderError."""
-        events = self.provider.stream(request) if stream else self._whole(request)
-        limited: Stream[StreamEvent]
-        limited = idle_timeout(events, self._idle_timeout, first=self._first_timeout)
+    async def _limited(
+        self, items: AsyncGenerator[Answer, None], start: float
+    ) -> AsyncGenerator[Answer, None]:
+        """Yield the items of one attempt in time, the final one included. Raises ProviderError."""
+        limited: Stream[Answer] = idle_timeout(items, self._idle_timeout, first=self._first_timeout)
         if self._total_timeout is not None:
             limited = deadline(
                 limited, max(0.001, self._total_timeout - (time.monotonic() - start))
             )
         try:
             async with limited:
-                async for event in limited:
-                    yield event
-                    if event.is_final:
+                async for item in limited:
+                    yield item
+                    if item.is_final:
                         return
         except TimeoutError as error:
             raise ProviderError(str(error), "timeout") from error
         raise ProviderError("the answer ended without its final event", "stream_truncated")
+
+    def _events(self, request: ChatRequest, stream: bool) -> AsyncGenerator[StreamEvent, None]:
+        return self.provider.stream(request) if stream else self._whole(request)
 
     async def _whole(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         yield await self.provider.complete(request)

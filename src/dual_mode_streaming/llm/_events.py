@@ -146,7 +146,9 @@ _REQUIRED: Final[dict[EventType, set[str]]] = {
 }
 _OPTIONAL: Final[dict[EventType, set[str]]] = {
     EventType.MESSAGE_COMPLETE: {"message", "stop_sequence"},
-    EventType.ERROR: {"error_type", "status", "retry_after", "partial", "attempt", "usage"},
+    EventType.ERROR: {
+        *("error_type", "status", "retry_after", "code", "param", "partial", "attempt", "usage")
+    },
 }
 _OF_TOOL_CALL: Final[dict[EventType, tuple[set[str], set[str]]]] = {
     EventType.TOOL_CALL_START: ({"id", "name"}, {"arguments"}),
@@ -175,6 +177,8 @@ class StreamEvent(FrozenModel):
         error_type: of ERROR: the kind of failure.
         status: of ERROR: the provider's HTTP status, if there was one.
         retry_after: of ERROR: the pause in seconds that the provider asked for.
+        code: of ERROR: the provider's own name of the error.
+        param: of ERROR: the field that is wrong.
         partial: of ERROR: the text received before it.
         attempt: of ERROR: the number of the attempt that failed, from 1.
     """
@@ -192,6 +196,8 @@ class StreamEvent(FrozenModel):
     error_type: ErrorType | None = None
     status: int | None = None
     retry_after: float | None = None
+    code: str | None = None
+    param: str | None = None
     partial: str | None = None
     attempt: int | None = None
 

@@ -4,11 +4,12 @@ import importlib.util
 import os
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import Field, ValidationError
 
 from dual_mode_streaming.llm._events import FrozenModel, StreamEvent
+from dual_mode_streaming.llm._forwarding import Answer, Forwarder
 from dual_mode_streaming.llm._provider import Provider
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.simulator._model import Simulator
@@ -29,6 +30,7 @@ class LLMSettings(FrozenModel):
         model: the model of a request that names none.
         base_url: the URL of the provider, if not its usual one.
         script: the simulator's script, a TOML file.
+        any_model: whether the simulator answers to every name of a model.
         first: the simulator's seconds before the first token.
         rate: the simulator's tokens a second; 0 for no pause.
         jitter: the share of the simulator's pauses that varies, from 0 to 1.
@@ -38,6 +40,7 @@ class LLMSettings(FrozenModel):
     model: str | None = None
     base_url: str | None = None
     script: Path | None = None
+    any_model: bool = False
     first: float = Field(default=0, ge=0, allow_inf_nan=False)
     rate: float = Field(default=0, ge=0, allow_inf_nan=False)
     jitter: float = Field(default=0, ge=0, le=1)
@@ -88,6 +91,15 @@ class Router:
         """Complete with the provider of the model."""
         return await self.of(request.model).complete(request)
 
+    def forwards(self, request: ChatRequest) -> bool:
+        """Return whether the provider of the model forwards the request."""
+        provider = self.of(request.model)
+        return isinstance(provider, Forwarder) and provider.forwards(request)
+
+    def forward(self, request: ChatRequest, stream: bool) -> AsyncGenerator[Answer, None]:
+        """Forward to the provider of the model."""
+        return cast(Forwarder, self.of(request.model)).forward(request, stream)
+
     async def count_tokens(self, request: ChatRequest) -> int:
         """Count with the provider of the model."""
         return await self.of(request.model).count_tokens(request)
@@ -134,7 +146,7 @@ def provider_by_settings(
             providers[name] = make(key, LLMSettings())
     pace = Pace(first=settings.first, rate=settings.rate, jitter=settings.jitter)
     script = Script() if settings.script is None else Script.load(settings.script)
-    providers["simulator"] = Simulator(pace, script)
+    providers["simulator"] = Simulator(pace, script, any_model=settings.any_model)
     prefixes = {"claude": "anthropic", "gpt": "openai", "simulator": "simulator"}
     return Router(
         providers[settings.provider],

@@ -1,7 +1,7 @@
 """The protocol of a provider, the source of answers, and its failures."""
 
 from collections.abc import AsyncGenerator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from dual_mode_streaming.errors import DualModeError
 from dual_mode_streaming.llm._events import ErrorType, StreamEvent
@@ -42,6 +42,9 @@ class ProviderError(DualModeError):
         error_type: the kind of failure.
         status: the HTTP status, if there was one.
         retry_after: the pause in seconds that the provider asks for before the next attempt.
+        code: the provider's own name of the error.
+        param: the field that is wrong.
+        body: the error as it came, for a caller who speaks the provider's API.
     """
 
     def __init__(
@@ -51,11 +54,17 @@ class ProviderError(DualModeError):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        body: Any = None,
     ) -> None:
         super().__init__(message)
         self.error_type: ErrorType = error_type
         self.status = status
         self.retry_after = retry_after
+        self.code = code
+        self.param = param
+        self.body = body
 
     @property
     def is_retryable(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     BeforeValidator,
     Field,
+    PrivateAttr,
     StrictBool,
     StrictInt,
     model_validator,
@@ -14,15 +15,26 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError
 
 from dual_mode_streaming.llm._events import FrozenModel, ToolCall
+from dual_mode_streaming.llm._forwarding import Origin
+from dual_mode_streaming.llm._parts import Part, TextPart, ThinkingPart
 
 
 class ChatMessage(FrozenModel):
-    """One message of a conversation. A `tool` message has the result of the call `tool_call_id`."""
+    """One message of a conversation. A `tool` message has the result of the call `tool_call_id`.
+
+    Attributes:
+        role: who says it.
+        content: text, or parts: text, images, files, thinking.
+        tool_calls: the calls of the assistant.
+        tool_call_id: the call that a tool answers.
+        is_error: whether the tool failed.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str = ""
+    content: str | tuple[Part, ...] = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    is_error: bool = False
 
     @model_validator(mode="after")
     def _has_fields_of_its_role(self) -> Self:
@@ -30,7 +42,23 @@ class ChatMessage(FrozenModel):
             raise ValueError("tool_calls: only a message of the assistant may have them")
         if (self.tool_call_id is not None) != (self.role == "tool"):
             raise ValueError("tool_call_id: a message of a tool needs it, and no other may have it")
+        if self.is_error and self.role != "tool":
+            raise ValueError("is_error: only a message of a tool may have it")
         return self
+
+    @property
+    def text(self) -> str:
+        """The text of all parts, joined."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts; text is one part, and no text is none."""
+        if isinstance(self.content, str):
+            return (TextPart(text=self.content),) if self.content else ()
+        return self.content
 
 
 class Tool(FrozenModel):
@@ -39,12 +67,21 @@ class Tool(FrozenModel):
     name: str = Field(min_length=1, max_length=128)
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
+    strict: bool | None = None
 
 
 class NamedTool(FrozenModel):
     """The choice of a tool by its name."""
 
     name: str
+
+
+class OutputFormat(FrozenModel):
+    """JSON as the answer: by a JSON Schema, or any object without one."""
+
+    json_schema: dict[str, Any] | None = None
+    name: str | None = None
+    strict: bool | None = None
 
 
 ToolChoice = Literal["auto", "none", "required"] | NamedTool
@@ -56,7 +93,7 @@ def _as_messages(value: Any) -> Any:
 
 
 class ChatRequest(FrozenModel):
-    """A request to a model. Fields that are None, or empty, are left to the provider.
+    """A request to a model. What is None, or empty, is not sent: it is left to the provider.
 
     Attributes:
         messages: the conversation; a string is one message of the user.
@@ -68,8 +105,14 @@ class ChatRequest(FrozenModel):
         parallel_tool_calls: whether it may call several at once.
         temperature: the sampling temperature, from 0 to 2.
         top_p: the share of probability to sample from, from 0 to 1.
+        top_k: the number of tokens to sample from.
+        presence_penalty: how much less likely tokens are that were used, from -2 to 2.
+        frequency_penalty: the same, for each time they were used.
         seed: asks for a reproducible answer, where the provider supports it.
-        thinking: whether to ask for the model's reasoning.
+        thinking: whether to ask for the model's reasoning; "auto" leaves it to the model.
+        thinking_budget: the most tokens of the reasoning.
+        effort: how hard the model tries: low, medium, high and others, as the provider names them.
+        output: JSON as the answer.
     """
 
     messages: Annotated[
@@ -81,12 +124,19 @@ class ChatRequest(FrozenModel):
     max_tokens: int | None = Field(None, ge=1, strict=True)
     stop: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
-    tool_choice: ToolChoice = "auto"
-    parallel_tool_calls: StrictBool = True
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: StrictBool | None = None
     temperature: float | None = Field(None, ge=0, le=2, strict=True)
     top_p: float | None = Field(None, ge=0, le=1, strict=True)
+    top_k: int | None = Field(None, ge=0, strict=True)
+    presence_penalty: float | None = Field(None, ge=-2, le=2, strict=True)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, strict=True)
     seed: StrictInt | None = None
-    thinking: StrictBool = False
+    thinking: StrictBool | Literal["auto"] | None = None
+    thinking_budget: int | None = Field(None, ge=1, strict=True)
+    effort: Annotated[str, Field(max_length=20)] | None = None
+    output: OutputFormat | None = None
+    _origin: Origin | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -94,7 +144,7 @@ class ChatRequest(FrozenModel):
             raise ValueError("messages: at least one message is required")
         if any(not stop for stop in self.stop):
             raise ValueError("stop: a stop sequence must not be empty")
-        if self.tool_choice not in ("auto", "none") and not self.tools:
+        if self.tool_choice not in (None, "auto", "none") and not self.tools:
             raise ValueError("tool_choice: there are no tools to choose from")
         if isinstance(self.tool_choice, NamedTool) and self.tool_choice.name not in {
             tool.name for tool in self.tools
@@ -114,9 +164,20 @@ class ChatRequest(FrozenModel):
         return self
 
     @property
+    def origin(self) -> Origin | None:
+        """The request as it came in a wire format; None for one that was made here."""
+        return self._origin
+
+    def with_origin(self, origin: Origin | None) -> "ChatRequest":
+        """Return the same request with its origin."""
+        request = self.model_copy()
+        request._origin = origin
+        return request
+
+    @property
     def system(self) -> str:
         """The system messages, joined by blank lines."""
-        return "\n\n".join(m.content for m in self.messages if m.role == "system")
+        return "\n\n".join(m.text for m in self.messages if m.role == "system")
 
     @property
     def dialogue(self) -> tuple[ChatMessage, ...]:
@@ -125,5 +186,13 @@ class ChatRequest(FrozenModel):
 
     def digest(self) -> bytes:
         """Return the SHA-256 digest of the messages and the seed, the other options ignored."""
-        content = [self.model_dump(mode="json", include={"messages"}), self.seed]
+        content = [{"messages": [_digested(message) for message in self.messages]}, self.seed]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+def _digested(message: ChatMessage) -> dict[str, Any]:
+    """Return what an answer depends on: texts are one, and earlier thinking does not count."""
+    dumped = message.model_dump(mode="json", exclude={"content", "is_error"})
+    others = [p for p in message.parts if not isinstance(p, TextPart | ThinkingPart)]
+    shown = [part.model_dump(mode="json") for part in others]
+    return {**dumped, "content": [message.text, *shown] if shown else message.text}

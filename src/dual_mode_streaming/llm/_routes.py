@@ -1,7 +1,6 @@
 """The wire formats of OpenAI and Anthropic as routes."""
 
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -11,8 +10,9 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm._client import LLMClient
 from dual_mode_streaming.llm.wire._answer import WireResponse, completion, json_response
-from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
+from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages, AnthropicTokenCount
 from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest
+from dual_mode_streaming.llm.wire._hop import Hop
 from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import parse_request, read_body
@@ -43,16 +43,18 @@ def llm_routes(
     """
     admit = (admission or Admission()).admit
     chat, responses, anthropic = OpenAIChat(), OpenAIResponses(), AnthropicMessages()
+    counting = AnthropicTokenCount()
     routes = APIRouter(tags=["LLM"])
 
-    async def parsed(
-        request: Request, parse: Callable[[dict[str, Any]], WireRequest]
-    ) -> WireRequest:
-        return parse_request(parse, await read_body(request, body_limit))
+    hop = Hop()
+
+    async def parsed(wire: WireFormat, request: Request) -> WireRequest:
+        headers = hop.passed(request.headers)
+        return parse_request(wire, await read_body(request, body_limit), headers)
 
     def complete(wire: WireFormat, request: Request) -> Response:
         async def respond(request_id: str) -> Response:
-            return completion(wire, client, await parsed(request, wire.parse), request_id)
+            return completion(wire, client, await parsed(wire, request), request_id)
 
         return WireResponse(wire, request, admit, respond)
 
@@ -89,8 +91,10 @@ def llm_routes(
     )
     async def count_tokens(request: Request) -> Response:
         async def respond(request_id: str) -> Response:
-            counted = await parsed(request, anthropic.parse_counted)
-            tokens = await client.provider.count_tokens(counted.chat)
+            counted = (await parsed(counting, request)).chat
+            if counted.origin and counted.origin.problem and not client.forwards(counted):
+                raise counted.origin.problem
+            tokens = await client.provider.count_tokens(counted)
             return json_response(anthropic, request_id, {"input_tokens": tokens})
 
         return WireResponse(anthropic, request, admit, respond)

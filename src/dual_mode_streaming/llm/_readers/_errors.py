@@ -101,7 +101,16 @@ def error_from(
     elif retry_after is None:
         retry_after = _pause_of(error, message if kind in ("rate_limit", "overloaded") else "")
     message = message or "the provider reported an error without a message"
-    return ProviderError(_KEY.sub("…", message), kind, status=told, retry_after=retry_after)
+    named_fields = {name: _text_of(error, name) for name in ("code", "param")}
+    return ProviderError(
+        _KEY.sub("…", message), kind, status=told, retry_after=retry_after, **named_fields
+    )
+
+
+def _text_of(error: Any, name: str) -> str | None:
+    """Return a field of an error that is a short text."""
+    given = (get(level, name) for level in _levels(error))
+    return next((value for value in given if isinstance(value, str) and 0 < len(value) < 200), None)
 
 
 def _levels(error: Any) -> list[Any]:

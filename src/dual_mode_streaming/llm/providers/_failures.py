@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any
@@ -47,7 +47,12 @@ def _from_api_error(error: Any) -> ProviderError:
     if not isinstance(status, int) or status < 400:  # it came with a success
         status = None
     body = error.body or getattr(response, "text", "") or f"the provider answered {status}"
-    return error_from(body, status, _retry_after(headers))
+    failure = error_from(body, status, _retry_after(headers))
+    if response is not None and failure.error_type != "authentication":  # it may quote the key
+        with suppress(ValueError, RecursionError, httpx2.HTTPError):
+            whole = response.json()
+            failure.body = whole if isinstance(whole, dict) else None
+    return failure
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -1,11 +1,13 @@
 """Read the body of an API's answer, whatever it is, with the reader of its format."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final, Protocol
 
 from dual_mode_streaming.errors import EventTooLarge
-from dual_mode_streaming.llm._events import StreamEvent, fold
+from dual_mode_streaming.llm._events import StreamEvent
+from dual_mode_streaming.llm._forwarding import Forwarded
 from dual_mode_streaming.llm._provider import ProviderError
 from dual_mode_streaming.llm._readers import Reader, error_from
 from dual_mode_streaming.sse import EventDecoder
@@ -17,15 +19,15 @@ _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
 class _Body(Protocol):
-    def iter_bytes(self) -> Any: ...
+    def aiter_bytes(self) -> AsyncIterator[bytes]: ...
 
 
-async def read_stream(body: _Body, reader: Reader) -> AsyncGenerator[StreamEvent, None]:
-    """Yield the events of a body, all but the last ones, which `reader.end()` returns.
+async def read_chunks(body: _Body, reader: Reader) -> AsyncGenerator[Forwarded, None]:
+    """Yield the chunks of a body with their events, all but the last ones: see `reader.end()`.
 
     The body tells what it is, not its content type: Server-Sent Events, or one JSON object, of a
-    server that does not stream. The reading ends where the API says so: a server may leave the
-    connection open.
+    server that does not stream; the latter has events and no data. The reading ends where the API
+    says so: a server may leave the connection open.
 
     Raises:
         ProviderError: it is neither, or an error.
@@ -34,7 +36,7 @@ async def read_stream(body: _Body, reader: Reader) -> AsyncGenerator[StreamEvent
     start: bytes | None = b""  # the whole body, unless it is Server-Sent Events
     noise = ""  # data that is no JSON
     ended = False
-    pieces = aiter(body.iter_bytes())
+    pieces = aiter(body.aiter_bytes())
     while not ended:
         piece = await anext(pieces, None)
         ended = piece is None
@@ -51,32 +53,42 @@ async def read_stream(body: _Body, reader: Reader) -> AsyncGenerator[StreamEvent
         except EventTooLarge as error:
             raise ProviderError(f"the provider sent {error}", "server", status=502) from error
         for event in events:
-            for chunk in _chunks_of(event.data, event.event):
+            chunks = _chunks_of(event.data, event.event)
+            for chunk in chunks:
                 if isinstance(chunk, str) and chunk != "[DONE]" and event.event != "error":
                     noise = noise or chunk
                     continue
-                for converted in reader.feed(chunk):
-                    yield converted
+                data = event.data if len(chunks) == 1 else json.dumps(chunk)
+                try:
+                    read = tuple(reader.feed(chunk))
+                except ProviderError as error:
+                    if error.error_type != "authentication":  # it may quote the key
+                        error.body = {"name": event.event, "data": data}
+                    raise
+                if chunk != "[DONE]":
+                    yield Forwarded(data, read, event.event)
                 if reader.is_done:
                     return
     if start is not None:
         text = start.decode("utf-8-sig", "replace")
         chunks = _chunks_of(text)
         for chunk in chunks:
-            for converted in reader.feed(chunk) if len(chunks) > 1 else reader.feed_whole(chunk):
-                yield converted
+            whole = reader.feed(chunk) if len(chunks) > 1 else reader.feed_whole(chunk)
+            yield Forwarded(None, tuple(whole))
     elif noise and not reader.has_reason:
         raise error_from(noise)
 
 
-async def read_whole(body: _Body, reader: Reader) -> StreamEvent:
-    """Return the MESSAGE_COMPLETE of a body; one that is streamed all the same is folded.
+async def read_stream(body: _Body, reader: Reader) -> AsyncGenerator[StreamEvent, None]:
+    """Yield the events of a body, all but the last ones, which `reader.end()` returns.
 
     Raises:
-        ProviderError: it is none, or an error.
+        ProviderError: it is no answer, or an error.
     """
-    events = [event async for event in read_stream(body, reader)]
-    return fold([*events, *reader.end()])
+    async with aclosing(read_chunks(body, reader)) as chunks:
+        async for chunk in chunks:
+            for event in chunk.events:
+                yield event
 
 
 def _chunks_of(text: str, name: str | None = None) -> list[Any]:

@@ -6,9 +6,10 @@ reply in the script, the answer is a few generated sentences.
 
 import asyncio
 import functools
+import json
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from dual_mode_streaming.llm._events import (
     EventType,
@@ -23,7 +24,9 @@ from dual_mode_streaming.llm._events import (
 from dual_mode_streaming.llm._provider import CUT, ProviderError, error_type_of
 from dual_mode_streaming.llm._requests import ChatRequest, NamedTool
 from dual_mode_streaming.llm.simulator._pace import Metronome, Pace
+from dual_mode_streaming.llm.simulator._schema import value_of
 from dual_mode_streaming.llm.simulator._script import Failure, Reply, Script, ScriptedCall
+from dual_mode_streaming.llm.simulator._shown import shown
 from dual_mode_streaming.llm.simulator._tokens import count_text, tokens_of
 
 _WORDS: Final = (
@@ -41,14 +44,18 @@ class Simulator:
     Args:
         pace: its speed; a reply of the script may have its own.
         script: its replies and failures; see `Script.load`.
+        any_model: whether it answers to every name of a model.
     """
 
     name = "simulator"
     default_model = "simulator"
 
-    def __init__(self, pace: Pace | None = None, script: Script | None = None) -> None:
+    def __init__(
+        self, pace: Pace | None = None, script: Script | None = None, *, any_model: bool = False
+    ) -> None:
         self._pace = pace or Pace()
         self._script = script or Script()
+        self._any_model = any_model
 
     async def models(self) -> list[str]:
         """Return its own name and those in the script."""
@@ -60,7 +67,7 @@ class Simulator:
 
     def estimate_tokens(self, request: ChatRequest) -> int:
         """Count the tokens, exactly."""
-        texts = [m.content for m in request.messages]
+        texts = [shown(m) for m in request.messages]
         texts += [call.name + call.arguments for m in request.messages for call in m.tool_calls]
         texts += [f"{t.name} {t.description} {t.parameters}" for t in request.tools]
         return sum(count_text(text) for text in texts) + 3 * len(request.messages)
@@ -74,7 +81,7 @@ class Simulator:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Yield the answer, one token an event."""
-        if request.model not in ("", *await self.models()):
+        if not self._any_model and request.model not in ("", *await self.models()):
             raise ProviderError(f"there is no model {request.model!r}", "not_found", status=404)
         rng = random.Random(request.digest())  # noqa: S311  (predictable on purpose)
         reply = self._script.reply_to(request) or _generated(request, rng)
@@ -187,14 +194,18 @@ def _until_stop(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
 
 def _generated(request: ChatRequest, rng: random.Random) -> Reply:
     """Return a few sentences, or a call of the first tool if the request requires a call."""
-    if request.tool_choice not in ("auto", "none"):
+    if request.tool_choice not in (None, "auto", "none"):
         chosen = request.tools[0]
         if isinstance(request.tool_choice, NamedTool):
             chosen = next(t for t in request.tools if t.name == request.tool_choice.name)
-        call = ScriptedCall(name=chosen.name, arguments=_arguments(chosen.parameters))
+        call = ScriptedCall(name=chosen.name, arguments=value_of(chosen.parameters))
         return Reply(tool_calls=(call,))
+    if request.output is not None:
+        schema = request.output.json_schema
+        value = {"answer": "text"} if schema is None else value_of(schema)
+        return Reply(text=json.dumps(value, ensure_ascii=False))
     question = next(
-        (m.content for m in reversed(request.messages) if m.role in ("user", "tool")), ""
+        (shown(m) for m in reversed(request.messages) if m.role in ("user", "tool")), ""
     )
     opening = f"You said: {' '.join(question.split())[:200]}\n\n" if question.strip() else ""
     sentences = []
@@ -206,34 +217,3 @@ def _generated(request: ChatRequest, rng: random.Random) -> Reply:
             f" {rng.choice(_VERBS)} the {four}."
         )
     return Reply(text=opening + " ".join(sentences))
-
-
-def _arguments(schema: dict[str, Any]) -> Any:
-    """Return a simple value that is valid for a JSON Schema."""
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    if "default" in schema:
-        return schema["default"]
-    for several in ("anyOf", "oneOf", "allOf"):
-        if schema.get(several):
-            return _arguments(schema[several][0])
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    kind = kind[0] if isinstance(kind, list) and kind else kind
-    match kind:
-        case "object":
-            properties = schema.get("properties", {})
-            required = schema.get("required", list(properties))
-            return {name: _arguments(properties.get(name, {})) for name in required}
-        case "array":
-            return [_arguments(schema.get("items", {})) for _ in range(schema.get("minItems", 1))]
-        case "integer":
-            return int(schema.get("minimum", 1))
-        case "number":
-            return float(schema.get("minimum", 1))
-        case "boolean":
-            return True
-        case "null":
-            return None
-    return "x" * max(1, schema.get("minLength", 1)) if "minLength" in schema else "text"

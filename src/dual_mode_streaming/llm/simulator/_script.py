@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dual_mode_streaming.llm._events import ErrorType, FinishReason, FrozenModel, Usage
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.simulator._pace import Pace
+from dual_mode_streaming.llm.simulator._shown import shown
 
 
 class ScriptedCall(FrozenModel):
@@ -137,7 +138,7 @@ class Script(FrozenModel):
     def reply_to(self, request: ChatRequest) -> Reply | None:
         """Return the first reply to the last message of a user or a tool, or None."""
         roles = ("user", "tool")
-        last = next((m.content for m in reversed(request.messages) if m.role in roles), "")
+        last = next((shown(m) for m in reversed(request.messages) if m.role in roles), "")
         for reply in self.reply:
             if reply.model in (None, request.model) and reply.pattern.search(last):
                 return reply

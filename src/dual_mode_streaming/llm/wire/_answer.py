@@ -1,7 +1,7 @@
 """One request in a wire format, from admission to the last frame, and all of its refusals."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,11 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from dual_mode_streaming.errors import BrokenTransfer, Problem
 from dual_mode_streaming.llm._client import LLMClient
-from dual_mode_streaming.llm._events import StreamEvent
+from dual_mode_streaming.llm._forwarding import Answer, Forwarded
 from dual_mode_streaming.llm._problems import answer_events, problem_of_provider
 from dual_mode_streaming.llm._provider import ProviderError
 from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest, new_request_id
+from dual_mode_streaming.llm.wire._forwarded import ForwardedFrames
 from dual_mode_streaming.negotiation import ResponseMode
+from dual_mode_streaming.rendering import Frames
 from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._problems import problem_of
@@ -67,23 +69,43 @@ class WireResponse(Response):
 def completion(
     wire: WireFormat, client: LLMClient, request: WireRequest, request_id: str
 ) -> Response:
-    """Return the answer of a model, streamed if the request says so, whatever Accept says."""
+    """Return the answer of a model, streamed if the request says so, whatever Accept says.
+
+    Raises:
+        Problem: the request is wrong, and no provider takes it as it came.
+    """
+    origin = request.chat.origin
+    forwards = client.forwards(request.chat)
+    if origin is not None and origin.problem is not None and not forwards:
+        raise origin.problem
     input_tokens = client.provider.estimate_tokens(request.chat)
 
-    async def fold(events: AsyncIterator[StreamEvent]) -> dict[str, Any]:
-        (event,) = [event async for event in events]
-        return wire.batch(request, request_id, event)
+    async def fold(items: AsyncIterator[Answer]) -> Any:
+        (item,) = [item async for item in items]
+        return item.data if isinstance(item, Forwarded) else wire.batch(request, request_id, item)
 
-    return _Completion(
+    def frames() -> Frames:
+        made = wire.frames(request, request_id, input_tokens)
+        return ForwardedFrames(made) if forwards else made
+
+    given: dict[str, str] = {}  # the headers of the provider's answer, as soon as there is one
+    response = _Completion(
         wire,
         request_id,
-        answer_events(client, request.chat, stream=request.stream),
+        answer_events(client, request.chat, stream=request.stream, headers=given),
         mode=ResponseMode.STREAM if request.stream else ResponseMode.BATCH,
-        representation=dataclasses.replace(
-            ANY_ITEMS, fold=fold, frames=lambda: wire.frames(request, request_id, input_tokens)
-        ),
+        representation=dataclasses.replace(ANY_ITEMS, fold=fold, frames=frames),
         headers={wire.id_header: request_id},
     )
+    if origin is not None and forwards:
+
+        def answered(headers: Mapping[str, str]) -> None:
+            given.clear()
+            given.update(headers)
+            response.headers.update(headers)
+
+        origin.answered = answered
+    return response
 
 
 def json_response(wire: WireFormat, request_id: str, body: Any) -> Response:
@@ -96,7 +118,7 @@ class _Completion(DualModeResponse):
     """A dual-mode response that renders its refusals in a wire format."""
 
     def __init__(
-        self, wire: WireFormat, request_id: str, content: AsyncIterator[StreamEvent], **options: Any
+        self, wire: WireFormat, request_id: str, content: AsyncIterator[Answer], **options: Any
     ) -> None:
         super().__init__(content, **options)
         self._wire = wire
@@ -117,6 +139,7 @@ def _problem_of(error: Exception, path: str) -> Problem:
 
 def _render(wire: WireFormat, problem: Problem, request_id: str) -> Response:
     headers = MutableHeaders(headers=problem.headers or {})
-    headers[wire.id_header] = request_id
-    body = dumps(wire.error(problem, request_id))
+    headers.setdefault(wire.id_header, request_id)
+    upstream = problem.members.get("upstream")
+    body = dumps(upstream if isinstance(upstream, dict) else wire.error(problem, request_id))
     return Response(body, problem.status_code, headers, media_type="application/json")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._events import StreamEvent
+from dual_mode_streaming.llm._forwarding import Dialect
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.rendering import Frames
 from dual_mode_streaming.sse import dumps
@@ -22,6 +23,7 @@ class WireRequest:
         model: the model as the client named it; the answer repeats it.
         usage_chunk: whether the stream ends with a chunk of the usage (OpenAI's `include_usage`).
         echo: other fields of the request that the answer repeats.
+        calls: the fields of calls of tools with these names, where they are no plain functions.
     """
 
     chat: ChatRequest
@@ -29,15 +31,18 @@ class WireRequest:
     model: str
     usage_chunk: bool = False
     echo: Mapping[str, Any] = field(default_factory=dict)
+    calls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class WireFormat(Protocol):
     """A wire format: how requests are parsed, and how answers and refusals are rendered.
 
     Attributes:
+        dialect: the API.
         id_header: the response header with the request id.
     """
 
+    dialect: Dialect
     id_header: str
 
     def parse(self, body: dict[str, Any]) -> WireRequest:

@@ -5,22 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent, ToolCall, Usage
-from dual_mode_streaming.llm._requests import ChatRequest
+from dual_mode_streaming.llm._forwarding import Dialect
+from dual_mode_streaming.llm.wire._chat_request import parse_chat
 from dual_mode_streaming.llm.wire._format import WireRequest, message_of
-from dual_mode_streaming.llm.wire._openai import (
-    OpenAIFormat,
-    function_of,
-    has_thinking,
-    openai_error,
-    stream_options_of,
-)
-from dual_mode_streaming.llm.wire._parsing import (
-    as_list,
-    invalid,
-    refuse_unsupported,
-    stream_and_model,
-    text_of,
-)
+from dual_mode_streaming.llm.wire._openai import OpenAIFormat, openai_error
 from dual_mode_streaming.sse import HEARTBEAT, dumps
 
 _REASONS: Final[dict[FinishReason, str]] = {
@@ -30,47 +18,16 @@ _REASONS: Final[dict[FinishReason, str]] = {
     "content_filter": "content_filter",
     "pause": "stop",
 }
-_TEXT: Final = {"text": "text", "refusal": "refusal"}
-_UNSUPPORTED: Final = {
-    "n": 1,
-    "logprobs": False,
-    "top_logprobs": None,
-    "audio": None,
-    "modalities": ["text"],
-    "functions": None,
-    "function_call": None,
-    "prediction": None,
-    "response_format": {"type": "text"},
-    "web_search_options": None,
-}
 
 
 class OpenAIChat(OpenAIFormat):
     """The wire format of `POST /v1/chat/completions`."""
 
+    dialect: Dialect = "openai-chat"
+
     def parse(self, body: dict[str, Any]) -> WireRequest:
-        """Parse a body; unknown fields are ignored, because clients add fields of their own."""
-        refuse_unsupported(body, _UNSUPPORTED)
-        stream, model = stream_and_model(body)
-        options = stream_options_of(body, stream)
-        stop = body.get("stop") or ()
-        limit = body.get("max_completion_tokens")
-        chat = ChatRequest.model_validate(
-            {
-                "messages": _messages(body.get("messages")),
-                "model": model,
-                "max_tokens": body.get("max_tokens") if limit is None else limit,
-                "stop": (stop,) if isinstance(stop, str) else stop,
-                "tools": _tools(body.get("tools") or []),
-                "tool_choice": _tool_choice(body.get("tool_choice") or "auto"),
-                "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
-                "temperature": body.get("temperature"),
-                "top_p": body.get("top_p"),
-                "seed": body.get("seed"),
-                "thinking": has_thinking(body.get("reasoning_effort")),
-            }
-        )
-        return WireRequest(chat, stream, model, bool(options.get("include_usage")))
+        """Parse a body."""
+        return parse_chat(body)
 
     def frames(
         self, request: WireRequest, request_id: str, input_tokens: int
@@ -88,6 +45,7 @@ class OpenAIChat(OpenAIFormat):
             "role": "assistant",
             "content": whole.content,
             "refusal": None,
+            "annotations": [],
         }
         if whole.thinking:
             message["reasoning_content"] = whole.thinking
@@ -106,6 +64,8 @@ class OpenAIChat(OpenAIFormat):
             "model": request.model,
             "choices": [choice],
             "usage": _usage(event.usage),
+            "service_tier": "default",
+            "system_fingerprint": None,
         }
 
 
@@ -162,7 +122,9 @@ class ChatCompletionFrames:
 
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes:
         """Return the error, without `[DONE]`: the answer is incomplete."""
-        error = openai_error(problem["status"], message_of(problem))
+        error = openai_error(
+            problem["status"], message_of(problem), problem.get("param"), problem.get("code")
+        )
         return b"data: " + dumps(error) + b"\n\n"
 
     def _delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
@@ -180,58 +142,16 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
     }
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _messages(given: Any) -> list[dict[str, Any]]:
-    if not isinstance(given, list) or not given:
-        raise invalid("messages", "a list of at least one message is needed")
-    messages = []
-    for number, message in enumerate(given):
-        where = f"messages[{number}]"
-        if not isinstance(message, dict):
-            raise invalid(where, "an object is needed")
-        role = message.get("role")
-        roles = {"developer": "system"}
-        parsed: dict[str, Any] = {
-            "role": roles.get(role, role) if isinstance(role, str) else role,
-            "content": text_of(message.get("content"), f"{where}.content", _TEXT),
-        }
-        if calls := message.get("tool_calls"):
-            parsed["tool_calls"] = [_parsed_call(call, where) for call in as_list(calls)]
-        if message.get("tool_call_id") is not None:
-            parsed["tool_call_id"] = message["tool_call_id"]
-        messages.append(parsed)
-    return messages
-
-
-def _parsed_call(call: Any, where: str) -> dict[str, Any]:
-    try:
-        function = call["function"]
-        return {
-            "id": call["id"],
-            "name": function["name"],
-            "arguments": function["arguments"],
-        }
-    except (TypeError, KeyError):
-        reason = "each needs an id and a function with name and arguments"
-        raise invalid(f"{where}.tool_calls", reason) from None
-
-
-def _tools(given: Any) -> list[dict[str, Any]]:
-    tools = []
-    for number, tool in enumerate(as_list(given)):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        tools.append(function_of(tool, function, f"tools[{number}]"))
-    return tools
-
-
-def _tool_choice(given: Any) -> Any:
-    if isinstance(given, dict) and isinstance(given.get("function"), dict):
-        return {"name": given["function"].get("name")}
-    return given

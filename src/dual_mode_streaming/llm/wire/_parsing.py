@@ -1,5 +1,6 @@
 """Parse requests in a wire format: whatever is wrong is a `Problem` that names the field."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from itertools import takewhile
@@ -10,7 +11,9 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from dual_mode_streaming.errors import Problem
-from dual_mode_streaming.llm.wire._format import WireRequest
+from dual_mode_streaming.llm._forwarding import Origin, sent_headers
+from dual_mode_streaming.llm._requests import ChatRequest
+from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest
 from dual_mode_streaming.web._problems import CLIENT_GONE
 
 
@@ -43,21 +46,48 @@ async def read_body(request: Request, limit: int) -> dict[str, Any]:
 
 
 def parse_request(
-    parse: Callable[[dict[str, Any]], WireRequest], body: dict[str, Any]
+    wire: WireFormat, body: dict[str, Any], headers: Mapping[str, str]
 ) -> WireRequest:
-    """Parse a body with a wire format's `parse`. Raises Problem, which names the field."""
+    """Parse a body, and keep it as the origin of the request.
+
+    A provider that has the API of the wire format takes the body as it came, whatever we make of
+    it. So what is wrong with it is only the `problem` of the origin.
+
+    Args:
+        wire: the wire format.
+        body: the body.
+        headers: the headers of the request.
+
+    Raises:
+        Problem: `stream` or `model` is wrong.
+    """
+    stream, model = stream_and_model(body)
+    origin = Origin(wire.dialect, body, sent_headers(headers))
     try:
-        return parse(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        # After the field, the location may have the names of the members of a union.
-        fields = takewhile(lambda part: not re.search(r"\W|[A-Z]", part), map(str, first["loc"]))
-        param = ".".join(fields) or None
-        reason = first["msg"].removeprefix("Value error, ")
-        if param is None and ": " in reason:  # a validator of the whole model names the field
-            param = reason.partition(":")[0]
-        message = reason if param and reason.startswith(param) else f"{param}: {reason}"
-        raise Problem(400, message, param=param) from error
+        request = wire.parse(body)
+    except (Problem, ValidationError) as error:
+        origin.problem = _problem_of(error)
+        try:
+            chat = ChatRequest.model_validate({"messages": "?", "model": model})
+        except ValidationError as wrong_model:
+            raise _problem_of(wrong_model) from wrong_model
+        request = WireRequest(chat, stream, model)
+    return dataclasses.replace(request, chat=request.chat.with_origin(origin))
+
+
+def _problem_of(error: Problem | ValidationError) -> Problem:
+    """Return the problem that names the field."""
+    if isinstance(error, Problem):
+        return error
+    first = error.errors()[0]
+    # After the field, the location may have the names of the members of a union.
+    fields = takewhile(lambda part: not re.search(r"\W|[A-Z]", part), map(str, first["loc"]))
+    param = ".".join(fields) or None
+    reason = first["msg"].removeprefix("Value error, ")
+    if param is None and ": " in reason:  # a validator of the whole model names the field
+        param = reason.partition(":")[0]
+    message = reason if param and reason.startswith(param) else f"{param}: {reason}"
+    return Problem(400, message, param=param)
 
 
 def invalid(param: str, reason: str, code: str | None = None) -> Problem:
@@ -65,11 +95,25 @@ def invalid(param: str, reason: str, code: str | None = None) -> Problem:
     return Problem(400, f"{param}: {reason}", param=param, code=code)
 
 
-def refuse_unsupported(body: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-    """Raise Problem if a field has another value than the one that is supported, or null."""
-    for name, supported in fields.items():
-        if name in body and body[name] is not None and body[name] != supported:
+def refuse_unsupported(body: Mapping[str, Any], fields: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raise Problem if a field asks for what is not there.
+
+    Args:
+        body: the body.
+        fields: the names, each with the values that ask for nothing special, besides those that
+            mean none: null, "none", false, 0 and what is empty.
+    """
+    for name, usual in fields.items():
+        if (value := body.get(name)) and value != "none" and value not in usual:
             raise invalid(name, "not supported", "unsupported_value")
+
+
+def positive(body: Mapping[str, Any], name: str) -> int | None:
+    """Return a field that is a positive integer, or null. Raises Problem."""
+    value = body.get(name)
+    if value is not None and (type(value) is not int or value < 1):
+        raise invalid(name, "a positive integer is needed")
+    return value
 
 
 def stream_and_model(body: Mapping[str, Any]) -> tuple[bool, str]:
@@ -88,29 +132,35 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def text_of(content: Any, where: str, kinds: Mapping[str, str]) -> str:
-    """Return the text of a message: a string, null, or a list of parts.
+PartOf = Callable[[dict[str, Any], str], dict[str, Any] | None]
+"""Returns a part of content as one of ours, None if its type is unknown."""
+
+
+def content_of(content: Any, where: str, part_of: PartOf) -> str | list[dict[str, Any]]:
+    """Return the content of a message: text, or parts of ours. One part of text is text.
 
     Args:
-        content: the content of the message.
+        content: a string, null, or a list of parts.
         where: its path, for the problem.
-        kinds: the types of parts that are supported, each with the field that has its text.
+        part_of: what makes a part one of ours.
 
     Raises:
-        Problem: a part is of another type.
+        Problem: a part is of an unknown type, or has no text where it needs one.
     """
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
+    if content is None or isinstance(content, str):
+        return content or ""
     if not isinstance(content, list):
         raise invalid(where, "a string or a list of parts is needed")
-    texts = []
-    for number, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        text = part.get(kinds[kind]) if isinstance(kind, str) and kind in kinds else None
-        if not isinstance(text, str):
-            reason = f"{kind!r} is not supported; supported: {', '.join(kinds)}"
-            raise invalid(f"{where}[{number}].type", reason, "unsupported_value")
-        texts.append(text)
-    return "".join(texts)
+    parts = []
+    for number, given in enumerate(content):
+        at = f"{where}[{number}]"
+        part = part_of(given, at) if isinstance(given, dict) else None
+        if part is None:
+            kind = given.get("type") if isinstance(given, dict) else given
+            raise invalid(f"{at}.type", f"{kind!r} is not supported", "unsupported_value")
+        if part["type"] == "text" and not isinstance(part["text"], str):
+            raise invalid(f"{at}.text", "a string is needed")
+        parts.append(part)
+    if not parts:
+        return ""
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts

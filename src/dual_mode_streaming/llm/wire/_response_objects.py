@@ -1,7 +1,9 @@
 """OpenAI's response object, its output items, and the events of both."""
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent, ToolCall, Usage
@@ -15,6 +17,8 @@ _INCOMPLETE: Final[dict[FinishReason | None, str]] = {
 """The finish reasons of an incomplete response; with any other it is completed."""
 
 Kind = Literal["message", "reasoning", "function_call"]
+Calls = Mapping[str, Mapping[str, Any]]
+"""The fields of calls of tools that are no plain functions, by the names of the tools."""
 
 _IDS: Final[dict[Kind, str]] = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
 _GROWS: Final[dict[Kind, str]] = {
@@ -30,6 +34,7 @@ def response_object(
     echo: Mapping[str, Any],
     whole: StreamEvent | None = None,
     output: list[dict[str, Any]] | None = None,
+    calls: Calls = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return a response object.
 
@@ -38,17 +43,19 @@ def response_object(
         echo: the fields of the request to repeat.
         whole: the MESSAGE_COMPLETE; without it the response is in progress.
         output: the output items; those of the event's message if None.
+        calls: what calls are that are more than calls of functions.
     """
     status = "in_progress"
     incomplete = None
     if whole is not None:
         incomplete = _INCOMPLETE.get(whole.finish_reason)
         status = "incomplete" if incomplete else "completed"
-        output = _items(identity, whole, status) if output is None else output
+        output = _items(identity, whole, status, calls) if output is None else output
     return {
         "id": f"resp_{identity}",
         "object": "response",
         "created_at": int(time.time()),
+        "completed_at": int(time.time()) if status == "completed" else None,
         "status": status,
         "error": None,
         "incomplete_details": {"reason": incomplete} if incomplete else None,
@@ -63,10 +70,18 @@ class ResponseFrames:
 
     heartbeat = HEARTBEAT
 
-    def __init__(self, identity: str, echo: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        identity: str,
+        echo: Mapping[str, Any],
+        calls: Calls = MappingProxyType({}),
+        on_items: Callable[[list[dict[str, Any]]], None] | None = None,
+    ) -> None:
         self.count = 0
         self._identity = identity
         self._echo = echo
+        self._calls = calls
+        self._on_items = on_items
         self._number = 2  # of the next event; the opening has 0 and 1
         self._items: list[dict[str, Any]] = []  # the complete ones
         self._kind: Kind | None = None  # of the open item
@@ -116,7 +131,7 @@ class ResponseFrames:
         """
         limited = problem["status"] == 429
         error = {
-            "code": "rate_limit_exceeded" if limited else "server_error",
+            "code": problem.get("code") or ("rate_limit_exceeded" if limited else "server_error"),
             "message": message_of(problem),
             "param": None,
         }
@@ -134,6 +149,8 @@ class ResponseFrames:
         incomplete = event.finish_reason in _INCOMPLETE
         frames += self._end("incomplete" if incomplete else "completed")
         whole = response_object(self._identity, self._echo, event, self._items)
+        if self._on_items is not None:
+            self._on_items(self._items)
         return frames + self._frame(f"response.{whole['status']}", response=whole)
 
     def _grow(self, kind: Kind, text: str) -> bytes:
@@ -153,7 +170,8 @@ class ResponseFrames:
     def _begin(self, kind: Kind, call: ToolCall | None = None) -> bytes:
         self._kind, self._call, self._text = kind, call, []
         index = len(self._items)
-        item = _item(self._identity, index, kind, None, "in_progress", call=call)
+        special = self._special(call)
+        item = _item(self._identity, index, kind, None, "in_progress", call=call, special=special)
         frames = self._frame("response.output_item.added", output_index=index, item=item)
         if kind != "function_call":
             part = self._frame("response.content_part.added", **self._where(), part=_part(kind, ""))
@@ -185,6 +203,7 @@ class ResponseFrames:
             status,
             call=self._call,
             signature=self._signature,
+            special=self._special(self._call),
         )
         frames += self._frame(
             "response.output_item.done", output_index=len(self._items), item=whole
@@ -192,6 +211,9 @@ class ResponseFrames:
         self._items.append(whole)
         self._kind = self._signature = None
         return frames
+
+    def _special(self, call: ToolCall | None) -> Mapping[str, Any]:
+        return {} if call is None else self._calls.get(call.name, {})
 
     def _where(self) -> dict[str, Any]:
         """Return the fields that name the open item and its part."""
@@ -206,7 +228,7 @@ class ResponseFrames:
         return event_frame(name, sequence_number=self._number - 1, **data)
 
 
-def _items(identity: str, whole: StreamEvent, status: str) -> list[dict[str, Any]]:
+def _items(identity: str, whole: StreamEvent, status: str, calls: Calls) -> list[dict[str, Any]]:
     """Return the items of a message; only the last can be incomplete."""
     message = whole.message
     assert message is not None
@@ -226,6 +248,7 @@ def _items(identity: str, whole: StreamEvent, status: str) -> list[dict[str, Any
             status if index == len(parts) - 1 else "completed",
             call=call,
             signature=message.signature if kind == "reasoning" else None,
+            special=calls.get(call.name, {}) if call is not None else {},
         )
         for index, (kind, text, call) in enumerate(parts)
     ]
@@ -240,11 +263,15 @@ def _item(
     *,
     call: ToolCall | None = None,
     signature: str | None = None,
+    special: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return an output item; without text it has only begun."""
     item = {"type": kind, "id": _item_id(identity, index, kind), "status": status}
     if call is not None:
-        return {**item, "call_id": call.id, "name": call.name, "arguments": text or ""}
+        item |= {"call_id": call.id, "name": call.name, **special}
+        if item["type"] == "custom_tool_call":
+            return {**item, "input": _input(text or "")}
+        return {**item, "arguments": text or ""}
     content = [] if text is None else [_part(kind, text)]
     if kind == "message":
         return {**item, "role": "assistant", "content": content}
@@ -262,11 +289,22 @@ def _part(kind: Kind, text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
+def _input(arguments: str) -> str:
+    """Return the text that a custom tool is given: our function of it has it as its argument."""
+    try:
+        return str(json.loads(arguments)["input"])
+    except (ValueError, KeyError, TypeError):
+        return arguments
+
+
 def _usage(usage: Usage) -> dict[str, Any]:
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.total_tokens,
     }
