@@ -1,7 +1,7 @@
 """Read the body of an API's answer, whatever it is, with the reader of its format."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 
@@ -19,7 +19,7 @@ _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
 class _Body(Protocol):
-    def aiter_bytes(self) -> AsyncIterator[bytes]: ...
+    def aiter_bytes(self) -> Any: ...
 
 
 async def read_chunks(body: _Body, reader: Reader) -> AsyncGenerator[Forwarded, None]:
@@ -36,39 +36,41 @@ async def read_chunks(body: _Body, reader: Reader) -> AsyncGenerator[Forwarded, 
     start: bytes | None = b""  # the whole body, unless it is Server-Sent Events
     noise = ""  # data that is no JSON
     ended = False
-    pieces = aiter(body.aiter_bytes())
-    while not ended:
-        piece = await anext(pieces, None)
-        ended = piece is None
-        if start is not None:
-            start += piece or b""
-            head = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-            if not head.startswith(_FIELDS):
-                if len(start) > _LARGEST:
-                    raise ProviderError("the provider's answer is too large", "server", status=502)
-                continue
-            start, piece = None, head
-        try:  # the last event may have no blank line behind it
-            events = decoder.feed(b"\n\n" if piece is None else piece)
-        except EventTooLarge as error:
-            raise ProviderError(f"the provider sent {error}", "server", status=502) from error
-        for event in events:
-            chunks = _chunks_of(event.data, event.event)
-            for chunk in chunks:
-                if isinstance(chunk, str) and chunk != "[DONE]" and event.event != "error":
-                    noise = noise or chunk
+    async with aclosing(body.aiter_bytes()) as pieces:
+        while not ended:
+            piece = await anext(pieces, None)
+            ended = piece is None
+            if start is not None:
+                start += piece or b""
+                head = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+                if not head.startswith(_FIELDS):
+                    if len(start) > _LARGEST:
+                        raise ProviderError(
+                            "the provider's answer is too large", "server", status=502
+                        )
                     continue
-                data = event.data if len(chunks) == 1 else json.dumps(chunk)
-                try:
-                    read = tuple(reader.feed(chunk))
-                except ProviderError as error:
-                    if error.error_type != "authentication":  # it may quote the key
-                        error.body = {"name": event.event, "data": data}
-                    raise
-                if chunk != "[DONE]":
-                    yield Forwarded(data, read, event.event)
-                if reader.is_done:
-                    return
+                start, piece = None, head
+            try:  # the last event may have no blank line behind it
+                events = decoder.feed(b"\n\n" if piece is None else piece)
+            except EventTooLarge as error:
+                raise ProviderError(f"the provider sent {error}", "server", status=502) from error
+            for event in events:
+                chunks = _chunks_of(event.data, event.event)
+                for chunk in chunks:
+                    if isinstance(chunk, str) and chunk != "[DONE]" and event.event != "error":
+                        noise = noise or chunk
+                        continue
+                    data = event.data if len(chunks) == 1 else json.dumps(chunk)
+                    try:
+                        read = tuple(reader.feed(chunk))
+                    except ProviderError as error:
+                        if error.error_type != "authentication":  # it may quote the key
+                            error.body = {"name": event.event, "data": data}
+                        raise
+                    if chunk != "[DONE]":
+                        yield Forwarded(data, read, event.event)
+                    if reader.is_done:
+                        return
     if start is not None:
         text = start.decode("utf-8-sig", "replace")
         chunks = _chunks_of(text)
