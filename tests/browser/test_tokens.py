@@ -13,7 +13,7 @@ const show = (data) => {
 };
 %s
 </script>"""
-KEY = {"Authorization": "Bearer mine"}
+KEY = {"Authorization": "Bearer the-page-s-key"}
 
 
 @pytest.mark.full
@@ -21,7 +21,7 @@ def test_a_reader_goes_on_when_its_token_has_expired(page, start_service):
     text = (ROOT / "docs/operations.md").read_text("utf-8")
     snippet = re.search(r"^```javascript title=.*?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]
     running = start_service(
-        DUAL_MODE_API_KEYS="mine",
+        DUAL_MODE_API_KEYS="the-page-s-key",
         DUAL_MODE_TOKEN_SECONDS="1",
         DUAL_MODE_LLM_RATE="8",
         DUAL_MODE_LLM_FIRST="0",
@@ -30,7 +30,7 @@ def test_a_reader_goes_on_when_its_token_has_expired(page, start_service):
 
     def tokens(route):
         asked.append(route.request.post_data)
-        route.continue_(headers=route.request.headers | {"authorization": "Bearer mine"})
+        route.continue_(headers=route.request.headers | {"authorization": "Bearer the-page-s-key"})
 
     page.route("**/tokens", tokens)
     page.route(

@@ -46,15 +46,15 @@ async def service(llm_rate=0, **settings):
         ({}, 401),
         ({"authorization": "Bearer wrong"}, 401),
         ({"authorization": "Bearer"}, 401),
-        ({"authorization": "Basic first"}, 401),
+        ({"authorization": "Basic first-key"}, 401),
         ({"x-api-key": ""}, 401),
-        ({"x-api-key": "first "}, 200),
-        ({"authorization": "bearer  second"}, 200),
-        ({"x-api-key": "second"}, 200),
+        ({"x-api-key": "first-key "}, 200),
+        ({"authorization": "bearer  second-key"}, 200),
+        ({"x-api-key": "second-key"}, 200),
     ],
 )
 async def test_a_key_is_needed_if_there_are_keys(path, headers, status):
-    async with service(api_keys="first, second,") as client:
+    async with service(api_keys="first-key, second-key") as client:
         response = await client.post(path, json=BODY[path], headers=headers)
         assert response.status_code == status
         if status == 401:
@@ -72,14 +72,14 @@ async def test_without_keys_anybody_may_ask(path):
 
 
 async def test_the_sdks_see_their_own_errors():
-    settings = Settings(llm={"first": 0, "rate": 0}, api_keys="right", key_requests_a_minute=1)
+    settings = Settings(llm={"first": 0, "rate": 0}, api_keys="right-key", key_requests_a_minute=1)
     async with serving(create_app(settings)) as url:
         question = [{"role": "user", "content": "Hi"}]
         async with openai_client(url) as client:
             with pytest.raises(openai.AuthenticationError) as raised:
                 await client.chat.completions.create(model="simulator", messages=question)
             assert raised.value.code == "invalid_api_key"
-            allowed = client.with_options(api_key="right")
+            allowed = client.with_options(api_key="right-key")
             await allowed.chat.completions.create(model="simulator", messages=question)
             with pytest.raises(openai.RateLimitError) as limited:
                 await allowed.chat.completions.create(model="simulator", messages=question)
@@ -91,9 +91,9 @@ async def test_the_sdks_see_their_own_errors():
 
 @pytest.mark.parametrize("path", PATHS[1:])  # /chat is recorded, and so goes on when it is left
 async def test_streams_at_a_time_are_counted_by_key_and_given_back(path):
-    stream = {"accept": "text/event-stream", "x-api-key": "a"}
+    stream = {"accept": "text/event-stream", "x-api-key": "first-key"}
     body = {**BODY[path], "stream": True}
-    async with service(api_keys="a,b", key_streams=2, llm_rate=0.001) as client:
+    async with service(api_keys="first-key,second-key", key_streams=2, llm_rate=0.001) as client:
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(2):
                 request = client.stream("POST", path, json=body, headers=stream)
@@ -102,7 +102,7 @@ async def test_streams_at_a_time_are_counted_by_key_and_given_back(path):
             refused = await client.post(path, json=body, headers=stream)
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
             assert "2 answers are under way" in refused.text
-            other = {**stream, "x-api-key": "b"}
+            other = {**stream, "x-api-key": "second-key"}
             request = client.stream("POST", path, json=body, headers=other)
             assert (await stack.enter_async_context(request)).status_code == 200
         again = client.stream("POST", path, json=body, headers=stream)
@@ -132,7 +132,7 @@ async def test_no_key_is_in_any_log_line(caplog):
 async def test_odd_keys_are_just_wrong():
     scope = {"type": "http", "headers": [(b"x-api-key", b"\xff\xfe\x00")]}
     with pytest.raises(Problem, match="valid key"):
-        await Admission(keys=["right"]).admit(Request(scope))
+        await Admission(keys=["right-key"]).admit(Request(scope))
 
 
 @pytest.mark.parametrize(
@@ -149,3 +149,21 @@ async def test_odd_keys_are_just_wrong():
 def test_a_key_is_read_from_one_header_or_the_other(headers, key):
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     assert credentials(Request({"type": "http", "headers": raw})) == key
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [[""], [" "], ["\t\n"], ["good-key-1", ""], ["1234567"], ["a good key"], ["clé-clé-clé"],
+     ["good-key-1\n"], ["good\0key-1"], [None], [b"good-key-1"], ["\u00a0" * 9]],
+    ids=repr,
+)  # fmt: skip
+def test_a_key_that_is_blank_short_or_fits_no_header_is_refused_and_not_repeated(keys):
+    """No keys at all open the service: a blank one must never be as if there were none."""
+    with pytest.raises(ValueError, match="at least 8 visible ASCII characters") as refused:
+        Admission(keys=keys)
+    assert "good" not in str(refused.value)
+
+
+def test_one_text_is_no_list_of_keys():
+    with pytest.raises(TypeError, match="list of API keys"):
+        Admission(keys="good-key-1")

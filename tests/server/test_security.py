@@ -17,14 +17,14 @@ from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import StreamingTransport
 from tests.web.asgi import get
 
-MINE, OTHER, NONE = {"Authorization": "Bearer mine"}, {"x-api-key": "other"}, {}
+MINE, OTHER, NONE = {"Authorization": "Bearer mine-key-1"}, {"x-api-key": "other-key-2"}, {}
 STREAM = {"Accept": "text/event-stream"}
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 @pytest.fixture
 async def http():
-    settings = Settings(llm={"first": 0, "rate": 0}, api_keys="mine,other")
+    settings = Settings(llm={"first": 0, "rate": 0}, api_keys="mine-key-1,other-key-2")
     transport = StreamingTransport(create_app(settings))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
@@ -149,7 +149,7 @@ async def test_a_body_that_is_too_large_is_refused_and_not_read():
 
 async def test_invalid_keys_raise_no_limit():
     """They would be one each, for who has none: what counts is the address."""
-    settings = Settings(llm={"rate": 0, "first": 0}, client_streams=2, api_keys="mine")
+    settings = Settings(llm={"rate": 0, "first": 0}, client_streams=2, api_keys="mine-key-1")
     transport = StreamingTransport(create_app(settings))
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://test") as http,
@@ -167,7 +167,7 @@ async def test_invalid_keys_raise_no_limit():
 
 
 async def test_the_owner_is_the_key_that_was_checked(http):
-    both = {"Authorization": "Bearer", "x-api-key": "mine"}
+    both = {"Authorization": "Bearer", "x-api-key": "mine-key-1"}
     path = (await http.post("/chat", json=HELLO, headers=both)).headers["location"]
     for who in (NONE, OTHER, {"x-api-key": "withdrawn"}):
         assert (await http.get(path, headers=STREAM | who)).status_code == 404

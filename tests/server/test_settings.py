@@ -54,12 +54,12 @@ def test_settings_survive_the_way_to_a_worker():
         heartbeat="2",
         log_level="warning",
         key_streams="2",
-        api_keys="a,b",
+        api_keys="first-key,second-key",
         token_secret="a secret of the workers",
     )
     there = pickle.loads(pickle.dumps(settings))
     assert there == settings
-    assert [key.get_secret_value() for key in there.api_keys] == ["a", "b"]
+    assert [key.get_secret_value() for key in there.api_keys] == ["first-key", "second-key"]
     assert [key.get_secret_value() for key in there.token_secret] == ["a secret of the workers"]
 
 
@@ -88,7 +88,19 @@ def test_an_unknown_variable_is_refused(monkeypatch, name):
         load()
 
 
-@pytest.mark.parametrize("value", ["short", "", "long enough to be a secret,short"])
+@pytest.mark.parametrize(
+    "value", ["", " ", ",", "\t", "good-key-1,", ",,good-key-1", "short", "é" * 9]
+)
+def test_keys_that_are_set_and_blank_or_short_do_not_open_the_service(monkeypatch, value):
+    monkeypatch.setenv("DUAL_MODE_API_KEYS", value)
+    with pytest.raises(SettingsError) as refused:
+        load()
+    text = str(refused.value)
+    assert text.startswith("DUAL_MODE_API_KEYS=…: should be one or more keys, each of at least 8 ")
+    assert "good" not in text
+
+
+@pytest.mark.parametrize("value", ["short", "", " " * 16, "long enough to be a secret,short"])
 def test_a_secret_that_could_be_guessed_is_refused_and_not_printed(monkeypatch, value):
     monkeypatch.setenv("DUAL_MODE_TOKEN_SECRET", value)
     with pytest.raises(SettingsError) as refused:

@@ -12,7 +12,7 @@ from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import StreamingTransport
 
-MINE, OTHER = ({"Authorization": f"Bearer {key}"} for key in ("mine-1", "other-2"))
+MINE, OTHER = ({"Authorization": f"Bearer {key}"} for key in ("mine-one-1", "other-two-2"))
 STREAM = {"Accept": "text/event-stream"}
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 SECRET = "not to be guessed"
@@ -20,7 +20,7 @@ SECRET = "not to be guessed"
 
 def client_of(llm_rate=0, **settings) -> httpx.AsyncClient:
     llm = {"first": 0, "rate": llm_rate}
-    settings = {"llm": llm, "api_keys": "mine-1,other-2", **settings}
+    settings = {"llm": llm, "api_keys": "mine-one-1,other-two-2", **settings}
     transport = StreamingTransport(create_app(Settings(**settings)))
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
@@ -47,7 +47,7 @@ async def test_a_token_reads_the_stream_that_it_is_for():
         events = EventDecoder().feed(answer.content)
         assert events[-1].event == "done"
         assert events[-1].id
-        assert "mine-1" not in token
+        assert "mine-one-1" not in token
 
 
 async def test_a_token_is_of_no_use_for_anything_else():
@@ -141,7 +141,7 @@ def test_it_says_until_when_it_is_good():
 
 
 def test_a_token_is_in_no_log(start_service):
-    running = start_service(DUAL_MODE_API_KEYS="mine-1")
+    running = start_service(DUAL_MODE_API_KEYS="mine-one-1")
     path = httpx.post(f"{running.url}/chat", json=HELLO, headers=MINE).headers["location"]
     asked = httpx.post(f"{running.url}/tokens", json={"path": path}, headers=MINE)
     token = asked.json()["access_token"]
@@ -151,4 +151,4 @@ def test_a_token_is_in_no_log(start_service):
     log = "".join(running.log)
     assert re.search(rf"GET {path}\?access_token=… ", log)
     assert token not in log
-    assert "mine-1" not in log
+    assert "mine-one-1" not in log

@@ -2,9 +2,13 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from starlette.requests import HTTPConnection
+
+_KEY: Final = re.compile(r"[!-~]{8,}")
 
 
 def credentials(request: HTTPConnection) -> str:
@@ -31,11 +35,25 @@ class APIKeys:
     """The valid API keys, of which only digests are kept. It is false if there are none.
 
     Args:
-        keys: the keys; empty ones are ignored.
+        keys: the keys, each of at least 8 visible ASCII characters without spaces, as a header can
+            carry them. No key means that none is needed, so a blank one is an error.
+
+    Raises:
+        ValueError: a key is blank, too short or has other characters. The message has no key.
+        TypeError: `keys` is a text: each of its characters would be a key.
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        self._digests = [_digest(key) for key in keys if key]
+        if isinstance(keys, str | bytes):
+            raise TypeError("keys must be a list of API keys, not one text")
+        keys = list(keys)
+        for number, key in enumerate(keys, 1):
+            if not isinstance(key, str) or not _KEY.fullmatch(key):
+                of = f"API key {number} of {len(keys)}"
+                blank = "is blank" if isinstance(key, str) and not key.strip() else "is not valid"
+                need = "at least 8 visible ASCII characters without spaces"
+                raise ValueError(f"{of} {blank}: a key needs {need}")
+        self._digests = [_digest(key) for key in keys]
 
     def __bool__(self) -> bool:
         return bool(self._digests)

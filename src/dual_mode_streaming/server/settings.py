@@ -16,6 +16,7 @@ from pydantic_settings.sources import PydanticBaseSettingsSource
 
 from dual_mode_streaming import TokenSigner
 from dual_mode_streaming.limits import Admission, LimitBackend, MemoryLimits
+from dual_mode_streaming.limits._keys import APIKeys
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server._config import HttpLimits, Seconds
 from dual_mode_streaming.stores import Limits
@@ -34,6 +35,17 @@ class SettingsError(ValueError):
 
 def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _check_keys(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    try:
+        APIKeys(value.get_secret_value() for value in values)
+    except ValueError as error:
+        right = "one or more keys, each of at least 8 visible ASCII characters without spaces"
+        raise ValueError(
+            f"{right} (or not set: then no key is needed); {error.args[0].partition(':')[0]}"
+        ) from None
+    return values
 
 
 def _check_signing(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -105,7 +117,7 @@ class Settings(HttpLimits, BaseSettings):
 
     streams: Count = 10_000
     client_streams: Count = 1_000
-    api_keys: Secrets = ()
+    api_keys: Annotated[Secrets, AfterValidator(_check_keys)] = ()
     key_streams: Count | None = None
     key_requests_a_minute: Count | None = None
     token_secret: Annotated[Secrets, AfterValidator(_check_signing)] = Field(

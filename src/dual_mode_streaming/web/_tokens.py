@@ -52,7 +52,7 @@ class TokenSigner:
 
     def __init__(self, secret: str | Sequence[str], *, seconds: int = 300) -> None:
         secrets = [secret] if isinstance(secret, str) else list(secret)
-        if not secrets or any(len(each) < _MIN_SECRET for each in secrets):
+        if not secrets or any(len(each.strip()) < _MIN_SECRET for each in secrets):
             raise ValueError(f"a secret needs at least {_MIN_SECRET} characters")
         if seconds < 1:
             raise ValueError(f"seconds must be at least 1, not {seconds!r}")
