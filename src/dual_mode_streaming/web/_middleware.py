@@ -106,7 +106,7 @@ class WholeApp(ServerErrorMiddleware):
 
     def __init__(self, app: ServerErrorMiddleware, state: AppState) -> None:
         super().__init__(RequestStateMiddleware(app.app, state), app.handler, app.debug)
-        self._whole = RequestStateMiddleware(super().__call__, state)
+        self._whole = RequestStateMiddleware(app, state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._whole(scope, receive, send)
