@@ -227,3 +227,73 @@ def test_a_stall_is_a_silence(tmp_path):
         ]
 
     run_with_virtual_clock(program())
+
+
+SCHEMAS = [
+    {"type": "object", "properties": {"a": {"type": "integer", "minimum": 3}}, "required": ["a"]},
+    {"type": "object", "properties": {"a": {"enum": ["x", "y"]}, "b": {"const": 5}}},
+    {"type": "array", "items": {"type": "number", "exclusiveMinimum": 2, "maximum": 3}},
+    {"type": "array", "items": {"type": "integer"}, "minItems": 3, "uniqueItems": True},
+    {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True},
+    {"type": "array", "items": {"enum": [1, 2, 3]}, "minItems": 2, "uniqueItems": True},
+    {"type": "array", "prefixItems": [{"type": "null"}, {"type": "boolean"}], "items": False},
+    {"type": "integer", "maximum": -5},
+    {"type": "integer", "exclusiveMaximum": 0},
+    {"type": "integer", "multipleOf": 7, "minimum": 8},
+    {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5},
+    {"type": "string", "minLength": 9},
+    {"type": "string", "maxLength": 2},
+    {"type": "string", "format": "date-time"},
+    {"type": "string", "format": "uuid"},
+    {"type": ["string", "null"]},
+    {"anyOf": [{"type": "null"}, {"type": "string"}]},
+    {"oneOf": [{"type": "object", "properties": {"k": {"const": "a"}}, "required": ["k"]}]},
+    {"allOf": [{"required": ["a"]}, {"properties": {"a": {"type": "boolean"}}}], "type": "object"},
+    {
+        "$defs": {"step": {"type": "object", "properties": {"why": {"type": "string"}}}},
+        "type": "object",
+        "properties": {"steps": {"type": "array", "items": {"$ref": "#/$defs/step"}}},
+        "required": ["steps"],
+        "additionalProperties": False,
+    },
+    {
+        "$defs": {
+            "node": {
+                "type": "object",
+                "properties": {
+                    "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
+                    "all": {"type": "array", "items": {"$ref": "#/$defs/node"}},
+                },
+                "required": ["next", "all"],
+            }
+        },
+        "$ref": "#/$defs/node",
+    },
+    {},
+    True,
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=str)
+async def test_json_for_a_schema_is_valid_and_the_same_each_time(schema):
+    jsonschema = pytest.importorskip("jsonschema")
+    output = {"json_schema": schema if isinstance(schema, dict) else {}}
+    asked = ask("Hi", output=output)
+    model = Simulator()
+    answers = [(await collect(model.stream(asked))).message.content for _ in range(2)]
+    assert answers[0] == answers[1]
+    jsonschema.validate(json.loads(answers[0]), schema, format_checker=jsonschema.FormatChecker())
+
+
+async def test_images_and_files_are_told_by_a_placeholder():
+    content = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image", "data": "aGVsbG8=", "media_type": "image/png"},
+        {"type": "image", "url": "https://example.com/a.png"},
+        {"type": "file", "text": "the text", "name": "notes.txt"},
+        {"type": "opaque", "dialect": "anthropic", "value": {"type": "container_upload"}},
+    ]
+    asked = ask([{"role": "user", "content": content}])
+    answer = await collect(Simulator().stream(asked))
+    for words in ("[image/png, 5 bytes]", "example.com/a.png", "the text", "[container_upload]"):
+        assert words in answer.message.content

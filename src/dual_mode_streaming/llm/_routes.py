@@ -1,6 +1,6 @@
 """The wire formats of OpenAI and Anthropic as routes."""
 
-import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -9,6 +9,8 @@ from starlette.responses import Response
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm._client import LLMClient
+from dual_mode_streaming.llm._fallback import add_fallback, problem_of_path
+from dual_mode_streaming.llm._models import ModelList
 from dual_mode_streaming.llm.wire._answer import WireResponse, completion, json_response
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages, AnthropicTokenCount
 from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest
@@ -99,21 +101,36 @@ def llm_routes(
 
         return WireResponse(anthropic, request, admit, respond)
 
-    @routes.get("/v1/models", summary="The available models", response_model=dict[str, Any])
-    async def models(request: Request) -> Response:
-        by_anthropic = "anthropic-version" in request.headers
-        wire: WireFormat = anthropic if by_anthropic else chat
+    def listed(request: Request, body_of: Callable[[ModelList], dict[str, Any]]) -> Response:
+        wire = wire_of(request)
 
         async def respond(request_id: str) -> Response:
-            names = await client.provider.models()
-            if by_anthropic:
-                body = _models_of_anthropic(names)
-            else:
-                body = _models_of_openai(names, client.provider.name)
+            body = body_of(await ModelList.of(client.provider, wire.dialect))
             return json_response(wire, request_id, body)
 
         return WireResponse(wire, request, admit, respond)
 
+    @routes.get("/v1/models", summary="The available models", response_model=dict[str, Any])
+    async def models(request: Request) -> Response:
+        return listed(request, ModelList.body)
+
+    @routes.get(
+        "/v1/models/{model:path}", summary="An available model", response_model=dict[str, Any]
+    )
+    async def model(request: Request, model: str) -> Response:
+        return listed(request, lambda models: models.one(model))
+
+    def wire_of(request: Request) -> WireFormat:
+        by_anthropic = "anthropic-version" in request.headers or "/v1/messages" in request.url.path
+        return anthropic if by_anthropic else chat
+
+    def unknown(request: Request) -> Response:
+        async def respond(_: str) -> Response:
+            raise problem_of_path(routes, request)
+
+        return WireResponse(wire_of(request), request, admit, respond)
+
+    add_fallback(routes, unknown)
     return routes
 
 
@@ -153,16 +170,3 @@ def _documented(
             "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}
         },
     }
-
-
-def _models_of_openai(names: list[str], owner: str) -> dict[str, Any]:
-    now = int(time.time())
-    models = [{"id": name, "object": "model", "created": now, "owned_by": owner} for name in names]
-    return {"object": "list", "data": models}
-
-
-def _models_of_anthropic(names: list[str]) -> dict[str, Any]:
-    made = {"created_at": "2026-01-01T00:00:00Z", "lifecycle": "active"}
-    models = [{"type": "model", "id": name, "display_name": name, **made} for name in names]
-    ends = {"first_id": names[0], "last_id": names[-1]} if names else {}
-    return {"data": models, "has_more": False, **ends}

@@ -55,7 +55,7 @@ class Simulator:
     ) -> None:
         self._pace = pace or Pace()
         self._script = script or Script()
-        self._any_model = any_model
+        self.any_model = any_model
 
     async def models(self) -> list[str]:
         """Return its own name and those in the script."""
@@ -81,7 +81,7 @@ class Simulator:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Yield the answer, one token an event."""
-        if not self._any_model and request.model not in ("", *await self.models()):
+        if not self.any_model and request.model not in ("", *await self.models()):
             raise ProviderError(f"there is no model {request.model!r}", "not_found", status=404)
         rng = random.Random(request.digest())  # noqa: S311  (predictable on purpose)
         reply = self._script.reply_to(request) or _generated(request, rng)

@@ -65,7 +65,6 @@ class OpenAIChat(OpenAIFormat):
             "choices": [choice],
             "usage": _usage(event.usage),
             "service_tier": "default",
-            "system_fingerprint": None,
         }
 
 

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._forwarding import Origin, sent_headers
 from dual_mode_streaming.llm._requests import ChatRequest
+from dual_mode_streaming.llm.wire._compressed import decompressed
 from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest
 from dual_mode_streaming.web._problems import CLIENT_GONE
 
@@ -20,8 +21,10 @@ from dual_mode_streaming.web._problems import CLIENT_GONE
 async def read_body(request: Request, limit: int) -> dict[str, Any]:
     """Read the body, a JSON object of at most `limit` bytes, and no more than that.
 
+    It may be compressed: the limit is of what it holds.
+
     Raises:
-        Problem: 413 for a larger body, 400 if it is not a JSON object.
+        Problem: 413 for a larger body, 415 for another coding, 400 if it is not a JSON object.
     """
     too_large = Problem(413, f"the body has more than {limit} bytes")
     declared = request.headers.get("content-length", "")
@@ -35,9 +38,10 @@ async def read_body(request: Request, limit: int) -> dict[str, Any]:
                 raise too_large
     except ClientDisconnect:
         raise Problem(CLIENT_GONE.status_code, "the client has left") from None
+    content = decompressed(bytes(body), request.headers.get("content-encoding", ""), limit)
     try:
         # json.loads accepts NaN and lone surrogates, which no answer could repeat.
-        value = pydantic_core.from_json(bytes(body), allow_inf_nan=False)
+        value = pydantic_core.from_json(content, allow_inf_nan=False)
     except ValueError as error:
         raise Problem(400, f"the body is not valid JSON: {error}") from error
     if not isinstance(value, dict):

@@ -1,0 +1,62 @@
+"""What answers under /v1 where nothing else does: 404 and 405 in the caller's wire format."""
+
+from collections.abc import Callable
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from dual_mode_streaming.errors import Problem
+
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class _LastRoute(APIRoute):
+    """A route that every other one precedes: its match is never a full one."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        return (Match.PARTIAL if match is Match.FULL else match), child
+
+
+def add_fallback(routes: APIRouter, answer: Callable[[Request], Response]) -> None:
+    """Answer what no route under /v1 does, with 405 where other methods do.
+
+    Args:
+        routes: the router; the route is put before its others, whose partial matches it replaces.
+        answer: returns the response.
+    """
+
+    async def fallback(request: Request, rest: str) -> Response:
+        return answer(request)
+
+    routes.add_api_route(
+        "/v1/{rest:path}",
+        fallback,
+        methods=_METHODS,
+        include_in_schema=False,
+        response_model=None,
+        route_class_override=_LastRoute,
+    )
+    routes.routes.insert(0, routes.routes.pop())
+
+
+def problem_of_path(routes: APIRouter, request: Request) -> Problem:
+    """Return the problem of a request that no route of a router answers."""
+    path = f"/v1/{request.path_params['rest']}"
+    allowed = {
+        method
+        for route in routes.routes
+        if isinstance(route, APIRoute) and not isinstance(route, _LastRoute)
+        if route.path_regex.match(path)
+        for method in route.methods or ()
+    }
+    named = f"{request.method} {path[:200]}"
+    if allowed:
+        methods = ", ".join(sorted(allowed))
+        detail = f"{named}: the method is not allowed here; allowed: {methods}"
+        return Problem(405, detail, headers={"allow": methods})
+    return Problem(404, f"{named}: there is no such path here", code="unknown_url")
