@@ -4,11 +4,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import StrictBool
 
 from dual_mode_streaming import dual_mode
 from dual_mode_streaming.limits import Admission
+from dual_mode_streaming.limits._guard import guarded_route
 from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent, fold
 from dual_mode_streaming.llm._problems import STATUS, answer_events
 
@@ -22,10 +23,7 @@ class ChatBody(ChatRequest):
 def chat_routes(client: LLMClient, admission: Admission) -> APIRouter:
     """Return the route: `StreamEvent`s, or as a batch one that holds the whole answer."""
 
-    async def admitted(request: Request) -> None:
-        await admission.check(request)
-
-    routes = APIRouter(tags=["LLM"], dependencies=[Depends(admitted)])
+    routes = APIRouter(tags=["LLM"], route_class=guarded_route(admission.check))
 
     @routes.post(
         "/chat",

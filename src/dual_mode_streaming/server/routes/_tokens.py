@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from dual_mode_streaming import TokenSigner
 from dual_mode_streaming.limits import Admission
+from dual_mode_streaming.limits._guard import guarded_route
 
 
 class TokenRequest(BaseModel):
@@ -28,10 +29,7 @@ def token_routes(
 ) -> APIRouter:
     """Return the route. A token lets its holder read one stream, as the owner who requested it."""
 
-    async def admitted(request: Request) -> None:
-        await admission.check(request)
-
-    routes = APIRouter(tags=["Recorded streams"], dependencies=[Depends(admitted)])
+    routes = APIRouter(tags=["Recorded streams"], route_class=guarded_route(admission.check))
 
     @routes.post(
         "/tokens",
