@@ -42,7 +42,12 @@ def problem_of(error: BaseException) -> Problem:
         detail: object = error.detail  # FastAPI allows any JSON
         headers: Mapping[str, str] | None = error.headers
         if isinstance(detail, str):
-            return Problem(error.status_code, detail, headers=headers)
+            sent = detail.encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
+            return Problem(error.status_code, sent, headers=headers)
+        try:
+            dumps(detail)
+        except Exception:  # whatever is no JSON: its status is told all the same
+            return Problem(error.status_code, headers=headers)
         return Problem(error.status_code, headers=headers, errors=detail)
     if isinstance(error, NotAcceptable):
         return Problem(error.status_code, str(error), available=error.available)
