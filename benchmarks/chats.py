@@ -1,6 +1,6 @@
 """The CPU time of one chunk of a chat, and the number of chats that one worker can serve.
 
-    python benchmarks/chats.py [--chats 500] [--seconds 8] [--ramp] [--json FILE]
+    python benchmarks/chats.py [--chats 500] [--seconds 8] [--ramp] [--chunks-only] [--json FILE]
 
 The simulator produces 20 tokens a second. The service runs in a process of its own, on one core,
 and the load comes from another core if there are several. The lateness of a chunk is the time from
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
@@ -27,69 +28,91 @@ import uvloop
 from fastapi import FastAPI
 
 from dual_mode_streaming.llm import LLMClient, Reply, Script, Simulator, llm_routes
+from dual_mode_streaming.llm.providers import OpenAIProvider
 
 RATE = 20
 LATE = 0.05
 WORDS = 80
 CHUNKS = 20_000
 BODY = json.dumps(
-    {"model": "simulator", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+    {
+        "model": "simulator",
+        "stream": True,
+        "max_tokens": 100_000,
+        "messages": [{"role": "user", "content": "?"}],
+    }
 ).encode()
 
 
-async def cost_of_a_chunk() -> tuple[float, float]:
-    """Measure the CPU seconds to make one chunk here, and to decode it with openai-python.
+async def cost_of_an_answer(app: FastAPI, path: str, sent: list[bytes]) -> float:
+    """Run an app for one answer, without a socket; return the CPU seconds of a chunk."""
+    messages = [{"type": "http.request", "body": BODY}]
+    forever = asyncio.Event()
 
-    Both run in this process, without a socket. The first includes the work of the simulator.
+    async def receive() -> dict:
+        if messages:
+            return messages.pop()
+        await forever.wait()
+        raise AssertionError
+
+    async def send(message: dict) -> None:
+        sent.append(message.get("body", b""))
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": path, "raw_path": b"", "root_path": "",
+        "query_string": b"", "headers": [(b"content-type", b"application/json")],
+        "server": ("x", 80), "client": ("y", 1),
+    }  # fmt: skip
+    start = time.process_time()
+    await app(scope, receive, send)
+    return (time.process_time() - start) / CHUNKS
+
+
+async def costs_of_a_chunk() -> tuple[float, float, float, float]:
+    """Measure the CPU seconds of one chunk in this process, without a socket.
+
+    They are those to make it, the work of the simulator included; to decode it with openai-python;
+    to forward it from a provider of the same API; and to translate it from a provider of another.
     """
     text = " ".join(f"word{number % 10}" for number in range(CHUNKS))
     app = FastAPI()
     client = LLMClient(Simulator(script=Script(reply=(Reply(text=text),))))
     app.include_router(llm_routes(client))
     sent: list[bytes] = []
+    await cost_of_an_answer(app, "/v1/chat/completions", [])
+    ours = await cost_of_an_answer(app, "/v1/chat/completions", sent)
+    answer = b"".join(sent)
+    pieces = [answer[at : at + 1000] for at in range(0, len(answer), 1000)]
 
-    async def app_alone() -> float:
-        messages = [{"type": "http.request", "body": BODY}]
-        forever = asyncio.Event()
-
-        async def receive() -> dict:
-            if messages:
-                return messages.pop()
-            await forever.wait()
-            raise AssertionError
-
-        async def send(message: dict) -> None:
-            sent.append(message.get("body", b""))
-
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
-            "scheme": "http", "path": "/v1/chat/completions", "raw_path": b"", "root_path": "",
-            "query_string": b"", "headers": [(b"content-type", b"application/json")],
-            "server": ("x", 80), "client": ("y", 1),
-        }  # fmt: skip
-        start = time.process_time()
-        await app(scope, receive, send)
-        return (time.process_time() - start) / CHUNKS
-
-    await app_alone()
-    sent.clear()
-    ours = await app_alone()
+    class Pieces(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in pieces:
+                yield piece
 
     def replay(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(
-            200, headers={"content-type": "text/event-stream"}, content=b"".join(sent)
-        )
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Pieces())
 
-    transport = httpx2.MockTransport(replay)
-    sdk = openai.AsyncOpenAI(
-        api_key="k", base_url="http://x/v1", http_client=httpx2.AsyncClient(transport=transport)
-    )
+    def http() -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(transport=httpx2.MockTransport(replay))
+
+    sdk = openai.AsyncOpenAI(api_key="k", base_url="http://x/v1", http_client=http())
     start = time.process_time()
     stream = await sdk.chat.completions.create(model="m", messages=[], stream=True)
     count = 0
     async for _ in stream:
         count += 1
-    return ours, (time.process_time() - start) / count
+    decoded = (time.process_time() - start) / count
+
+    provider = OpenAIProvider("k", base_url="http://x/v1")
+    provider._sdk._client = http()
+    front = FastAPI()
+    front.include_router(llm_routes(LLMClient(provider)))
+    costs = []
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        await cost_of_an_answer(front, path, [])
+        costs.append(await cost_of_an_answer(front, path, []))
+    return ours, decoded, *costs
 
 
 async def one_chat(port: int, since: float, until: float, late: list[float]) -> None:
@@ -185,13 +208,17 @@ def main() -> None:
     parser.add_argument(
         "--ramp", action="store_true", help="add chats until the lateness is above 50 ms"
     )
+    parser.add_argument("--chunks-only", action="store_true", help="measure no chats")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    ours, sdk = asyncio.run(cost_of_a_chunk())
+    ours, sdk, forwarded, translated = asyncio.run(costs_of_a_chunk())
     print(
         f"a chunk: {ours * 1e6:.1f} µs here, {sdk * 1e6:.0f} µs in openai-python"
-        f" (goal: at most a tenth; {ours / sdk:.3f})"
+        f" (goal: at most a tenth; {ours / sdk:.3f}); {forwarded * 1e6:.1f} µs forwarded,"
+        f" {translated * 1e6:.1f} µs translated (goal: the former is less)"
     )
+    if options.chunks_only:
+        return
     cores = sorted(os.sched_getaffinity(0))
     runs, chats = [], options.chats
     while True:
@@ -202,6 +229,7 @@ def main() -> None:
         chats += options.chats // 2
     if options.json:
         figures = {"chunk": ours, "openai-python": sdk, "runs": runs}
+        figures |= {"forwarded": forwarded, "translated": translated}
         options.json.write_text(json.dumps(figures, indent=2))
 
 

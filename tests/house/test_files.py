@@ -100,7 +100,7 @@ def test_every_requirement_is_pinned_and_fits_the_package(file, extras, groups):
             assert requirement.specifier.contains(pinned[name]), f"{name} is pinned wrong"
 
 
-@pytest.mark.parametrize("client", ["litellm", "langchain", "pydantic-ai"])
+@pytest.mark.parametrize("client", ["litellm", "langchain", "pydantic-ai", "llm-comply"])
 def test_a_foreign_client_is_pinned_and_the_page_has_its_version(client):
     foreign = ROOT / "tests" / "llm" / "foreign"
     page = (ROOT / "docs" / "llm.md").read_text("utf-8")
