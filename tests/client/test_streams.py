@@ -1,6 +1,7 @@
 """The events of a stream, and how it ends: with a real server and both clients."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import httpx
@@ -466,6 +467,70 @@ async def test_a_redirect_elsewhere_gets_no_credentials_by_a_location(server, ha
     assert stream.location is None
     assert [asked.target for asked in server.asked] == ["/x", "/y", "/x", "/y"]
     assert ["authorization" in asked.headers for asked in server.asked] == [True, False] * 2
+
+
+SECRETS = {
+    "authorization": "Bearer k", "x-api-key": "k", "api-key": "k", "cookie": "s=k",
+    "x-made-up-token": "k", "idempotency-key": "k", "proxy-authorization": "k",
+    "last-event-id": "k",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_another_origin_gets_no_header_of_the_caller(server, harness, status):
+    """Whatever its name: also not when that origin leads back."""
+    other = server.url.replace("127.0.0.1", "localhost")
+    answers = [page(status, location=other + "/y"), page(status, location=server.url + "/z")]
+    for ask in (
+        lambda: harness.read(server.url + "/x", headers=SECRETS),
+        lambda: harness.ask("get", server.url + "/x", headers=SECRETS),
+    ):
+        server.asked.clear()
+        with contextlib.suppress(UnexpectedContent):
+            await ask_with(server, answers, ask)
+        assert [asked.target for asked in server.asked] == ["/x", "/y", "/z"]
+        assert SECRETS.keys() <= server.asked[0].headers.keys()
+        for asked in server.asked[1:]:
+            assert not SECRETS.keys() & asked.headers.keys()
+            assert asked.headers["host"] in (other[7:], server.url[7:])
+
+
+async def ask_with(server, answers, ask):
+    server.then(*answers, Answer([*items(1), DONE]))
+    await ask()
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_another_origin_gets_no_body(server, harness, status):
+    other = server.url.replace("127.0.0.1", "localhost")
+    server.then(page(status, location=other + "/y?token=k"))
+    body = {"json": {"secret": 1}, "headers": {"idempotency-key": "k"}}
+    for ask in (
+        lambda: harness.read(server.url, method="POST", **body),
+        lambda: harness.ask("post", server.url, **body),
+    ):
+        server.asked.clear()
+        with pytest.raises(
+            RequestRefused, match=f"{status}: it redirects to {other}/y, "
+        ) as caught:
+            await ask()
+        assert "token" not in str(caught.value)
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_the_same_origin_gets_everything_again(server, harness, status):
+    server.then(page(status, location="/y"), page(200, b"1", "application/json"))
+    assert await harness.ask("post", server.url, json=[1], headers=SECRETS) == 1
+    first, second = server.asked
+    assert (second.target, second.body) == ("/y", first.body)
+    assert SECRETS.keys() - {"cookie"} <= second.headers.keys()  # httpx asks its cookie jar
+
+
+async def test_redirects_without_end_are_an_error(server, harness):
+    server.then(page(307, location="/"))
+    with pytest.raises(httpx.TooManyRedirects):
+        await harness.ask("get", server.url)
 
 
 async def test_a_location_elsewhere_is_not_gone_to(server, harness):

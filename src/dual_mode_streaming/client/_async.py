@@ -11,6 +11,7 @@ from dual_mode_streaming.client._base import BaseClient, BaseEventStream, with_r
 from dual_mode_streaming.client._batch import BatchRequest
 from dual_mode_streaming.client._events import Event
 from dual_mode_streaming.client._options import RequestOptions, StreamOptions, cancelling
+from dual_mode_streaming.client._redirects import asend
 from dual_mode_streaming.client._requests import ResponseHead
 from dual_mode_streaming.client._session import Session
 from dual_mode_streaming.client._steps import IOStep, Receive, Send, Steps, Wait
@@ -206,7 +207,7 @@ class _AsyncDriver:
             await anyio.sleep(step.seconds)
         elif isinstance(step, Send):
             request = self._http.build_request(**step.call.arguments(), timeout=self._timeout)
-            self._response = response = await self._http.send(request, stream=True)
+            self._response = response = await asend(self._http, request)
             self._chunks = response.aiter_bytes()
             return ResponseHead.of(response)
         return None

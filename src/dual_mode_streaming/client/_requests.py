@@ -75,18 +75,22 @@ class ResponseHead:
     Attributes:
         requested: the URL of the first request.
         url: the URL that answered, after redirects.
+        redirects_to: the scheme, host and path of a redirect that was not followed, if it is one.
     """
 
     status: int
     headers: httpx.Headers
     requested: httpx.URL
     url: httpx.URL
+    redirects_to: str = ""
 
     @classmethod
     def of(cls, response: httpx.Response) -> "ResponseHead":
         """Return the head of an httpx response."""
         first = response.history[0] if response.history else response
-        return cls(response.status_code, response.headers, first.request.url, response.url)
+        following = response.next_request
+        target = "" if following is None else str(without_secrets(following.url))
+        return cls(response.status_code, response.headers, first.request.url, response.url, target)
 
     @property
     def is_success(self) -> bool:
@@ -122,10 +126,11 @@ def resource_of(head: ResponseHead) -> httpx.URL | None:
         target = head.url.join(location)
     except (httpx.InvalidURL, ValueError):
         return None
-    return target if _origin(target) == _origin(head.requested) else None
+    return target if origin(target) == origin(head.requested) else None
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+def origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Return the scheme, the host and the port of a URL."""
     default = {"http": 80, "https": 443}.get(url.scheme)
     return url.scheme, url.host, url.port or default
 
@@ -136,6 +141,9 @@ def refusal(head: ResponseHead, body: bytes) -> RequestRefused:
     text = body.decode("utf-8", "replace").strip()
     detail = problem.get("detail") or problem.get("title")
     detail = detail if detail and isinstance(detail, str) else text[:200]
+    if head.redirects_to:
+        target = head.redirects_to
+        detail = f"it redirects to {target}, which was not followed: use that URL if you trust it"
     return RequestRefused(head.status, detail, problem, retry_after(head.headers))
 
 
@@ -168,7 +176,7 @@ def no_answer(call: Call, error: Exception | None) -> str:
         url = httpx.URL(error.request.url) if isinstance(error, httpx.HTTPError) else call.url
     except RuntimeError:  # the error has no request
         url = call.url
-    url = httpx.URL(url).copy_with(username=None, password=None, query=None, fragment=None)
+    url = without_secrets(httpx.URL(url))
     if is_foreign(error):
         return f"what answered at {url} does not speak HTTP; if it speaks TLS, use https://"
     if error is None or (isinstance(error, httpx.HTTPError) and was_sent(error)):
@@ -177,6 +185,11 @@ def no_answer(call: Call, error: Exception | None) -> str:
     if any(code in str(error) for code in _NO_TLS):
         hint = "; the server does not speak TLS at this port: use http://"
     return f"no connection to {url.scheme}://{url.netloc.decode()}: check host and port{hint}"
+
+
+def without_secrets(url: httpx.URL) -> httpx.URL:
+    """Return the URL for a message, without the parts that may hold a credential."""
+    return url.copy_with(username=None, password=None, query=None, fragment=None)
 
 
 def clear_frames(error: BaseException | None) -> None:

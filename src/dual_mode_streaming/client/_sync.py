@@ -12,6 +12,7 @@ from dual_mode_streaming.client._base import BaseClient, BaseEventStream, with_r
 from dual_mode_streaming.client._batch import BatchRequest
 from dual_mode_streaming.client._events import Event
 from dual_mode_streaming.client._options import RequestOptions, StreamOptions, cancelling
+from dual_mode_streaming.client._redirects import send
 from dual_mode_streaming.client._requests import ResponseHead
 from dual_mode_streaming.client._session import Session
 from dual_mode_streaming.client._steps import IOStep, Receive, Send, Steps, Wait
@@ -207,7 +208,7 @@ class _SyncDriver:
             self._closed.wait(step.seconds)
         elif isinstance(step, Send):
             request = self._http.build_request(**step.call.arguments(), timeout=self._timeout)
-            self._response = response = self._http.send(request, stream=True)
+            self._response = response = send(self._http, request)
             self._chunks = response.iter_bytes()
             return ResponseHead.of(response)
         return None

@@ -1,5 +1,6 @@
 """`dual-mode stream --raw`: the bytes of one connection, and an exit code for how it ended."""
 
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ def copy(request: HTTPRequest, dialect: "Dialect", max_events: int | None, timeo
     """Copy the response body to stdout as it comes; stop after the last event that is wanted."""
     import httpx
 
+    from dual_mode_streaming.client._redirects import send
     from dual_mode_streaming.sse import EventDecoder
 
     decoder = EventDecoder(None)
@@ -24,8 +26,13 @@ def copy(request: HTTPRequest, dialect: "Dialect", max_events: int | None, timeo
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"} | request.headers
     with (
         httpx.Client(**http_options(timeout)) as http,
-        http.stream(
-            request.method, request.url, headers=headers, content=request.content
+        contextlib.closing(
+            send(
+                http,
+                http.build_request(
+                    request.method, request.url, headers=headers, content=request.content
+                ),
+            )
         ) as response,
     ):
         status = response.status_code
