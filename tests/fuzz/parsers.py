@@ -148,7 +148,8 @@ def faces(rng: Random) -> None:
         return
     refused = None
     try:
-        quickly(parse_request, face.parse, body)
+        origin = quickly(parse_request, face, body, {}).chat.origin
+        refused = origin.problem  # raised where nobody takes the body as it came
     except Problem as refusal:
         refused = refusal
     if refused is not None:

@@ -581,3 +581,48 @@ async def test_a_response_class_of_the_user_is_named_in_a_warning(caplog):
     with caplog.at_level(logging.WARNING, "dual_mode_streaming"):
         assert not leaks(await bodies(serving("route", Mine), "/x/"))
     assert "response_class=Mine is not used" in caplog.text
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "application/jsonl"])
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("exclude", {"__all__": {"password"}}),
+        ("exclude", {"data": {"__all__": {"password"}}}),
+        ("exclude", {"password"}),
+        ("include", {"__all__": {"name"}}),
+        ("include", {"data": {"__all__": {"name": True}}}),
+    ],
+)
+def test_the_paths_of_a_list_are_those_of_its_items(name, paths, accept):
+    class Account(BaseModel):
+        name: str
+        password: str
+
+    app = FastAPI()
+    install(app)
+    options = {f"response_model_{name}": paths}
+
+    @app.get("/accounts", response_model=list[Account], **options)
+    @dual_mode
+    async def accounts() -> AsyncIterator[Account]:
+        yield Account(name="a", password="secret")
+
+    with TestClient(app) as client:
+        text = client.get("/accounts", headers={"Accept": accept}).text
+    assert '"name":"a"' in text
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("paths", [{0: {"password"}}, {"__all__"}, {"__all__": True}, {0, 1}])
+def test_paths_that_choose_among_items_are_refused(paths):
+    app = FastAPI()
+    install(app)
+
+    @app.get("/accounts", response_model_exclude=paths)
+    @dual_mode
+    async def accounts() -> AsyncIterator[dict[str, str]]:
+        yield {"name": "a"}
+
+    with pytest.raises(TypeError, match="chooses among the items"), TestClient(app):
+        pass

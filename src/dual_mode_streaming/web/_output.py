@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Final, Generic, TypeVar, Union, cast, get_args, get_origin
 
@@ -225,7 +226,31 @@ def _serialization(route: Any) -> SerializationOptions:
     options: dict[str, Any] = {}
     for name in ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none"):
         if value := getattr(route, f"response_model_{name}", None):
-            options[name] = value
+            options[name] = _of_items(name, value) if name in ("include", "exclude") else value
     if not getattr(route, "response_model_by_alias", True):
         options["by_alias"] = False
     return cast(SerializationOptions, options)
+
+
+def _of_items(name: str, paths: Any) -> Any:
+    """Return the paths within an item of `include` or `exclude`, which may be those of a list.
+
+    FastAPI's routes give the paths of the whole body: `{"__all__": ...}` for a list, and
+    `{"data": {"__all__": ...}}` for the batch body.
+
+    Raises:
+        TypeError: they name single items of the list, or the list itself.
+    """
+    inner = paths
+    if isinstance(inner, Mapping) and set(inner) == {"data"} and isinstance(inner["data"], Mapping):
+        inner = inner["data"] if "__all__" in inner["data"] else inner
+    named = set(inner)
+    if "__all__" not in named and not any(isinstance(each, int) for each in named):
+        return paths
+    within = inner["__all__"] if isinstance(inner, Mapping) and named == {"__all__"} else None
+    if within is None or isinstance(within, bool) or within is ...:
+        raise TypeError(
+            f"response_model_{name}={paths!r} chooses among the items of the body; name the fields "
+            f"of an item: response_model_{name}={{...}}"
+        )
+    return within

@@ -71,7 +71,7 @@ def _thinking(given: Any) -> dict[str, Any]:
     kind = given.get("type") if isinstance(given, dict) else None
     if kind is None:
         return {}
-    if kind not in _THINKING:
+    if not isinstance(kind, str) or kind not in _THINKING:
         raise invalid("thinking.type", f"{kind!r} is not one of {', '.join(_THINKING)}")
     budget = {"thinking_budget": given.get("budget_tokens")} if kind == "enabled" else {}
     return {"thinking": _THINKING[kind], **budget}

@@ -144,7 +144,7 @@ def _tools(
 
     for number, tool in enumerate(given):
         add(tool, f"tools[{number}]")
-    unique = {tool.get("name"): tool for tool in tools}
+    unique = {str(tool.get("name")): tool for tool in tools}
     return list(unique.values()), calls
 
 
