@@ -203,6 +203,6 @@ def _tool_choice(given: Any) -> Any:
     kind = given.get("type") if isinstance(given, dict) else given
     if kind is None:
         return None
-    if kind == "tool":
+    if kind == "tool" and isinstance(given, dict):
         return {"name": given.get("name")}
     return {"auto": "auto", "any": "required", "none": "none"}.get(str(kind), kind)
