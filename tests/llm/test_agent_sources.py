@@ -334,3 +334,33 @@ async def test_the_chunks_of_the_sdks_are_read(name, is_async, url):
         client.close()
     assert answer.message.content.startswith("You said: Hello")
     assert answer.finish_reason == "stop"
+
+
+HELLO = {
+    "chat": {"choices": [{"index": 0, "delta": {"content": "a"}}]},
+    "responses": {"type": "response.output_text.delta", "output_index": 0, "delta": "a"},
+    "messages": {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": "a"},
+    },
+}
+FAILED = {
+    "chat": {"choices": [], "error": {"message": "slow down", "code": 429}},
+    "responses": {"type": "error", "code": "rate_limit_exceeded", "message": "slow down"},
+    "messages": {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}},
+}
+
+
+@pytest.mark.parametrize("name", HELLO)
+async def test_an_error_in_the_chunks_of_an_sdk_is_the_last_event(name):
+    events = [event async for event in agent_events([HELLO[name], FAILED[name], HELLO[name]])]
+    assert [event.type for event in events] == [EventType.TEXT_DELTA, EventType.ERROR]
+    assert (events[-1].error, events[-1].error_type) == ("slow down", "rate_limit")
+
+
+@pytest.mark.parametrize("name", HELLO)
+async def test_chunks_of_an_sdk_that_are_cut_end_in_an_error(name):
+    events = [event async for event in agent_events([HELLO[name]])]
+    assert [event.type for event in events] == [EventType.TEXT_DELTA, EventType.ERROR]
+    assert events[-1].error_type == "stream_truncated"

@@ -1,7 +1,7 @@
 """The answer that is made of an agent's items: numbers its calls, sums its usage, ends it once."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from dual_mode_streaming.llm._events import (
     EventType,
@@ -14,23 +14,25 @@ from dual_mode_streaming.llm._events import (
     Usage,
 )
 from dual_mode_streaming.llm._fields import clean, json_text, plain, usage_of
-from dual_mode_streaming.llm._provider import error_type_of
-
-_REASONS: Final[dict[str, FinishReason]] = {
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "tool_use": "tool_calls",
-    "content_filter": "content_filter",
-    "refusal": "content_filter",
-    "pause_turn": "pause",
-}
+from dual_mode_streaming.llm._provider import ProviderError, error_type_of
+from dual_mode_streaming.llm._readers import finish_reason_of
 
 
 def failed_with(message: str, status: int | None = None) -> StreamEvent:
     """Return the ERROR of a failure that an item reports."""
     kind = "server" if status is None else error_type_of(status)
     return StreamEvent(type=EventType.ERROR, error=message, error_type=kind, status=status)
+
+
+def failure_of(error: ProviderError) -> StreamEvent:
+    """Return the ERROR of what an API reported in its stream, or of a stream that was cut."""
+    return StreamEvent(
+        type=EventType.ERROR,
+        error=str(error),
+        error_type=error.error_type,
+        status=error.status,
+        retry_after=error.retry_after,
+    )
 
 
 class AgentAnswer:
@@ -139,7 +141,7 @@ class AgentAnswer:
     def set_reason(self, reason: Any) -> None:
         """Note why a message ended, in the words of either API."""
         if isinstance(reason, str):
-            self._reason = _REASONS.get(reason, "stop")
+            self._reason = finish_reason_of(reason)
 
     def take(self, event: StreamEvent) -> Iterator[StreamEvent]:
         """Take an event of one message into the answer of several."""

@@ -1,11 +1,12 @@
 """Chunks of the openai and anthropic SDKs, as objects or dicts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from dual_mode_streaming.llm._agents._answer import AgentAnswer
+from dual_mode_streaming.llm._agents._answer import AgentAnswer, failure_of
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, has, kind_of
+from dual_mode_streaming.llm._provider import ProviderError
 from dual_mode_streaming.llm._readers import AnthropicReader, ChatReader, ResponsesReader
 
 
@@ -39,15 +40,24 @@ def _raw_error(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:
 
 
 def _feed_raw(answer: AgentAnswer, chunk: Any) -> Iterator[StreamEvent]:
-    for event in answer.raw.feed(chunk):
-        yield from answer.take(event)
+    yield from _taken(answer, lambda: answer.raw.feed(chunk))
 
 
 def end_raw(answer: AgentAnswer) -> Iterator[StreamEvent]:
+    """Yield what is left of a message whose stream has ended, if there is one."""
     if answer.raw is not None:
-        for event in answer.raw.end():
-            yield from answer.take(event)
+        yield from _taken(answer, answer.raw.end)
         answer.raw = None
+
+
+def _taken(answer: AgentAnswer, read: Callable[[], list[StreamEvent]]) -> Iterator[StreamEvent]:
+    """Take the events that a reader gives; what it raises is an ERROR of the answer."""
+    try:
+        events = read()
+    except ProviderError as error:
+        events = [failure_of(error)]
+    for event in events:
+        yield from answer.take(event)
 
 
 def _chat_stream(answer: AgentAnswer, event: Any) -> Iterator[StreamEvent]:

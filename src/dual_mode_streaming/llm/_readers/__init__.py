@@ -8,7 +8,7 @@ from dual_mode_streaming.llm._readers._anthropic import AnthropicReader
 from dual_mode_streaming.llm._readers._arguments import object_of
 from dual_mode_streaming.llm._readers._chat import ChatReader
 from dual_mode_streaming.llm._readers._errors import error_from, error_of, no_answer
-from dual_mode_streaming.llm._readers._reader import Reader
+from dual_mode_streaming.llm._readers._reader import Reader, finish_reason_of
 from dual_mode_streaming.llm._readers._responses import ResponsesReader
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ResponsesReader",
     "error_from",
     "error_of",
+    "finish_reason_of",
     "no_answer",
     "object_of",
 ]

@@ -40,6 +40,11 @@ _FAILED: Final[dict[str, ErrorType]] = {
 """The reasons that are no end of an answer but a failure."""
 
 
+def finish_reason_of(reason: str) -> FinishReason:
+    """Return the finish reason that an API's own word stands for; an unknown word is a stop."""
+    return _REASONS.get(reason.lower(), "stop")
+
+
 class Reader(abc.ABC):
     """Reads the chunks of one answer of an API.
 
@@ -91,7 +96,7 @@ class Reader(abc.ABC):
         if self._half:
             self._half = ""
             events += self._text("\ufffd")
-        reason = _REASONS.get(self._reason or "", "stop")
+        reason = finish_reason_of(self._reason or "")
         if self._refused:
             reason = "content_filter"
         elif self._calls.count and reason == "stop" and self.stop_sequence is None:
