@@ -1,10 +1,13 @@
 """Environments of programs that are not in .venv, created when their pins change."""
 
 import hashlib
+import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import ROOT, not_available
 
@@ -31,6 +34,21 @@ def environment(name: str, *pins: Path) -> Path:
         (_make_with_npm if of_node else _make_with_uv)(home, pins)
         stamp.write_text(digest)
     return home
+
+
+def variables_of(home: Path) -> dict[str, str]:
+    """Return the variables for a program of an environment: our source is on its path."""
+    path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src")}
+    return {**path, "HOME": str(home), "NO_PROXY": "*"}
+
+
+def document_of(command: list[str | Path], home: Path) -> Any:
+    """Run a program of an environment, and return the JSON that it prints."""
+    done = subprocess.run(
+        command, env=variables_of(home), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def _make_with_uv(home: Path, pins: tuple[Path, ...]) -> None:

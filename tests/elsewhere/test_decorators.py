@@ -1,14 +1,10 @@
 """Decorators of other libraries above and below ours, with the real packages."""
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.environments import environment
+from tests.environments import document_of, environment
 
 HERE = Path(__file__).parent
 
@@ -17,15 +13,7 @@ HERE = Path(__file__).parent
 @pytest.mark.timeout(300)  # the environment is to be made first
 def test_endpoints_that_others_decorate_too():
     home = environment("decorators", HERE / "decorators.txt")
-    done = subprocess.run(
-        [home / "bin" / "python", HERE / "decorated.py"],
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+    seen = document_of([home / "bin" / "python", HERE / "decorated.py"], home)
     recorded = seen.pop("/recorded")
     assert recorded[:2] == [{"data": ["u2"]}, 200]
     assert seen == {

@@ -1,7 +1,5 @@
 """Middlewares and sessions of other libraries around our answers, with the real packages."""
 
-import json
-import os
 import signal
 import socket
 import subprocess
@@ -11,8 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import ROOT
-from tests.environments import environment
+from tests.environments import document_of, environment, variables_of
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]  # the environment is to be made first
 
@@ -25,21 +22,11 @@ def home():
     return environment("middlewares", HERE / "middlewares.txt")
 
 
-def variables(home):
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT / "src")}
-
-
 @pytest.fixture(scope="module")
 def seen(home, tmp_path_factory):
-    done = subprocess.run(
-        [home / "bin" / "python", HERE / "middlewares.py", tmp_path_factory.mktemp("words")],
-        env=variables(home),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    program = HERE / "middlewares.py"
+    folder = tmp_path_factory.mktemp("words")
+    return document_of([home / "bin" / "python", program, folder], home)
 
 
 MIDDLEWARES = ["starlette-compress", "asgi-correlation-id", "slowapi"]
@@ -107,7 +94,7 @@ def test_gunicorn_ends_its_streams_at_sigterm(home, tmp_path):
     ]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=tmp_path, env=variables(home), stdout=log, stderr=log
+            command, cwd=tmp_path, env=variables_of(home), stdout=log, stderr=log
         )
     try:
         deadline = time.monotonic() + 60

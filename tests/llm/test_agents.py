@@ -1,15 +1,12 @@
 """Streams of other libraries' agents, read by `agent_events`, each in an environment of its own."""
 
-import json
-import os
-import subprocess
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, run_service
-from tests.environments import environment
+from tests.conftest import run_service
+from tests.environments import document_of, environment
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]  # the environments are to be made first
 
@@ -46,20 +43,8 @@ def run(tmp_path_factory):
         @cache
         def run(library):
             home = environment(f"agents-{library}", HERE / f"{library}.txt")
-            answer = subprocess.run(
-                [str(home / "bin" / "python"), str(HERE / f"ask_{library}.py"), service.url],
-                env={
-                    "PATH": os.environ["PATH"],
-                    "HOME": str(home),
-                    "NO_PROXY": "*",
-                    "PYTHONPATH": str(ROOT / "src"),
-                },
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
-            assert answer.returncode == 0, answer.stderr
-            return json.loads(answer.stdout)
+            program = HERE / f"ask_{library}.py"
+            return document_of([home / "bin" / "python", program, service.url], home)
 
         yield run
 

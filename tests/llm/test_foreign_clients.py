@@ -2,13 +2,12 @@
 stream is what they get at once, and a failure is never an answer."""
 
 import json
-import os
-import subprocess
 from functools import cache
 
 import pytest
 
 from tests.conftest import run_service
+from tests.environments import document_of
 
 from .foreign.environments import command_of
 
@@ -90,15 +89,7 @@ def run(tmp_path_factory):
         @cache
         def run(client):
             command, home = command_of(client)
-            answer = subprocess.run(
-                [*command, service.url, json.dumps(QUESTIONS)],
-                env={"PATH": os.environ["PATH"], "HOME": str(home), "NO_PROXY": "*"},
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
-            assert answer.returncode == 0, answer.stderr
-            return json.loads(answer.stdout)
+            return document_of([*command, service.url, json.dumps(QUESTIONS)], home)
 
         yield run
 
