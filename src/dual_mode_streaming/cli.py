@@ -12,6 +12,7 @@ from dual_mode_streaming.commands._bench import bench
 from dual_mode_streaming.commands._chat import chat
 from dual_mode_streaming.commands._doctor import doctor
 from dual_mode_streaming.commands._get import get
+from dual_mode_streaming.commands._record import record
 from dual_mode_streaming.commands._serve import serve
 from dual_mode_streaming.commands._stream import stream
 from dual_mode_streaming.ui._command import ui
@@ -46,7 +47,7 @@ def _root(
     """Serve, read and measure dual-mode endpoints: batch JSON or Server-Sent Events."""
 
 
-for _command in (serve, chat, stream, get, bench, doctor, ui):
+for _command in (serve, chat, stream, get, bench, doctor, record, ui):
     app.command()(_command)
 
 

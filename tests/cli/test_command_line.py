@@ -17,7 +17,7 @@ from .conftest import PLAIN
 
 def test_help_lists_the_commands():
     told = subprocess.run([DUAL_MODE, "--help"], capture_output=True, text=True).stdout
-    for command in ("serve", "chat", "stream", "get", "bench", "doctor"):
+    for command in ("serve", "chat", "stream", "get", "bench", "doctor", "record"):
         assert f" {command} " in told
 
 
@@ -42,7 +42,7 @@ def test_nothing_heavy_is_loaded_before_a_command_runs():
 @pytest.mark.parametrize(
     ("words", "count", "offered"),
     [
-        ("dual-mode ", 1, {"serve", "chat", "stream", "get", "bench", "doctor", "ui"}),
+        ("dual-mode ", 1, {"serve", "chat", "stream", "get", "bench", "doctor", "record", "ui"}),
         ("dual-mode bench --mode ", 3, {"stream", "lines", "batch"}),
     ],
 )

@@ -30,8 +30,10 @@ from dual_mode_streaming.llm._events import (
 from dual_mode_streaming.llm._factory import LLMSettings, Router, provider_by_settings
 from dual_mode_streaming.llm._provider import Provider, ProviderError
 from dual_mode_streaming.llm._requests import ChatMessage, ChatRequest, NamedTool, Tool, ToolChoice
+from dual_mode_streaming.llm.simulator._journal import Journal, JournalEntry
 from dual_mode_streaming.llm.simulator._model import Simulator
 from dual_mode_streaming.llm.simulator._pace import Pace
+from dual_mode_streaming.llm.simulator._recorded import Recorded
 from dual_mode_streaming.llm.simulator._script import Failure, Reply, Script, ScriptedCall
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ __all__ = [
     "EventType",
     "Failure",
     "FinishReason",
+    "Journal",
+    "JournalEntry",
     "LLMClient",
     "LLMSettings",
     "Message",
@@ -51,6 +55,7 @@ __all__ = [
     "Pace",
     "Provider",
     "ProviderError",
+    "Recorded",
     "Reply",
     "Router",
     "Script",

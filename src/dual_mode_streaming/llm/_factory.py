@@ -12,6 +12,7 @@ from dual_mode_streaming.llm._events import FrozenModel, StreamEvent
 from dual_mode_streaming.llm._forwarding import Answer, Forwarder
 from dual_mode_streaming.llm._provider import Provider
 from dual_mode_streaming.llm._requests import ChatRequest
+from dual_mode_streaming.llm.simulator._journal import Journal
 from dual_mode_streaming.llm.simulator._model import Simulator
 from dual_mode_streaming.llm.simulator._pace import Pace
 from dual_mode_streaming.llm.simulator._script import Script
@@ -29,11 +30,14 @@ class LLMSettings(FrozenModel):
         provider: answers requests whose model belongs to no other provider.
         model: the model of a request that names none.
         base_url: the URL of the provider, if not its usual one.
-        script: the simulator's script, a TOML file.
+        script: the simulator's script, a TOML file, or what `dual-mode record` wrote.
         any_model: whether the simulator answers to every name of a model.
         first: the simulator's seconds before the first token.
         rate: the simulator's tokens a second; 0 for no pause.
         jitter: the share of the simulator's pauses that varies, from 0 to 1.
+        replay: how many times as fast as they came the simulator replays recorded answers; 0 for no
+            pause.
+        journal: how many requests the simulator remembers, for `GET /simulator/requests`.
     """
 
     provider: Literal["simulator", "anthropic", "openai"] = "simulator"
@@ -44,6 +48,8 @@ class LLMSettings(FrozenModel):
     first: float = Field(default=0, ge=0, allow_inf_nan=False)
     rate: float = Field(default=0, ge=0, allow_inf_nan=False)
     jitter: float = Field(default=0, ge=0, le=1)
+    replay: float = Field(default=0, ge=0, allow_inf_nan=False)
+    journal: int = Field(default=0, ge=0, le=10_000)
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> "LLMSettings":
@@ -123,7 +129,7 @@ class Router:
 
 def provider_by_settings(
     settings: LLMSettings | None = None, environment: Mapping[str, str] = os.environ
-) -> Provider:
+) -> Router:
     """Make a `Router` over the configured provider and all others that have a key and an SDK.
 
     Args:
@@ -144,9 +150,13 @@ def provider_by_settings(
             providers[name] = make(key, settings)
         elif key and importlib.util.find_spec(name):  # the SDK is an extra
             providers[name] = make(key, LLMSettings())
-    pace = Pace(first=settings.first, rate=settings.rate, jitter=settings.jitter)
+    pace = Pace(
+        first=settings.first, rate=settings.rate, jitter=settings.jitter, replay=settings.replay
+    )
     script = Script() if settings.script is None else Script.load(settings.script)
-    providers["simulator"] = Simulator(pace, script, any_model=settings.any_model)
+    providers["simulator"] = Simulator(
+        pace, script, any_model=settings.any_model, journal=Journal(settings.journal)
+    )
     prefixes = {"claude": "anthropic", "gpt": "openai", "simulator": "simulator"}
     return Router(
         providers[settings.provider],

@@ -18,6 +18,7 @@ from dual_mode_streaming.server._metrics import Metrics
 from dual_mode_streaming.server._middleware import BodyLimit, HeadAsGet, validation_error
 from dual_mode_streaming.server.routes._chat import chat_routes
 from dual_mode_streaming.server.routes._feed import Sample, host_feed
+from dual_mode_streaming.server.routes._journal import journal_routes
 from dual_mode_streaming.server.routes._page import page_routes
 from dual_mode_streaming.server.routes._slow import slow_routes
 from dual_mode_streaming.server.routes._tokens import token_routes
@@ -52,7 +53,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load()
     metrics = Metrics()
-    client = LLMClient(provider_by_settings(settings.llm), on_end=metrics.count_call)
+    provider = provider_by_settings(settings.llm)
+    client = LLMClient(provider, on_end=metrics.count_call)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -123,6 +125,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(slow_routes())
     app.include_router(chat_routes(client, admission))
     app.include_router(llm_routes(client, admission=admission, body_limit=settings.body_limit))
+    if settings.llm.journal:
+        app.include_router(journal_routes(provider, admission))
 
     app.include_router(token_routes(admission, owner, signer))
     app.include_router(metrics.routes())

@@ -125,12 +125,14 @@ class Settings(HttpLimits, BaseSettings):
     )
     token_seconds: Count = 300
 
-    llm: LLMSettings = LLMSettings(first=0.3, rate=30.0, jitter=0.3)
+    llm: LLMSettings = LLMSettings(first=0.3, rate=30.0, jitter=0.3, replay=1.0)
 
     @model_validator(mode="after")
     def _workers_share_the_store(self) -> Self:
         if self.workers > 1 and self.store == "memory":
             raise ValueError("several workers need a store they share: sqlite:PATH or redis://…")
+        if self.workers > 1 and self.llm.journal:
+            raise ValueError("DUAL_MODE_LLM_JOURNAL: each worker would have its own; set workers=1")
         return self
 
     @classmethod

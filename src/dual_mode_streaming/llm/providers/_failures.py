@@ -47,7 +47,7 @@ def _from_api_error(error: Any) -> ProviderError:
     if not isinstance(status, int) or status < 400:  # it came with a success
         status = None
     body = error.body or getattr(response, "text", "") or f"the provider answered {status}"
-    failure = error_from(body, status, _retry_after(headers))
+    failure = error_from(body, status, retry_after_of(headers))
     if response is not None and failure.error_type != "authentication":  # it may quote the key
         with suppress(ValueError, RecursionError, httpx2.HTTPError):
             whole = response.json()
@@ -55,7 +55,7 @@ def _from_api_error(error: Any) -> ProviderError:
     return failure
 
 
-def _retry_after(headers: Any) -> float | None:
+def retry_after_of(headers: Any) -> float | None:
     """Return the pause in seconds from `retry-after-ms` or `retry-after`, which may be a date."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         value = headers.get(name, "")

@@ -9,7 +9,8 @@ import functools
 import json
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Final
+from contextlib import aclosing
+from typing import Any, Final
 
 from dual_mode_streaming.llm._events import (
     EventType,
@@ -21,8 +22,10 @@ from dual_mode_streaming.llm._events import (
     Usage,
     fold,
 )
+from dual_mode_streaming.llm._forwarding import Answer
 from dual_mode_streaming.llm._provider import CUT, ProviderError, error_type_of
 from dual_mode_streaming.llm._requests import ChatRequest, NamedTool
+from dual_mode_streaming.llm.simulator._journal import Journal
 from dual_mode_streaming.llm.simulator._pace import Metronome, Pace
 from dual_mode_streaming.llm.simulator._schema import value_of
 from dual_mode_streaming.llm.simulator._script import Failure, Reply, Script, ScriptedCall
@@ -45,17 +48,27 @@ class Simulator:
         pace: its speed; a reply of the script may have its own.
         script: its replies and failures; see `Script.load`.
         any_model: whether it answers to every name of a model.
+        journal: keeps the requests; by default the newest 100.
+
+    Attributes:
+        journal: the requests.
     """
 
     name = "simulator"
     default_model = "simulator"
 
     def __init__(
-        self, pace: Pace | None = None, script: Script | None = None, *, any_model: bool = False
+        self,
+        pace: Pace | None = None,
+        script: Script | None = None,
+        *,
+        any_model: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         self._pace = pace or Pace()
         self._script = script or Script()
         self.any_model = any_model
+        self.journal = Journal() if journal is None else journal
 
     async def models(self) -> list[str]:
         """Return its own name and those in the script."""
@@ -79,12 +92,50 @@ class Simulator:
         """Fold the same stream, so that both modes take the same time and give the same answer."""
         return fold([event async for event in self.stream(request)])
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+    def forwards(self, request: ChatRequest) -> bool:
+        """Return whether an answer to the request was recorded in the API that it came in."""
+        replies = self._script.replies_to(request)
+        return any(reply.recorded and reply.recorded.fits(request) for _, reply in replies)
+
+    async def forward(self, request: ChatRequest, stream: bool) -> AsyncGenerator[Answer, None]:
+        """Yield a recorded answer as it came; as events, if it is the turn of another reply."""
+        reply = self._begin(request)
+        items: AsyncGenerator[Any, None]
+        if reply is not None and reply.recorded is not None and reply.recorded.fits(request):
+            items = reply.recorded.forwarded(request, (reply.pace or self._pace).replay)
+        else:
+            items = self._answer(request, (reply,))
+            if not stream:
+                items = _folded(items)
+        async with aclosing(items):
+            async for item in items:
+                yield item
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Yield the answer, one token an event."""
-        if not self.any_model and request.model not in ("", *await self.models()):
+        return self._answer(request)
+
+    def _begin(self, request: ChatRequest) -> Reply | None:
+        """Return the reply of the script, if there is one, and write the journal."""
+        number, reply = self._script.next_reply(request)
+        self.journal.add(request, number)
+        names = ("", self.default_model, *self._script.models)
+        if not self.any_model and request.model not in names:
             raise ProviderError(f"there is no model {request.model!r}", "not_found", status=404)
+        return reply
+
+    async def _answer(
+        self, request: ChatRequest, begun: tuple[Reply | None] | None = None
+    ) -> AsyncGenerator[StreamEvent, None]:
+        (reply,) = begun or (self._begin(request),)
+        if reply is not None and reply.recorded is not None:
+            replayed = reply.recorded.events((reply.pace or self._pace).replay)
+            async with aclosing(replayed):
+                async for event in replayed:
+                    yield event
+            return
         rng = random.Random(request.digest())  # noqa: S311  (predictable on purpose)
-        reply = self._script.reply_to(request) or _generated(request, rng)
+        reply = reply or _generated(request, rng)
         failure = reply.failure if reply.failure and self._script.fails(reply) else None
         if failure is not None and failure.status is not None:
             raise ProviderError(
@@ -113,6 +164,10 @@ class Simulator:
             stop_sequence=ending.stop_sequence,
             usage=usage,
         )
+
+
+async def _folded(events: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[StreamEvent, None]:
+    yield fold([event async for event in events])
 
 
 class _Ending:

@@ -16,11 +16,14 @@ class Pace(FrozenModel):
         rate: tokens a second after the first; 0 for no pause.
         jitter: the share of each pause that varies, from 0 to 1. It is the same for the same
             request.
+        replay: how many times as fast as it was recorded a recorded answer is replayed; 0 for no
+            pause.
     """
 
     first: float = Field(default=0, ge=0)
     rate: float = Field(default=0, ge=0)
     jitter: float = Field(default=0, ge=0, le=1)
+    replay: float = Field(default=0, ge=0, allow_inf_nan=False)
 
 
 class Metronome:

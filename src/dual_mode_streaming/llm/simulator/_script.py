@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dual_mode_streaming.llm._events import ErrorType, FinishReason, FrozenModel, Usage
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.simulator._pace import Pace
+from dual_mode_streaming.llm.simulator._recorded import Recorded
 from dual_mode_streaming.llm.simulator._shown import shown
 
 
@@ -72,6 +74,7 @@ class Reply(FrozenModel):
         usage: the tokens; counted if None.
         pace: the speed; the simulator's if None.
         failure: how it fails, if it does.
+        recorded: an answer that was recorded, in place of the fields above.
     """
 
     match: str = ""
@@ -83,6 +86,7 @@ class Reply(FrozenModel):
     usage: Usage | None = None
     pace: Pace | None = None
     failure: Failure | None = None
+    recorded: Recorded | None = None
 
     @field_validator("match")
     @classmethod
@@ -100,7 +104,9 @@ class Reply(FrozenModel):
 
 
 class Script(FrozenModel):
-    """The replies; the first that matches is used.
+    """The replies; the first that matches is used. A recorded one is used once, in its turn.
+
+    The last of the recorded ones that match is used again and again.
 
     [[reply]]
     match = "weather"
@@ -135,14 +141,28 @@ class Script(FrozenModel):
         """The names of the models that have replies of their own."""
         return sorted({reply.model for reply in self.reply if reply.model is not None})
 
-    def reply_to(self, request: ChatRequest) -> Reply | None:
-        """Return the first reply to the last message of a user or a tool, or None."""
-        roles = ("user", "tool")
-        last = next((shown(m) for m in reversed(request.messages) if m.role in roles), "")
-        for reply in self.reply:
+    def replies_to(self, request: ChatRequest) -> Iterator[tuple[int, Reply]]:
+        """Yield the replies to the last message of a user or a tool, with their places."""
+        last = last_message(request)
+        for number, reply in enumerate(self.reply):
             if reply.model in (None, request.model) and reply.pattern.search(last):
-                return reply
-        return None
+                yield number, reply
+
+    def next_reply(self, request: ChatRequest) -> tuple[int, Reply] | tuple[None, None]:
+        """Return the reply whose turn it is, with its place; None if there is none."""
+        found: tuple[int, Reply] | tuple[None, None] = None, None
+        for number, reply in self.replies_to(request):
+            found = number, reply
+            if reply.recorded is None:
+                break
+            if number not in self._replayed:
+                self._replayed.add(number)
+                break
+        return found
+
+    @cached_property
+    def _replayed(self) -> set[int]:
+        return set()
 
     @cached_property
     def _failures(self) -> dict[int, int]:
@@ -153,3 +173,9 @@ class Script(FrozenModel):
         assert reply.failure is not None
         number = self._failures[id(reply)] = self._failures.get(id(reply), 0) + 1
         return reply.failure.times == 0 or number <= reply.failure.times
+
+
+def last_message(request: ChatRequest) -> str:
+    """Return what a reply is searched for: the last message of a user or a tool."""
+    roles = ("user", "tool")
+    return next((shown(m) for m in reversed(request.messages) if m.role in roles), "")

@@ -1,0 +1,352 @@
+"""A relay records an upstream, and the simulator replays it: as it came, and for other APIs."""
+
+import asyncio
+import contextlib
+import json
+import tomllib
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from dual_mode_streaming.llm import (
+    ChatRequest,
+    LLMClient,
+    Pace,
+    ProviderError,
+    Script,
+    Simulator,
+    collect,
+    llm_routes,
+)
+from dual_mode_streaming.llm.simulator._recorder import Recorder
+from dual_mode_streaming.testing import StreamingTransport, run_with_virtual_clock, serving
+from tests.helpers.scripted import Answer, Server, page
+
+KEY = "sk-secret-of-the-client-0123456789"
+PATHS = {
+    "openai-chat": "/v1/chat/completions",
+    "openai-responses": "/v1/responses",
+    "anthropic": "/v1/messages",
+}
+USAGE = {"input_tokens": 3, "output_tokens": 2}
+WHOLES = {
+    "openai-chat": {
+        "id": "chatcmpl-theirs",
+        "object": "chat.completion",
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "one — two"}}
+            | {"finish_reason": "stop"}
+        ],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+        "theirs": "field",
+    },
+    "openai-responses": {
+        "id": "resp_theirs",
+        "object": "response",
+        "status": "completed",
+        "output": [
+            {
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "one — two"}],
+            }
+        ],
+        "usage": USAGE,
+        "theirs": "field",
+    },
+    "anthropic": {
+        "id": "msg_theirs",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "text", "text": "one — two"}],
+        "stop_reason": "end_turn",
+        "usage": USAGE,
+        "theirs": "field",
+    },
+}
+CHUNKS = {
+    "openai-chat": [
+        {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "one — "}}]},
+        {"choices": [{"index": 0, "delta": {"content": "two"}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": WHOLES["openai-chat"]["usage"], "theirs": "field"},
+        "[DONE]",
+    ],
+    "openai-responses": [
+        {"type": "response.output_text.delta", "item_id": "m", "delta": "one — "},
+        {"type": "response.output_text.delta", "item_id": "m", "delta": "two"},
+        {"type": "response.theirs"},
+        {"type": "response.completed", "response": {"status": "completed", "usage": USAGE}},
+    ],
+    "anthropic": [
+        {"type": "message_start", "message": {"id": "msg_theirs", "usage": {"input_tokens": 3}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0}
+        | {"delta": {"type": "text_delta", "text": "one — "}},
+        {"type": "content_block_delta", "index": 0}
+        | {"delta": {"type": "text_delta", "text": "two"}, "theirs": "field"},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": USAGE},
+        {"type": "message_stop"},
+    ],
+}
+
+
+def frames(api):
+    """The stream of an API; only the names of OpenAI's chat completions are missing there."""
+    made = []
+    for chunk in CHUNKS[api]:
+        data = chunk if isinstance(chunk, str) else json.dumps(chunk, ensure_ascii=False)
+        name = f"event: {chunk['type']}\n" if "type" in chunk else ""
+        made.append(f"{name}data: {data}\n\n".encode())
+    return made
+
+
+def asked(api, stream, text="Hi"):
+    body = {"model": "theirs-1", "stream": stream}
+    if api == "openai-responses":
+        return body | {"input": text}
+    body |= {"messages": [{"role": "user", "content": text}], "max_tokens": 9}
+    return body
+
+
+class Recording:
+    """A relay before an upstream, and its file."""
+
+    def __init__(self, upstream, url, client, file, notes):
+        self.upstream, self.url, self.client, self.file = upstream, url, client, file
+        self.notes = notes
+
+    async def ask(self, api, stream, text="Hi", **headers):
+        sent = {"authorization": f"Bearer {KEY}", "anthropic-beta": "a", "x-own": "mine"} | headers
+        return await self.client.post(PATHS[api], json=asked(api, stream, text), headers=sent)
+
+    def replay(self, **options):
+        return Simulator(script=Script.load(self.file), any_model=True, **options)
+
+
+@pytest.fixture
+async def recording(tmp_path):
+    upstream, notes, file = Server(""), [], tmp_path / "recorded.toml"
+    async with serving(upstream, lifespan="off", log_level="critical") as url:
+        recorder = Recorder(f"{url}/", file, notes.append)
+        async with (
+            contextlib.aclosing(recorder),
+            serving(recorder, lifespan="off", log_level="critical") as relay,
+            httpx.AsyncClient(base_url=relay, trust_env=False) as client,
+        ):
+            yield Recording(upstream, url, client, file, notes)
+
+
+@contextlib.asynccontextmanager
+async def service(provider):
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(provider)))
+    transport = StreamingTransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "batch"])
+@pytest.mark.parametrize("api", PATHS)
+async def test_the_relay_passes_all_on_and_the_simulator_repeats_it(recording, api, stream):
+    pieces = frames(api) if stream else [json.dumps(WHOLES[api]).encode()]
+    media = "text/event-stream" if stream else "application/json"
+    limits = {"x-request-id": "req_theirs", "set-cookie": "s=cookie-of-theirs"}
+    recording.upstream.then(Answer(pieces, media=media, headers=limits))
+    answer = await recording.ask(api, stream)
+    assert answer.content == b"".join(pieces)
+    assert answer.headers["content-type"] == media
+    [request] = recording.upstream.asked
+    assert (request.method, request.target) == ("POST", PATHS[api])
+    assert json.loads(request.body) == asked(api, stream)
+    own = {name: request.headers[name] for name in ("authorization", "anthropic-beta", "x-own")}
+    assert own == {"authorization": f"Bearer {KEY}", "anthropic-beta": "a", "x-own": "mine"}
+    assert "python-httpx" in request.headers["user-agent"]  # the client's own
+    text = recording.file.read_text("utf-8")
+    assert KEY not in text
+    assert "cookie-of-theirs" not in text
+    assert recording.file.stat().st_mode & 0o077 == 0
+
+    async with service(recording.replay()) as client:
+        for other, path in PATHS.items():
+            replayed = await client.post(path, json=asked(other, stream))
+            assert replayed.status_code == 200, replayed.text
+            if other == api:
+                assert replayed.headers["x-request-id"] == "req_theirs"
+                same = replayed.content if stream else replayed.json()
+                assert same == (b"".join(pieces) if stream else WHOLES[api])
+            elif stream:
+                assert "one " in replayed.text
+                assert "theirs" not in replayed.text.replace("theirs-1", "")
+            else:
+                assert "one — two" in replayed.text
+
+
+@pytest.mark.parametrize("recorded_as_stream", [True, False])
+@pytest.mark.parametrize("api", PATHS)
+async def test_a_recorded_stream_is_a_batch_too_and_the_other_way_round(
+    recording, api, recorded_as_stream
+):
+    whole = page(200, WHOLES[api], "application/json")
+    recording.upstream.then(Answer(frames(api)) if recorded_as_stream else whole)
+    await recording.ask(api, recorded_as_stream)
+    answer = await collect(recording.replay().stream(ChatRequest(messages="Hi", model="theirs-1")))
+    assert (answer.message.content, answer.usage.output_tokens) == ("one — two", 2)
+    async with service(recording.replay()) as client:
+        replayed = await client.post(PATHS[api], json=asked(api, not recorded_as_stream))
+        assert replayed.status_code == 200
+        assert ("text/event-stream" in replayed.headers["content-type"]) is not recorded_as_stream
+        assert "two" in replayed.text
+
+
+async def test_the_answers_to_the_same_words_are_given_in_turn_and_the_last_again(recording):
+    for number in (1, 2):
+        text = json.dumps(WHOLES["openai-chat"]).replace("one — two", f"answer {number}")
+        recording.upstream.then(page(200, text.encode(), "application/json"))
+        await recording.ask("openai-chat", False)
+    await recording.ask("openai-chat", False, "Something (else)?")
+    async with service(recording.replay()) as client:
+        for number in (1, 2, 2):
+            body = asked("openai-chat", False)
+            answer = await client.post(PATHS["openai-chat"], json=body)
+            assert f"answer {number}" in answer.text
+        other = asked("openai-chat", False, "Something (else)?")
+        assert "answer 2" in (await client.post(PATHS["openai-chat"], json=other)).text
+        unknown = asked("openai-chat", False, "Something else?")
+        answer = await client.post(PATHS["openai-chat"], json=unknown)
+        assert "You said" in answer.text
+
+
+@pytest.mark.parametrize("api", PATHS)
+async def test_a_refusal_is_recorded_and_told_to_the_client_that_saw_it(recording, api):
+    refused = {"error": {"type": "overloaded_error", "message": f"not with {KEY}"}}
+    recording.upstream.then(
+        page(529, refused, "application/json", retry_after="7"),
+        page(200, WHOLES[api], "application/json"),
+    )
+    assert (await recording.ask(api, False)).status_code == 529
+    assert (await recording.ask(api, False)).status_code == 200
+    assert KEY not in recording.file.read_text("utf-8")
+    async with service(recording.replay()) as client:
+        answer = await client.post(PATHS[api], json=asked(api, False))
+        assert (answer.status_code, answer.headers["retry-after"]) == (529, "7")
+        assert answer.json()["error"]["message"] == "not with [credential]"
+        assert (await client.post(PATHS[api], json=asked(api, False))).json() == WHOLES[api]
+
+
+@pytest.mark.parametrize("api", PATHS)
+async def test_a_cut_is_a_cut_for_the_client_and_in_the_replay(recording, api):
+    recording.upstream.then(Answer(frames(api)[:3], then="cut"))
+    with pytest.raises(httpx.RemoteProtocolError):
+        await recording.ask(api, True)
+    [reply] = tomllib.loads(recording.file.read_text("utf-8"))["reply"]
+    assert reply["recorded"]["cut"] is True
+    with pytest.raises(ProviderError) as cut:
+        await collect(recording.replay().stream(ChatRequest(messages="Hi", model="theirs-1")))
+    assert cut.value.error_type == "stream_truncated"
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(recording.replay())))
+    async with (
+        serving(app, log_level="critical") as url,
+        httpx.AsyncClient(base_url=url, trust_env=False) as client,
+    ):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.post(PATHS[api], json=asked(api, True))
+
+
+async def test_nothing_is_recorded_when_the_client_leaves_and_the_upstream_is_left_too(recording):
+    recording.upstream.then(Answer(frames("anthropic")[:2], then="hang"))
+    body = asked("anthropic", True)
+    async with recording.client.stream("POST", PATHS["anthropic"], json=body) as answer:
+        await anext(answer.aiter_bytes())
+    await asyncio.wait_for(recording.upstream.gone.wait(), 10)
+    assert not recording.file.exists()
+
+
+async def test_other_paths_pass_unrecorded_and_a_missing_upstream_is_a_502(recording):
+    recording.upstream.then(page(200, {"data": []}, "application/json"))
+    answer = await recording.client.get("/v1/models?limit=2")
+    assert answer.json() == {"data": []}
+    assert recording.upstream.asked[-1].target == "/v1/models?limit=2"
+    answer = await recording.client.post("/v1/messages", content=b"no JSON")
+    assert answer.status_code == 200  # what the upstream says
+    assert not recording.file.exists()
+    notes = []
+    nobody = Recorder("http://127.0.0.1:9/v1", recording.file, notes.append)
+    async with (
+        contextlib.aclosing(nobody),
+        httpx.AsyncClient(transport=StreamingTransport(nobody), base_url="http://test") as client,
+    ):
+        answer = await client.post(PATHS["anthropic"], json=asked("anthropic", False))
+        assert answer.status_code == 502
+        assert "cannot be reached" in answer.json()["error"]["message"]
+    assert "cannot be reached" in notes[0]
+
+
+async def test_a_base_url_may_end_in_the_version(recording):
+    recording.upstream.then(page(200, WHOLES["openai-chat"], "application/json"))
+    recorder = Recorder(f"{recording.url}/api/v1", recording.file, recording.notes.append)
+    async with (
+        contextlib.aclosing(recorder),
+        httpx.AsyncClient(transport=StreamingTransport(recorder), base_url="http://x") as client,
+    ):
+        await client.post("/v1/chat/completions", json=asked("openai-chat", False))
+        await client.post("/chat/completions", json=asked("openai-chat", False))
+    assert [a.target for a in recording.upstream.asked] == ["/api/v1/chat/completions"] * 2
+    assert len(Script.load(recording.file).reply) == 2
+
+
+async def test_a_file_that_is_no_script_is_refused_before_anything_is_sent(tmp_path):
+    (tmp_path / "x.toml").write_text("[[reply]]\nmatched = 1\n")
+    with pytest.raises(ValueError, match=r"x.toml: reply.0.matched"):
+        Recorder("http://127.0.0.1:9", tmp_path / "x.toml", print)
+
+
+def test_it_is_replayed_with_its_timing_or_faster_or_at_once(tmp_path):
+    pieces = [[0.5 * number, text.decode()] for number, text in enumerate(frames("anthropic"), 1)]
+    recorded = {"api": "anthropic", "stream": True, "chunks": pieces}
+    script = Script.model_validate({"reply": [{"recorded": recorded}]})
+
+    async def times(**pace):
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        model = Simulator(Pace(**pace), script, any_model=True)
+        return [
+            clock() - start
+            async for _ in model.stream(ChatRequest(messages="Hi", model="theirs-1"))
+        ]
+
+    async def program():
+        assert await times(replay=1) == pytest.approx([3, 5, 14])
+        assert await times(replay=10) == pytest.approx([0.3, 0.5, 1.4])
+        assert await times(first=3) == [0, 0, 0]
+
+    run_with_virtual_clock(program())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['quotes " and \\ and \\u0041', "\x7f\x00\x1b\r\n\t", "\u2028\u2029\u0085", "🎈 e\u0301"],
+)
+async def test_the_file_keeps_any_text(recording, text):
+    whole = json.loads(json.dumps(WHOLES["anthropic"]))
+    whole["content"][0]["text"] = text
+    raw = json.dumps(whole, ensure_ascii=False).encode()
+    cut = raw.index(text[0].encode()[:1]) + 1
+    recording.upstream.then(Answer([raw[:cut], raw[cut:]], media="application/json"))
+    await recording.ask("anthropic", False, text)
+    answer = await recording.replay().complete(ChatRequest(messages=text, model="theirs-1"))
+    assert answer.message.content == text
+
+
+async def test_a_credential_that_two_chunks_share_is_not_recorded(recording):
+    raw = json.dumps(WHOLES["anthropic"]).replace("one", f"key {KEY}").encode()
+    cut = raw.index(KEY.encode()) + 7
+    recording.upstream.then(Answer([raw[:cut], raw[cut:]], media="application/json"))
+    for headers in ({"x-api-key": KEY, "authorization": ""}, {"cookie": f"session={KEY}"}):
+        await recording.ask("anthropic", False, f"my key is {KEY}!", **headers)
+    assert KEY not in recording.file.read_text("utf-8")
+    request = ChatRequest(messages=f"my key is {KEY}!", model="theirs-1")
+    answer = await recording.replay().complete(request)
+    assert answer.message.content.startswith("key [credential]")
