@@ -22,7 +22,7 @@ PAGES = {
     "comparison": 2,
     "concepts": 4,
     "deployment": 1,
-    "llm": 4,
+    "llm": 5,
     "mistakes": 6,
     "operations": 4,
     "patterns": 11,

@@ -7,6 +7,7 @@ import tomllib
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 
 from dual_mode_streaming.llm import (
@@ -21,7 +22,9 @@ from dual_mode_streaming.llm import (
 )
 from dual_mode_streaming.llm.simulator._recorder import Recorder
 from dual_mode_streaming.testing import StreamingTransport, run_with_virtual_clock, serving
-from tests.helpers.scripted import Answer, Server, page
+from tests.helpers.scripted import Answer, Server, Switch, page
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 KEY = "sk-secret-of-the-client-0123456789"
 PATHS = {
@@ -125,17 +128,25 @@ class Recording:
         return Simulator(script=Script.load(self.file), any_model=True, **options)
 
 
-@pytest.fixture
-async def recording(tmp_path):
-    upstream, notes, file = Server(""), [], tmp_path / "recorded.toml"
-    async with serving(upstream, lifespan="off", log_level="critical") as url:
-        recorder = Recorder(f"{url}/", file, notes.append)
-        async with (
-            contextlib.aclosing(recorder),
-            serving(recorder, lifespan="off", log_level="critical") as relay,
-            httpx.AsyncClient(base_url=relay, trust_env=False) as client,
-        ):
-            yield Recording(upstream, url, client, file, notes)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def servers():
+    """Two servers for all tests, upstream and relay; each test sets their apps."""
+    upstream, relay = Switch(), Switch()
+    async with (
+        serving(upstream, lifespan="off", log_level="critical") as upstream.url,
+        serving(relay, lifespan="off", log_level="critical") as relay.url,
+        httpx.AsyncClient(base_url=relay.url, trust_env=False) as client,
+    ):
+        yield upstream, relay, client
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def recording(servers, tmp_path):
+    upstream, relay, client = servers
+    upstream.server, notes, file = Server(upstream.url), [], tmp_path / "recorded.toml"
+    relay.server = Recorder(f"{upstream.url}/", file, notes.append)
+    async with contextlib.aclosing(relay.server):
+        yield Recording(upstream.server, upstream.url, client, file, notes)
 
 
 @contextlib.asynccontextmanager
@@ -202,7 +213,9 @@ async def test_a_recorded_stream_is_a_batch_too_and_the_other_way_round(
 
 async def test_the_answers_to_the_same_words_are_given_in_turn_and_the_last_again(recording):
     for number in (1, 2):
-        text = json.dumps(WHOLES["openai-chat"]).replace("one — two", f"answer {number}")
+        text = json.dumps(WHOLES["openai-chat"], ensure_ascii=False).replace(
+            "one — two", f"answer {number}"
+        )
         recording.upstream.then(page(200, text.encode(), "application/json"))
         await recording.ask("openai-chat", False)
     await recording.ask("openai-chat", False, "Something (else)?")
@@ -236,7 +249,7 @@ async def test_a_refusal_is_recorded_and_told_to_the_client_that_saw_it(recordin
 
 
 @pytest.mark.parametrize("api", PATHS)
-async def test_a_cut_is_a_cut_for_the_client_and_in_the_replay(recording, api):
+async def test_a_cut_is_a_cut_for_the_client_and_in_the_replay(recording, servers, api):
     recording.upstream.then(Answer(frames(api)[:3], then="cut"))
     with pytest.raises(httpx.RemoteProtocolError):
         await recording.ask(api, True)
@@ -247,12 +260,10 @@ async def test_a_cut_is_a_cut_for_the_client_and_in_the_replay(recording, api):
     assert cut.value.error_type == "stream_truncated"
     app = FastAPI()
     app.include_router(llm_routes(LLMClient(recording.replay())))
-    async with (
-        serving(app, log_level="critical") as url,
-        httpx.AsyncClient(base_url=url, trust_env=False) as client,
-    ):
-        with pytest.raises(httpx.RemoteProtocolError):
-            await client.post(PATHS[api], json=asked(api, True))
+    _, relay, client = servers
+    relay.server = app
+    with pytest.raises(httpx.RemoteProtocolError):
+        await client.post(PATHS[api], json=asked(api, True))
 
 
 async def test_nothing_is_recorded_when_the_client_leaves_and_the_upstream_is_left_too(recording):
@@ -303,7 +314,7 @@ async def test_a_file_that_is_no_script_is_refused_before_anything_is_sent(tmp_p
         Recorder("http://127.0.0.1:9", tmp_path / "x.toml", print)
 
 
-def test_it_is_replayed_with_its_timing_or_faster_or_at_once(tmp_path):
+async def test_it_is_replayed_with_its_timing_or_faster_or_at_once():
     pieces = [[0.5 * number, text.decode()] for number, text in enumerate(frames("anthropic"), 1)]
     recorded = {"api": "anthropic", "stream": True, "chunks": pieces}
     script = Script.model_validate({"reply": [{"recorded": recorded}]})
@@ -322,7 +333,7 @@ def test_it_is_replayed_with_its_timing_or_faster_or_at_once(tmp_path):
         assert await times(replay=10) == pytest.approx([0.3, 0.5, 1.4])
         assert await times(first=3) == [0, 0, 0]
 
-    run_with_virtual_clock(program())
+    await asyncio.to_thread(run_with_virtual_clock, program())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,16 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from dual_mode_streaming.llm import ChatRequest, LLMClient, Simulator, collect, llm_routes
+from dual_mode_streaming.llm import (
+    ChatRequest,
+    Failure,
+    LLMClient,
+    Reply,
+    Script,
+    Simulator,
+    collect,
+    llm_routes,
+)
 from dual_mode_streaming.llm.providers import AnthropicProvider, OpenAIProvider
 from dual_mode_streaming.llm.wire import _compressed
 from dual_mode_streaming.testing import StreamingTransport, serving
@@ -193,3 +202,27 @@ async def test_options_of_a_call_count_for_a_request_that_came_in_a_wire_format(
     request = ChatRequest(messages="Hi")
     answer = await collect(LLMClient(Simulator()).chat_completion(request, max_tokens=2))
     assert answer.finish_reason == "length"
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize(
+    ("failure", "stream", "status"),
+    [
+        (Failure(status=429, retry_after=1, times=1), True, 429),
+        (Failure(status=529, times=1), False, 529),
+        (Failure(error_type="server", times=1), False, 502),
+    ],
+)
+async def test_a_scripted_failure_reaches_the_client_which_tries_again(
+    path, failure, stream, status
+):
+    simulator = Simulator(script=Script(reply=(Reply(text="At last.", failure=failure),)))
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(simulator)))
+    async with client_of(app) as http:
+        body = {**BODY, "input": "Hi", "stream": stream}
+        refused = await http.post(path, json=body)
+        assert (refused.status_code, len(simulator.journal)) == (status, 1)
+        answer = await http.post(path, json=body)
+        assert answer.status_code == 200
+        assert "last" in answer.text

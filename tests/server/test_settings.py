@@ -66,7 +66,8 @@ def test_settings_survive_the_way_to_a_worker():
 def test_the_settings_of_the_models_are_a_group_of_their_own(monkeypatch):
     monkeypatch.setenv("DUAL_MODE_LLM_BASE_URL", "http://localhost:1")
     monkeypatch.setenv("DUAL_MODE_LLM_RATE", "7")
-    assert load().llm == LLMSettings(base_url="http://localhost:1", rate=7, first=0.3, jitter=0.3)
+    usual = {"first": 0.3, "jitter": 0.3, "replay": 1}
+    assert load().llm == LLMSettings(base_url="http://localhost:1", rate=7, **usual)
     assert Settings(llm={"rate": 8}).llm.rate == 8
     monkeypatch.setenv("DUAL_MODE_LLM_RATE", "-7")
     with pytest.raises(SettingsError, match=r"^DUAL_MODE_LLM_RATE=-7: should be greater than"):

@@ -185,7 +185,7 @@ class LLMClient:
     def _request(self, messages: Messages, options: dict[str, Any]) -> ChatRequest:
         if isinstance(messages, ChatRequest):
             made = messages.model_copy(update=options) if options else messages
-            return made if made.origin is None else made.with_origin(None)
+            return made if made.origin is None else made.with_origin(made.origin.translated())
         given = messages if isinstance(messages, str) else tuple(messages)
         return ChatRequest.model_validate({"messages": given, **options})
 

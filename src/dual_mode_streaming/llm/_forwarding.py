@@ -46,6 +46,11 @@ class Origin:
     problem: Problem | None = None
     answered: Callable[[Mapping[str, str]], None] | None = None
 
+    def translated(self) -> "Origin":
+        """Return that of the same request in another API: its headers are not for that one."""
+        headers = {name: value for name, value in self.headers.items() if name == VIA}
+        return Origin(self.dialect, self.body, headers)
+
 
 @dataclass(slots=True)  # not frozen: one is made for each chunk, and that takes thrice as long
 class Forwarded:

@@ -45,6 +45,7 @@ class ProviderError(DualModeError):
         code: the provider's own name of the error.
         param: the field that is wrong.
         body: the error as it came, for a caller who speaks the provider's API.
+        is_retryable: whether the same request may succeed later; by default as the kind says.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ProviderError(DualModeError):
         code: str | None = None,
         param: str | None = None,
         body: Any = None,
+        is_retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.error_type: ErrorType = error_type
@@ -65,11 +67,7 @@ class ProviderError(DualModeError):
         self.code = code
         self.param = param
         self.body = body
-
-    @property
-    def is_retryable(self) -> bool:
-        """Whether the same request may succeed later."""
-        return self.error_type in _RETRYABLE
+        self.is_retryable = error_type in _RETRYABLE if is_retryable is None else is_retryable
 
 
 class Provider(Protocol):

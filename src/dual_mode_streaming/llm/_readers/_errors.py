@@ -101,9 +101,13 @@ def error_from(
     elif retry_after is None:
         retry_after = _pause_of(error, message if kind in ("rate_limit", "overloaded") else "")
     message = message or "the provider reported an error without a message"
-    named_fields = {name: _text_of(error, name) for name in ("code", "param")}
     return ProviderError(
-        _KEY.sub("…", message), kind, status=told, retry_after=retry_after, **named_fields
+        _KEY.sub("…", message),
+        kind,
+        status=told,
+        retry_after=retry_after,
+        code=_text_of(error, "code"),
+        param=_text_of(error, "param"),
     )
 
 

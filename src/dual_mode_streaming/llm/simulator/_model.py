@@ -136,6 +136,8 @@ class Simulator:
             return
         rng = random.Random(request.digest())  # noqa: S311  (predictable on purpose)
         reply = reply or _generated(request, rng)
+        # A client of an API is to see the failure: whether it tries again is its matter.
+        is_retryable = None if request.origin is None else False
         failure = reply.failure if reply.failure and self._script.fails(reply) else None
         if failure is not None and failure.status is not None:
             raise ProviderError(
@@ -143,18 +145,19 @@ class Simulator:
                 error_type_of(failure.status),
                 status=failure.status,
                 retry_after=failure.retry_after,
+                is_retryable=is_retryable,
             )
         metronome = Metronome(reply.pace or self._pace, rng)
         ending = _Ending()
         for number, event in enumerate(_events(request, reply, rng, ending)):
             if failure is not None and number == failure.after_tokens:
-                await _fail(failure)
+                await _fail(failure, is_retryable)
                 failure = None  # a stall: the answer continues
                 metronome.resume()
             await metronome.wait()
             yield event
         if failure is not None:
-            await _fail(failure)
+            await _fail(failure, is_retryable)
         usage = reply.usage or Usage(
             input_tokens=await self.count_tokens(request), output_tokens=ending.tokens
         )
@@ -184,13 +187,13 @@ def _text(token: str) -> StreamEvent:
     return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=token))
 
 
-async def _fail(failure: Failure) -> None:
+async def _fail(failure: Failure, is_retryable: bool | None) -> None:
     if failure.stall is not None:
         await asyncio.sleep(failure.stall)
         return
     if failure.cut:
         raise ProviderError(failure.message, "stream_truncated", status=CUT)
-    raise ProviderError(failure.message, failure.error_type)
+    raise ProviderError(failure.message, failure.error_type, is_retryable=is_retryable)
 
 
 def _events(

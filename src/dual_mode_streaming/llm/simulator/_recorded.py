@@ -30,12 +30,6 @@ _READERS: dict[Dialect, type[Reader]] = {
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class RecordedRefusal(ProviderError):
-    """A refusal of an upstream. It is not repeated here: the client that saw it did that."""
-
-    is_retryable = False
-
-
 class Recorded(FrozenModel):
     """A recorded answer; `dual-mode record` writes it.
 
@@ -70,7 +64,7 @@ class Recorded(FrozenModel):
         Raises:
             ProviderError: it is a refusal or an error, or it was cut.
         """
-        reader, body = _READERS[self.api](), _Body(self, speed)
+        reader, body = _READERS[self.api](), _ReplayedBody(self, speed)
         await self._refuse(body)
         async with aclosing(read_stream(body, reader)) as events:
             async for event in events:
@@ -80,7 +74,7 @@ class Recorded(FrozenModel):
 
     async def forwarded(self, request: ChatRequest, speed: float) -> AsyncGenerator[Answer, None]:
         """Yield the answer as it came, to a request that it `fits`. Raises as `events` does."""
-        reader, body = _READERS[self.api](), _Body(self, speed)
+        reader, body = _READERS[self.api](), _ReplayedBody(self, speed)
         if request.origin is not None and request.origin.answered is not None:
             request.origin.answered(self.headers)
         await self._refuse(body)
@@ -99,23 +93,24 @@ class Recorded(FrozenModel):
             raise ProviderError("the recorded answer is no JSON object", "server", status=502)
         yield Forwarded(value, (reader.whole(value),))
 
-    async def _refuse(self, body: "_Body") -> None:
+    async def _refuse(self, body: "_ReplayedBody") -> None:
         if self.status < 400:
             return
         from dual_mode_streaming.llm.providers._failures import retry_after_of  # loads httpx2
 
         text = await body.text()
         error = error_from(text, self.status, retry_after_of(self.headers))
-        raise RecordedRefusal(
+        raise ProviderError(
             str(error),
             error.error_type,
             status=self.status,
             retry_after=error.retry_after,
             body=_value_of(text),
+            is_retryable=False,  # the client that saw it repeated its request, or did not
         )
 
 
-class _Body:
+class _ReplayedBody:
     """The body of a recorded answer, at its pace."""
 
     def __init__(self, recorded: Recorded, speed: float) -> None:

@@ -98,7 +98,7 @@ class Recorder:
         headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
         path, query = scope["path"], scope["query_string"].decode("latin-1")
         raw_path = scope["raw_path"].decode("latin-1")
-        exchange = _Exchange.begin(scope["method"], path, query, body, headers)
+        exchange = _RelayedCall.begin(scope["method"], path, query, body, headers)
         sent = [(name, value) for name, value in headers if name.lower() not in _HOP]
         request = self._client.build_request(
             scope["method"],
@@ -139,7 +139,7 @@ class Recorder:
         is_double = self._upstream.endswith("/v1") and path.startswith("/v1/")
         return self._upstream + (path.removeprefix("/v1") if is_double else path)
 
-    def _write(self, exchange: "_Exchange", response: httpx.Response, *, is_cut: bool) -> None:
+    def _write(self, exchange: "_RelayedCall", response: httpx.Response, *, is_cut: bool) -> None:
         text = exchange.as_toml(response.status_code, response.headers, is_cut=is_cut)
         outcome = "its answer is too large to be recorded" if text is None else "recorded"
         self._note(f"{exchange.path} {exchange.model}: {response.status_code}, {outcome}")
@@ -149,7 +149,7 @@ class Recorder:
                 file.write(text.encode())
 
 
-class _Exchange:
+class _RelayedCall:
     """A request to an API, and what came of its answer so far."""
 
     def __init__(
@@ -168,7 +168,7 @@ class _Exchange:
     @classmethod
     def begin(
         cls, method: str, path: str, query: str, body: bytes, headers: list[tuple[str, str]]
-    ) -> "_Exchange | None":
+    ) -> "_RelayedCall | None":
         """Return the exchange of a request; None if it is to no API that can be replayed."""
         wire = next((wire for end, wire in _FORMATS.items() if path.endswith(end)), None)
         if wire is None or method != "POST":
