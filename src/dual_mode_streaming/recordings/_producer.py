@@ -37,6 +37,7 @@ class Producer:
         head: the sequence of the last entry in the store.
 
     Attributes:
+        generation: the same.
         waited: see `Sink`.
     """
 
@@ -51,6 +52,7 @@ class Producer:
         head: int = 0,
     ) -> None:
         self.waited = False
+        self.generation = generation
         self._stream = stream
         self._operation = operation
         self._source = source

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from dual_mode_streaming.recordings._entries import Cursor, Gap, StoredRecord, StreamRecord
+from dual_mode_streaming.recordings._keeper import LeaseKeeper
 from dual_mode_streaming.recordings._operation import Operation, RecordingRequest
 from dual_mode_streaming.recordings._producer import Producer
 from dual_mode_streaming.recordings._tail import Tail, TailReader
@@ -44,6 +45,7 @@ class Recordings:
         self._closing: set[asyncio.Task[None]] = set()
         self._unread_timers: dict[str, asyncio.TimerHandle] = {}
         self._recovery: asyncio.Task[None] | None = None
+        self._keeper = LeaseKeeper(store, self._writers)
         self._is_closing = False
 
     @property
@@ -181,7 +183,11 @@ class Recordings:
             self._closing -= waited
         for tail in tuple(self._tails.values()):
             await tail.close()
+        self._keeper.stop()
         await self.store.aclose()
+
+    def _writers(self) -> dict[str, int]:
+        return {stream: each.generation for stream, each in list(self._producers.items())}
 
     def _produce(
         self,
@@ -195,6 +201,7 @@ class Recordings:
         producer = Producer(self.store, stream, operation, source, generation=generation, head=head)
         task = asyncio.get_running_loop().create_task(producer.run())
         self._producers[stream] = producer
+        self._keeper.start()
         self._running[stream] = task
         if self._is_closing:
             producer.stop(End.DRAINING)

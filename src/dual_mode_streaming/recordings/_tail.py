@@ -73,7 +73,7 @@ class Tail:
         self._error: Exception | None = None
         self._changed = asyncio.Event()  # set by the store
         self._waiting: asyncio.Future[None] | None = None  # for the readers
-        self._reached_at = asyncio.get_running_loop().time()
+        self._failing_since: float | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
@@ -120,10 +120,12 @@ class Tail:
                 await self._check()
                 while not self._ended:
                     await self._step()
-                    self._reached_at = asyncio.get_running_loop().time()
+                    self._failing_since = None
         except StoreError as error:
             logger.warning("the stream %s cannot be followed now: %s", self.stream, error)
-            if asyncio.get_running_loop().time() - self._reached_at > _STORE_TIMEOUT:
+            now = asyncio.get_running_loop().time()
+            self._failing_since = self._failing_since or now
+            if now - self._failing_since > _STORE_TIMEOUT:
                 raise
             await asyncio.sleep(0.2)
 

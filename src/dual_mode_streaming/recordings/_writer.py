@@ -81,7 +81,7 @@ class Writer:
                 taken the stream over.
         """
         loop = asyncio.get_running_loop()
-        since = loop.time()
+        failing_since: float | None = None  # the loop may have been busy before
         async with self._writing:
             for attempt in count():
                 try:
@@ -90,7 +90,8 @@ class Writer:
                     )
                     break
                 except StoreError:
-                    if loop.time() - since > 2 * self._store.limits.lease:
+                    failing_since = failing_since or loop.time()
+                    if loop.time() - failing_since > 2 * self._store.limits.lease:
                         raise
                     await asyncio.sleep(_RETRY_PAUSES[min(attempt, len(_RETRY_PAUSES) - 1)])
             self._wrote_at = loop.time()

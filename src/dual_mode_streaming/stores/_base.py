@@ -171,6 +171,9 @@ class Store(Protocol):
     Every method may raise StoreError if the store cannot be reached. The same call, also an
     `append`, can then be repeated safely. Methods that take the id of a stream raise ValueError if
     it is not 32 lowercase hexadecimal digits.
+
+    A shared store should also have a method `renew(writers)`, which renews the leases of streams,
+    given the generation of each writer. It is called in another thread while the loop is busy.
     """
 
     limits: Limits

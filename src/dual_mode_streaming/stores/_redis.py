@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import islice
 from typing import Any, Final
@@ -138,12 +138,7 @@ class RedisStore:
         end: EndState | None = None,
     ) -> AppendResult:
         """See `Store.append`."""
-        limits = self.limits
-        reply = await self._client.run(
-            "APPEND", stream, generation, first, end or "", self._lease, self._retention,
-            int(limits.stream_entries), int(limits.stream_bytes), self._client.channel(stream),
-            *payloads, delay=0 if payloads or end else _RENEWAL_DELAY,
-        )  # fmt: skip
+        reply = await self._append(self._client, stream, generation, first, payloads, end)
         if len(reply) == 3 and (payloads or end):
             self._note(stream, end or "running", reply[1], reply[2])
             if end or asyncio.get_running_loop().time() - self._noted > _INDEX_PAUSE:
@@ -230,10 +225,43 @@ class RedisStore:
             await self._client.call(lambda: stack.enter_async_context(subscription))
             yield
 
+    def renew(self, writers: Mapping[str, int]) -> None:
+        """See `Store`. It has an event loop and connections of its own."""
+
+        async def renew_all() -> None:
+            client = ScriptClient(*self._connected[:3])
+            try:
+                renewals = (
+                    self._append(client, stream, generation, 0, ())
+                    for stream, generation in writers.items()
+                )
+                await asyncio.gather(*renewals)
+            finally:
+                await client.aclose()
+
+        asyncio.run(renew_all())
+
     async def aclose(self) -> None:
         """Close the connections, and end the task that reads messages."""
         await self._pubsub.aclose()
         await self._client.aclose()
+
+    async def _append(
+        self,
+        client: ScriptClient,
+        stream: str,
+        generation: int,
+        first: int,
+        payloads: Sequence[bytes],
+        end: EndState | None = None,
+    ) -> Any:
+        """Return the reply of the script APPEND."""
+        limits = self.limits
+        return await client.run(
+            "APPEND", stream, generation, first, end or "", self._lease, self._retention,
+            int(limits.stream_entries), int(limits.stream_bytes), client.channel(stream),
+            *payloads, delay=0 if payloads or end else _RENEWAL_DELAY,
+        )  # fmt: skip
 
     async def _status(self, stream: str) -> Any:
         """Return the short reply of the script STATUS."""

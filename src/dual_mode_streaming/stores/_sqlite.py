@@ -7,7 +7,7 @@ threads read. Beside the file are its write-ahead log (`-wal`, `-shm`) and a loc
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
@@ -152,6 +152,12 @@ class SQLiteStore:
             if not subscribers and self._subscribers.get(stream) is subscribers:
                 del self._subscribers[stream]
             writer.is_watching = bool(self._subscribers)
+
+    def renew(self, writers: Mapping[str, int]) -> None:
+        """See `Store`."""
+        if self._writer is not None:
+            fixed = dict(writers)
+            self._writer.put(WriteRequest(lambda tables: tables.renew(fixed)))
 
     async def aclose(self) -> None:
         """Do what was asked for before, then close the file and end the threads."""

@@ -6,7 +6,7 @@ and all changes are written together at the end.
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time
 from typing import Any, Final
 
@@ -170,6 +170,11 @@ class Tables:
             self._run("update streams set ended = ? where number = ?", (self._now, row.number))
         self._touch(row, is_change=bool(payloads or end))
         return AppendResult.CANCEL if row.cancelling and end is None else AppendResult.OK
+
+    def renew(self, writers: Mapping[str, int]) -> None:
+        """See `Store`."""
+        for stream, generation in writers.items():
+            self.append(stream, generation, 0, (), None)
 
     def cancel(self, stream: str) -> None:
         """See `Store.cancel`."""

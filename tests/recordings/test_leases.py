@@ -1,0 +1,136 @@
+"""Leases: a worker whose event loop is busy for long keeps its streams and its readers."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from dual_mode_streaming.recordings import (
+    Cursor,
+    Operation,
+    RecordingRequest,
+    Recordings,
+    StreamRecord,
+)
+from dual_mode_streaming.stores import Limits, MemoryStore, RedisStore, SQLiteStore, StoreError
+
+LEASE = 1.5
+SHARED = pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.full)])
+
+
+def operation(resumes=False):
+    return Operation(
+        name="test",
+        record_of=lambda item: StreamRecord("text", "", item.encode()),
+        problem_of=lambda error: {"status": 500, "detail": str(error)},
+        resume=(lambda _, head: words(head)) if resumes else None,
+    )
+
+
+async def words(head=0):
+    yield f"after {head}"
+
+
+@pytest.fixture
+def opened(kind, tmp_path, request):
+    def open_store():
+        limits = Limits(lease=LEASE)
+        if kind == "sqlite":
+            return SQLiteStore(tmp_path / "file", limits)
+        server = request.getfixturevalue("redis_server")
+        return RedisStore(server.url, limits, prefix=tmp_path.name)
+
+    return open_store
+
+
+class BusyWorker:
+    """A worker in a thread of its own, whose event loop is blocked until it may go on."""
+
+    def __init__(self, store):
+        self.store = store
+        self.is_busy, self.may_go_on = threading.Event(), threading.Event()
+        self.stream = ""
+        self.info = None
+        self.thread = threading.Thread(target=asyncio.run, args=(self.work(),))
+
+    async def items(self):
+        yield "before"
+        await asyncio.sleep(0.05)
+        self.is_busy.set()
+        self.may_go_on.wait(20)
+        yield "after"
+
+    async def work(self):
+        recordings = Recordings(self.store)
+        request = RecordingRequest(operation=operation(), owner="", fingerprint="")
+        self.stream = (await recordings.start(request, self.items)).new.stream
+        while recordings.producing:
+            await asyncio.sleep(0.01)
+        self.info = await self.store.info(self.stream)
+        await recordings.aclose()
+
+
+@SHARED
+async def test_a_busy_worker_keeps_its_streams(opened):
+    worker = BusyWorker(opened())
+    other = Recordings(opened())
+    other.add(operation(resumes=True))
+    other.start_recovery()
+    try:
+        worker.thread.start()
+        await asyncio.to_thread(worker.is_busy.wait, 20)
+        until = time.monotonic() + 2 * LEASE
+        while time.monotonic() < until:
+            assert (await other.store.info(worker.stream)).generations == ((1, 1),)
+            await asyncio.sleep(LEASE / 5)
+    finally:
+        worker.may_go_on.set()
+        await asyncio.to_thread(worker.thread.join, 20)
+        await other.aclose()
+    assert (worker.info.state, worker.info.head) == ("done", 3)
+    assert worker.info.generations == ((1, 1),)
+
+
+class TimingOut(MemoryStore):
+    """A store whose next call of a method seems to time out, because the loop was busy for long."""
+
+    method = ""
+
+    async def append(self, *args, **options):
+        self.be_busy("append")
+        return await super().append(*args, **options)
+
+    async def read(self, *args, **options):
+        self.be_busy("read")
+        return await super().read(*args, **options)
+
+    def be_busy(self, method):
+        if method == self.method:
+            self.method = ""
+            time.sleep(3 * self.limits.lease)
+            raise StoreError("no answer in time")
+
+
+@pytest.mark.parametrize("method", ["append", "read"])
+async def test_a_call_that_timed_out_while_the_loop_was_busy_is_made_again(method, monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.recordings._tail._STORE_TIMEOUT", 0.05)
+    store = TimingOut(Limits(lease=0.05))
+    recordings = Recordings(store)
+    gate = asyncio.Event()
+
+    async def items():
+        yield "1"
+        await gate.wait()
+        yield "2"
+
+    request = RecordingRequest(operation=operation(), owner="", fingerprint="")
+    info = await recordings.start(request, items)
+    reading = recordings.read(info, Cursor(info.new.stream, 1, 0))
+    seen = [await anext(reading)]
+    store.method = method
+    gate.set()
+    seen += [record async for record in reading]
+    assert [each.record.data for each in seen[:2]] == [b"1", b"2"]
+    assert seen[2].record.name == "done"
+    await recordings.aclose()
