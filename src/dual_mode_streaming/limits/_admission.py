@@ -132,9 +132,18 @@ class Admission:
             raise
         return slot
 
-    async def check(self, request: HTTPConnection) -> None:
-        """Check as `admit`, for a request whose answer is counted by `hold`, later."""
-        (await self.admit(request)).close()
+    async def check(self, request: HTTPConnection, *, answers: bool = True) -> None:
+        """Check as `admit`, for a request whose answer is counted by `hold`, later.
+
+        Args:
+            request: the request.
+            answers: False for a request without an answer that counts, such as one that cancels:
+                only its key and the rate are checked.
+        """
+        if answers:
+            (await self.admit(request)).close()
+        else:
+            await self._check_rate(self._key(request))
 
     async def hold(self, request: HTTPConnection) -> ExitStack:
         """Check the API key, and count an answer until the result is closed.

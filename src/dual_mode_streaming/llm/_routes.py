@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission
+from dual_mode_streaming.llm._background import Responses
 from dual_mode_streaming.llm._client import LLMClient
 from dual_mode_streaming.llm._fallback import add_fallback, problem_of_path
 from dual_mode_streaming.llm._models import ModelList
@@ -43,12 +44,13 @@ def llm_routes(
         admission: API keys and limits; by default no key is needed, and nothing is limited.
         body_limit: the largest body of a request in bytes; a larger one is refused with 413.
     """
-    admit = (admission or Admission()).admit
+    admission = admission or Admission()
+    admit = admission.admit
     chat, responses, anthropic = OpenAIChat(), OpenAIResponses(), AnthropicMessages()
     counting = AnthropicTokenCount()
-    routes = APIRouter(tags=["LLM"])
-
     hop = Hop()
+    kept = Responses(responses, client, admission, hop, body_limit)
+    routes = APIRouter(tags=["LLM"])
 
     async def parsed(wire: WireFormat, request: Request) -> WireRequest:
         headers = hop.passed(request.headers)
@@ -74,7 +76,9 @@ def llm_routes(
         **_documented(["model", "input"], responses.error(_EXAMPLE, "req_0"), streams=True),
     )
     async def create_response(request: Request) -> Response:
-        return complete(responses, request)
+        return kept.create(request)
+
+    kept.add_to(routes)
 
     @routes.post(
         "/v1/messages",

@@ -63,7 +63,11 @@ class Recordings:
         self._operations[operation.name] = operation
 
     async def start(
-        self, request: RecordingRequest, source: Callable[[], AsyncIterator[Any]]
+        self,
+        request: RecordingRequest,
+        source: Callable[[], AsyncIterator[Any]],
+        *,
+        stream: str | None = None,
     ) -> StreamInfo:
         """Start a recording, or find the one with the same idempotency key.
 
@@ -71,6 +75,7 @@ class Recordings:
             request: what to record.
             source: makes the generator. It is called only for a new recording, in the task that
                 runs and closes the generator.
+            stream: the id of a new recording; a random one by default.
 
         Returns:
             The state of the stream.
@@ -82,15 +87,15 @@ class Recordings:
             raise StoreError("no recording can be started: this process is shutting down")
         self.start_recovery()
         new = NewStream(
-            stream=secrets.token_hex(16),
+            stream=stream or secrets.token_hex(16),
             operation=request.operation.name,
             owner=request.owner,
             fingerprint=request.fingerprint,
             request=request.request,
         )
-        stream = await self.store.create(new, request.idempotency_key)
-        if stream == new.stream:
-            self._produce(request.operation, stream, source)
+        found = await self.store.create(new, request.idempotency_key)
+        if found == new.stream:
+            self._produce(request.operation, found, source)
             return StreamInfo(
                 new=new,
                 state="running",
@@ -100,9 +105,9 @@ class Recordings:
                 cancelling=False,
                 lease=self.store.limits.lease,
             )
-        info = await self.store.info(stream)
+        info = await self.store.info(found)
         if info is None:
-            raise StoreError(f"the store lost the stream {stream} after it had found it")
+            raise StoreError(f"the store lost the stream {found} after it had found it")
         return info
 
     async def find(self, stream: str, owner: str) -> StreamInfo | None:

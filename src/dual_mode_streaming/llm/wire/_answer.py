@@ -18,6 +18,7 @@ from dual_mode_streaming.llm._problems import answer_events, problem_of_provider
 from dual_mode_streaming.llm._provider import ProviderError
 from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest, new_request_id
 from dual_mode_streaming.llm.wire._forwarded import ForwardedFrames
+from dual_mode_streaming.llm.wire._recorded import VerbatimFrames
 from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.rendering import Frames
 from dual_mode_streaming.running.owner import logger
@@ -108,6 +109,19 @@ def completion(
     return response
 
 
+def frames_response(wire: WireFormat, request_id: str, frames: AsyncIterator[bytes]) -> Response:
+    """Return frames that were made before, as a stream."""
+    return _Completion(
+        wire,
+        request_id,
+        frames,
+        mode=ResponseMode.STREAM,
+        representation=dataclasses.replace(ANY_ITEMS, frames=VerbatimFrames),
+        headers={wire.id_header: request_id},
+        handles_last_event_id=True,
+    )
+
+
 def json_response(wire: WireFormat, request_id: str, body: Any) -> Response:
     """Return a body as JSON."""
     headers = {wire.id_header: request_id}
@@ -118,7 +132,7 @@ class _Completion(DualModeResponse):
     """A dual-mode response that renders its refusals in a wire format."""
 
     def __init__(
-        self, wire: WireFormat, request_id: str, content: AsyncIterator[Answer], **options: Any
+        self, wire: WireFormat, request_id: str, content: AsyncIterator[Any], **options: Any
     ) -> None:
         super().__init__(content, **options)
         self._wire = wire

@@ -1,4 +1,4 @@
-"""OpenAI's responses, as openai-python 3 sends and parses them. They are not stored."""
+"""OpenAI's responses, as openai-python 3 sends and parses them."""
 
 from typing import Any
 

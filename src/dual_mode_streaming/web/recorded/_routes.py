@@ -216,7 +216,7 @@ def stream_routes(registry: RecordingRegistry, app: FastAPI) -> StreamsRouter:
         request: Request, recordings: Recordings, info: StreamInfo, form: Negotiated, wait: float
     ) -> Response:
         """Return the stream as a document if it has ended, otherwise its state."""
-        info = await _until_ended(request, recordings, info, wait)
+        info = await until_ended(request, recordings, info, wait)
         tag = f'"{info.new.stream}.{info.generation}.{info.head}"'
         if info.state == "running":
             headers = {"retry-after": "1", "cache-control": "no-cache"}
@@ -243,7 +243,7 @@ def stream_routes(registry: RecordingRegistry, app: FastAPI) -> StreamsRouter:
         recordings, info = await found(request, stream)
         if info.state == "running":
             await recordings.cancel(stream)
-        info = await _until_ended(request, recordings, info, _CANCEL_WAIT)
+        info = await until_ended(request, recordings, info, _CANCEL_WAIT)
         return JSONResponse(state_of(info), 202 if info.state == "running" else 200)
 
     @routes.delete(
@@ -262,7 +262,7 @@ def stream_routes(registry: RecordingRegistry, app: FastAPI) -> StreamsRouter:
     return routes
 
 
-async def _until_ended(
+async def until_ended(
     request: Request, recordings: Recordings, info: StreamInfo, seconds: float
 ) -> StreamInfo:
     """Wait until a stream ends, at most for `seconds`; return its state.
