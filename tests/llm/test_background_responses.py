@@ -400,8 +400,10 @@ async def test_the_response_of_a_killed_worker_fails_and_its_readers_are_told(tm
         async with worker(store, lease=1.0) as one, contextlib.AsyncExitStack() as stack:
             dying = Worker(url)
             stack.push_async_callback(dying.http.aclose)
-            made = await dying.responses.create(model="m", input="Hello", background=True)
-            stopped = await dying.responses.create(model="m", input="Hello", background=True)
+            made = await dying.responses.create(model="simulator", input="Hello", background=True)
+            stopped = await dying.responses.create(
+                model="simulator", input="Hello", background=True
+            )
             stream = await one.responses.retrieve(made.id, stream=True)
             seen = [await anext(aiter(stream))]
             while seen[-1].type != "response.output_text.delta":
