@@ -284,3 +284,15 @@ async def test_tokens_are_counted_for_the_body_as_it_came(gateway):
     response = await gateway.post(f"{MESSAGES}/count_tokens", body)
     assert response.json() == {"input_tokens": 9}
     assert gateway.upstream.bodies == [body]
+
+
+async def test_a_response_that_only_the_provider_knows_is_continued_there(gateway):
+    gateway.upstream.answers[RESPONSES] = RESPONSE
+    body = body_of(RESPONSES, previous_response_id="resp_up", background=False)
+    response = await gateway.post(RESPONSES, body)
+    assert (response.status_code, response.json()) == (200, RESPONSE)
+    assert gateway.upstream.bodies == [body]
+    gateway.upstream.answers[RESPONSES] = lambda: Response("no", 404)
+    refused = await gateway.post(RESPONSES, body)  # and it has no responses after all
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (400, "previous_response_not_found")

@@ -191,8 +191,11 @@ class Responses:
         parsed = parse_request(self._wire, resolved, headers)
         origin = parsed.chat.origin
         assert origin is not None
+        origin.body = body  # as it came, unless its items are complete only now
         if unknown is not None:
-            origin.body, origin.problem = body, unknown
+            origin.problem = unknown
+        elif previous is not None:
+            origin.body = {n: v for n, v in body.items() if n != "previous_response_id"}
         echo: dict[str, Any] = {"background": background, "previous_response_id": previous}
         if background:
             if origin.problem is not None:
