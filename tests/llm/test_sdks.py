@@ -158,9 +158,8 @@ async def test_openai_batch_and_stream_say_the_same(url, question, limits):
 
 def plain(response):
     """A response without what differs from one request to the next."""
-    return json.loads(
-        re.sub(r"_[0-9a-f]{24}(?=[_\"])", "_", response.model_dump_json(exclude={"created_at", "completed_at"}))
-    )
+    text = response.model_dump_json(exclude={"created_at", "completed_at"})
+    return json.loads(re.sub(r"_[0-9a-f]{24}(?=[_\"])", "_", text))
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
