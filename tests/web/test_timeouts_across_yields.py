@@ -11,7 +11,7 @@ import anyio
 import pytest
 from fastapi import FastAPI
 
-from dual_mode_streaming import dual_mode
+from dual_mode_streaming import dual_mode, streams
 
 from .asgi import Client, get, on_virtual_clock
 from .witness import AnyTimeout, app_of
@@ -86,6 +86,68 @@ async def test_a_timeout_across_yields_is_the_same_in_every_mode(
         "fails": (500, []),
     }
     assert await answered(source, how) == expected[then]
+
+
+async def kept(item: Any) -> Any:
+    """Return the item, as an async function does."""
+    return item
+
+
+READERS = {
+    "map": lambda source: streams.map(source, lambda item: item),
+    "map of an async function": lambda source: streams.map(source, kept),
+    "filter": lambda source: streams.filter(source, lambda item: item != 1),
+    "take": lambda source: streams.take(source, 100),
+    "batched": lambda source: streams.map(streams.batched(source, 1), lambda items: items[0]),
+    "a processor": lambda source: streams.Processor(lambda items: items)(source),
+    "three": lambda source: streams.take(
+        streams.filter(streams.map(source, lambda item: item), lambda item: True), 100
+    ),
+    "aclosing": contextlib.aclosing,
+    "aclosing of an operator": lambda source: contextlib.aclosing(
+        streams.map(source, lambda item: item)
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ["stream", "fold"])
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("then", ["goes on", "fails"])
+@on_virtual_clock
+async def test_a_timeout_across_yields_is_the_sources_whatever_reads_it(how, reader, then):
+    async def source():
+        try:
+            async with asyncio.timeout(0):
+                for number in range(1000):
+                    hold_the_loop()
+                    yield number
+        except TimeoutError:
+            if then == "fails":
+                raise
+        yield "after it"
+        yield "and more"
+
+    async def endpoint() -> AsyncIterator[Any]:
+        return READERS[reader](source())
+
+    expected = (200, [0, "after it", "and more"]) if then == "goes on" else (500, [])
+    assert await answered(endpoint, how) == expected
+
+
+@pytest.mark.parametrize("operator", [streams.map, streams.pace])
+@on_virtual_clock
+async def test_a_timeout_that_fires_while_an_operator_waits_is_the_sources(operator):
+    async def slowly(item: Any) -> Any:
+        await asyncio.sleep(1)
+        return item
+
+    async def source():
+        async with asyncio.timeout(2.5):
+            for number in range(1000):
+                yield number
+
+    with pytest.raises(TimeoutError):
+        await streams.gather_stream(operator(source(), slowly if operator is streams.map else 1))
 
 
 @on_virtual_clock

@@ -5,7 +5,7 @@ Streams, batches and recordings use this loop, so they cannot differ in how they
 
 import asyncio
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -154,7 +154,7 @@ async def close_source(source: AsyncIterator[Any]) -> None:
         await close()
 
 
-async def throw_into(source: AsyncIterator[Any], error: BaseException) -> Any:
+async def throw_into(source: AsyncIterable[Any], error: BaseException) -> Any:
     """Raise `error` where the source is suspended, and return the next item if there is one."""
     athrow = getattr(source, "athrow", None)
     if athrow is None:

@@ -43,13 +43,14 @@ class Processor(Generic[A, B]):
         stream = owned(stream)
         scope = Scope(stream)
 
-        async def items() -> AsyncGenerator[B, None]:
+        async def items() -> AsyncGenerator[B, tuple[B] | None]:
             async with scope:
                 last: AsyncIterable[Any] = stream
                 for stage in self._stages:
                     last = scope.own(owned(stage(last)))
-                async for item in scope.open(last):
-                    yield item
+                async for item in scope.open_read(last):
+                    while (sent := (yield item)) is not None:
+                        (item,) = sent
 
         return Stream(items(), scope)
 

@@ -12,17 +12,11 @@ import asyncio
 import contextvars
 import logging
 import types
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Generator,
-)
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator
 from typing import Any
 
 from dual_mode_streaming.errors import SourceCancelled
+from dual_mode_streaming.running.pull import throw_into
 from dual_mode_streaming.streams._scope import Scope
 
 Demand = Callable[[], int]
@@ -149,7 +143,7 @@ class Pumps(Scope):
     ) -> None:
         try:
             try:
-                await self._move(self.open(source), buffer, credit, demand)
+                await self._move(source, buffer, credit, demand)
             finally:
                 await self.close(source)
         except asyncio.CancelledError as error:
@@ -165,9 +159,12 @@ class Pumps(Scope):
         buffer.pump_ended()
 
     async def _move(
-        self, items: AsyncIterator[Any], buffer: ItemBuffer, credit: int, demand: Demand
+        self, source: AsyncIterable[Any], buffer: ItemBuffer, credit: int, demand: Demand
     ) -> None:
         append, waiting = buffer.append, buffer.waiting
+        items = self.open(source)
+        if not hasattr(source, "athrow"):
+            source = items
         try:
             async for item in items:
                 append(item)
@@ -175,21 +172,21 @@ class Pumps(Scope):
                     buffer.wake()
                 credit -= 1
                 if not credit:
-                    credit = demand() or await self._wait_for_demand(items, buffer, demand)
+                    credit = demand() or await self._wait_for_demand(source, buffer, demand)
         except StopAsyncIteration:
             pass  # from `athrow`: the source ended on the cancellation it had caused itself
 
     async def _wait_for_demand(
-        self, items: AsyncIterator[Any], buffer: ItemBuffer, demand: Demand
+        self, source: AsyncIterable[Any], buffer: ItemBuffer, demand: Demand
     ) -> int:
         waiter: Awaitable[None] = yield_to_loop()  # enough if the reader is fast
         while not self._stopping:  # else the source has swallowed the cancellation by `stop`
             try:
                 await waiter
             except asyncio.CancelledError as error:
-                if self._stopping or not isinstance(items, AsyncGenerator):
+                if self._stopping:
                     raise
-                buffer.append(await items.athrow(error))
+                buffer.append(await throw_into(source, error))
                 buffer.wake()
             if credit := demand():
                 return credit

@@ -4,9 +4,13 @@ Whoever iterates a source closes it, in the same task, on every exit. A source t
 its consumer is read by a pump (`_pumps.py`): one task that iterates it and closes it.
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import Any, TypeVar
+
+from dual_mode_streaming.running.pull import throw_into
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -30,15 +34,31 @@ class Stream(AsyncIterator[T_co]):
 
     __slots__ = ("__weakref__", "_items", "_scope")
 
-    def __init__(self, items: AsyncGenerator[T_co, None], scope: "Scope") -> None:
+    def __init__(self, items: AsyncGenerator[T_co, Any], scope: "Scope") -> None:
         self._items = items
         self._scope = scope
 
-    def __aiter__(self) -> AsyncGenerator[T_co, None]:
+    def __aiter__(self) -> AsyncGenerator[T_co, Any]:
         return self._items  # the native generator: `async for` then has no call of ours per item
 
     async def __anext__(self) -> T_co:
         return await anext(self._items)
+
+    async def athrow(self, error: BaseException) -> T_co:
+        """Raise `error` where the innermost source is suspended, and return the next item.
+
+        So a timeout that a source holds over its yields ends as its own TimeoutError, whatever
+        operators are between it and the reader whose task was cancelled.
+        """
+        if self._scope.read is None:
+            return await self._items.athrow(error)
+        try:
+            item = await throw_into(self._scope.read, error)
+        except StopAsyncIteration:
+            return await anext(self._items)
+        except BaseException as raised:
+            return await self._items.athrow(raised)
+        return await self._items.asend((item,))
 
     async def aclose(self) -> None:
         """Stop reading and close the sources. Errors of their cleanup are logged, not raised.
@@ -62,9 +82,14 @@ class Stream(AsyncIterator[T_co]):
 
 
 class Scope:
-    """Owns sources and closes each once: `close` in the task that reads it, `aclose` the rest."""
+    """Owns sources and closes each once: `close` in the task that reads it, `aclose` the rest.
+
+    Attributes:
+        read: the source that a generator reads in its own task, if it takes items that are sent.
+    """
 
     def __init__(self, *sources: AsyncIterable[Any]) -> None:
+        self.read: AsyncIterable[Any] | None = None
         self._owned: dict[int, list[Any]] = {}
         for source in sources:
             self.own(source)
@@ -86,6 +111,16 @@ class Scope:
             self._owned[id(source)].insert(0, items)
         return items
 
+    def open_read(self, source: AsyncIterable[T]) -> AsyncIterator[T]:
+        """Open a source for a generator that takes what its `yield` returns, if not None.
+
+        That is a tuple of the item that the source has yielded when an error was raised in it (see
+        `Stream.athrow`). It comes before the next one of the iterator.
+        """
+        items = self.open(source)
+        self.read = source if hasattr(source, "athrow") else items
+        return items
+
     async def close(self, source: object) -> None:
         """Close one source, in the task that iterated it. Errors of its cleanup are raised."""
         for part in self._owned.pop(id(source), ()):
@@ -104,5 +139,11 @@ class Scope:
     async def __aenter__(self) -> None:
         pass
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if self.read is not None and isinstance(error, asyncio.CancelledError):
+                # It may have arrived while an operator waited, for a timeout of the source.
+                with contextlib.suppress(StopAsyncIteration):
+                    await throw_into(self.read, error)
+        finally:
+            await self.aclose()

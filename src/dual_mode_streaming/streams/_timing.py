@@ -144,15 +144,18 @@ def pace(stream: AsyncIterable[T], seconds: float) -> Stream[T]:
     _check(seconds)
     scope = Scope(stream)
 
-    async def items() -> AsyncGenerator[T, None]:
+    async def items() -> AsyncGenerator[T, tuple[T] | None]:
         clock = asyncio.get_running_loop().time
         due = clock()
         async with scope:
-            async for item in scope.open(stream):
-                if (early := due - clock()) > 0:
-                    await sleep(early)
-                due = clock() + seconds
-                yield item
+            async for item in scope.open_read(stream):
+                while True:
+                    if (early := due - clock()) > 0:
+                        await sleep(early)
+                    due = clock() + seconds
+                    if (sent := (yield item)) is None:
+                        break
+                    (item,) = sent
 
     return Stream(items(), scope)
 
@@ -214,15 +217,18 @@ def batched(stream: AsyncIterable[T], n: int, max_wait: float | None = None) -> 
     return Stream(_batched_in_time(pumps, queue, n, max_wait), pumps)
 
 
-async def _batched(scope: Scope, stream: AsyncIterable[T], n: int) -> AsyncGenerator[list[T], None]:
+async def _batched(
+    scope: Scope, stream: AsyncIterable[T], n: int
+) -> AsyncGenerator[list[T], tuple[T] | None]:
     async with scope:
         batch: list[T] = []
         try:
-            async for item in scope.open(stream):
+            async for item in scope.open_read(stream):
                 batch.append(item)
-                if len(batch) == n:
+                while len(batch) == n:
                     full, batch = batch, []
-                    yield full
+                    if (sent := (yield full)) is not None:
+                        batch += sent
         except Exception:
             if batch:
                 yield batch

@@ -28,13 +28,16 @@ def map(stream: AsyncIterable[Any], function: Callable[[Any], Any]) -> Stream[An
     """
     scope = Scope(stream)
 
-    async def items() -> AsyncGenerator[Any, None]:
+    async def items() -> AsyncGenerator[Any, tuple[Any] | None]:
         async with scope:
-            async for item in scope.open(stream):
-                result = function(item)
-                if hasattr(result, "__await__"):
-                    result = await result
-                yield result
+            async for item in scope.open_read(stream):
+                while True:
+                    result = function(item)
+                    if hasattr(result, "__await__"):
+                        result = await result
+                    if (sent := (yield result)) is None:
+                        break
+                    (item,) = sent
 
     return Stream(items(), scope)
 
@@ -50,14 +53,16 @@ def filter(
     """
     scope = Scope(stream)
 
-    async def items() -> AsyncGenerator[T, None]:
+    async def items() -> AsyncGenerator[T, tuple[T] | None]:
         async with scope:
-            async for item in scope.open(stream):
-                keep = predicate(item)
-                if hasattr(keep, "__await__"):
-                    keep = await keep
-                if keep:
-                    yield item
+            async for item in scope.open_read(stream):
+                while True:
+                    keep = predicate(item)
+                    if hasattr(keep, "__await__"):
+                        keep = await keep
+                    if not keep or (sent := (yield item)) is None:
+                        break
+                    (item,) = sent
 
     return Stream(items(), scope)
 
@@ -82,15 +87,18 @@ def take(stream: AsyncIterable[T], n: int) -> Stream[T]:
     """
     scope = Scope(stream)
 
-    async def items() -> AsyncGenerator[T, None]:
+    async def items() -> AsyncGenerator[T, tuple[T] | None]:
         left = n
         async with scope:
-            if left > 0:
-                async for item in scope.open(stream):
-                    yield item
+            if left <= 0:
+                return
+            async for item in scope.open_read(stream):
+                while (sent := (yield item)) is not None and left > 1:
+                    (item,) = sent
                     left -= 1
-                    if left <= 0:
-                        break
+                left -= 1
+                if left <= 0:
+                    return
 
     return Stream(items(), scope)
 
@@ -101,10 +109,11 @@ def owned(stream: AsyncIterable[T]) -> AsyncIterator[T]:
         return stream
     scope = Scope(stream)
 
-    async def items() -> AsyncGenerator[T, None]:
+    async def items() -> AsyncGenerator[T, tuple[T] | None]:
         async with scope:
-            async for item in scope.open(stream):
-                yield item
+            async for item in scope.open_read(stream):
+                while (sent := (yield item)) is not None:
+                    (item,) = sent
 
     return Stream(items(), scope)
 

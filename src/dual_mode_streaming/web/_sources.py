@@ -32,6 +32,8 @@ from starlette.responses import Response
 
 from dual_mode_streaming.bridges import from_sync
 from dual_mode_streaming.running.pull import close_source, throw_into
+from dual_mode_streaming.streams import Stream
+from dual_mode_streaming.streams._scope import Scope
 from dual_mode_streaming.web._signatures import described, layers
 
 SourceOf = Callable[..., AsyncIterator[Any]]
@@ -188,23 +190,22 @@ def _within_plain(name: str, manager: AbstractContextManager[Any]) -> Generator[
         yield from entered
 
 
-async def _within(
-    name: str, manager: AbstractAsyncContextManager[Any]
-) -> AsyncGenerator[Any, None]:
+def _within(name: str, manager: AbstractAsyncContextManager[Any]) -> Stream[Any]:
     """Yield the items of what a context manager gives, and leave it at the end."""
-    async with manager as entered:
-        if hasattr(type(entered), "__aiter__"):
-            items = aiter(entered)
-        elif hasattr(type(entered), "__next__"):
-            items = _in_thread(entered)
-        else:
-            raise _no_items(name, entered)
-        try:
-            async for item in items:
-                yield item
-        finally:
-            if items is not entered:
-                await close_source(items)
+    scope = Scope()
+
+    async def items() -> AsyncGenerator[Any, tuple[Any] | None]:
+        async with manager as entered:
+            if hasattr(type(entered), "__next__"):
+                entered = _in_thread(entered)
+            elif not hasattr(type(entered), "__aiter__"):
+                raise _no_items(name, entered)
+            async with scope:
+                async for item in scope.open_read(scope.own(entered)):
+                    while (sent := (yield item)) is not None:
+                        (item,) = sent
+
+    return Stream(items(), scope)
 
 
 @asynccontextmanager
