@@ -84,6 +84,36 @@ async def test_what_is_not_there_is_refused_in_the_wire_format(method, path, sta
         assert marked.headers["request-id"] == marked.json()["request_id"]
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/realtime", "/v1/messages"])
+async def test_a_websocket_is_refused_so_that_the_client_goes_on_with_http(http, path):
+    upgrade = {"connection": "Upgrade", "upgrade": "WebSocket", "sec-websocket-version": "13"}
+    response = await http.get(path, headers=upgrade)  # of a server without WebSockets
+    assert (response.status_code, response.headers["upgrade"]) == (426, "HTTP/1.1")
+    assert "POST" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("can_tell", [True, False])
+async def test_a_server_with_websockets_refuses_them_in_the_same_way(can_tell):
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(Simulator())))
+    extensions = {"websocket.http.response": {}} if can_tell else {}
+    scope = {"type": "websocket", "path": "/v1/responses", "headers": [], "query_string": b""}
+    sent = []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message)
+
+    await app({**scope, "extensions": extensions, "subprotocols": []}, receive, send)
+    if can_tell:
+        assert sent[0]["status"] == 426
+        assert b"POST" in sent[1]["body"]
+    else:
+        assert sent[0]["type"] == "websocket.close"
+
+
 async def test_other_routes_under_v1_are_left_alone(http):
     assert (await http.get("/v1/things/one")).json() == "one"
     assert (await http.get("/nothing")).json() == {"detail": "Not Found"}

@@ -297,6 +297,34 @@ def test_tools_that_nobody_here_can_run_are_left_out(choice):
     assert parsed(OpenAIChat(), body, tool_choice=choice).tools == ()
 
 
+@pytest.mark.parametrize("kind", ["additional_tools", "tool_search_output"])
+def test_items_of_the_input_add_tools(kind):
+    added = {"type": kind, "role": "developer", "tools": CODEX}
+    wire = OpenAIResponses()
+    made = wire.parse(
+        {"model": "m", "input": [added, USER], "tools": [{**CODEX[0], "name": "own"}]}
+    )
+    assert [tool.name for tool in made.chat.tools] == ["own", "shell", "patch", "look"]
+    assert made.calls == {"patch": {"type": "custom_tool_call"}, "look": {"namespace": "ns"}}
+    wrong = [USER, {**added, "tools": [5]}]
+    with pytest.raises(Problem) as refused:
+        wire.parse({"model": "m", "input": wrong})
+    assert "input[1].tools[0]" in refused.value.detail
+
+
+def test_items_that_only_configure_say_nothing():
+    update = {"type": "configuration_update", "reasoning": {"effort": "low"}}
+    tools = {"type": "additional_tools", "tools": []}
+    body = {"input": [tools, USER, update], "reasoning": {"effort": "high"}}
+    request = parsed(OpenAIResponses(), body)
+    assert (request.effort, [m.role for m in request.messages]) == ("low", ["user"])
+    assert to_anthropic(request)["messages"] == [
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+    ]
+    with pytest.raises(Problem, match="says something"):
+        parsed(OpenAIResponses(), {"input": [tools, update]})
+
+
 def test_only_the_allowed_tools_are_left():
     tools = [{"type": "function", "name": name, "parameters": {}} for name in "abc"]
     allowed = [{"type": "function", "name": "b"}]

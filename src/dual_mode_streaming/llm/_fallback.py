@@ -1,15 +1,20 @@
-"""What answers under /v1 where nothing else does: 404 and 405 in the caller's wire format."""
+"""What answers under /v1 where nothing else does: 404, 405 and 426 in the caller's wire format."""
 
 from collections.abc import Callable
 from typing import Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, WebSocket
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
 from dual_mode_streaming.errors import Problem
+
+NO_WEBSOCKET: Final = Problem(
+    426, "there are no WebSockets here: send the request with POST", headers={"upgrade": "HTTP/1.1"}
+)
+"""Codex tries a WebSocket first. At this status, and at no other, it goes on with HTTP at once."""
 
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -44,6 +49,26 @@ def add_fallback(routes: APIRouter, answer: Callable[[Request], Response]) -> No
     routes.routes.insert(0, routes.routes.pop())
 
 
+def refuse_websocket(routes: APIRouter, path: str, body: bytes) -> None:
+    """Refuse a WebSocket with 426, at which clients go on with HTTP.
+
+    A server without WebSockets makes a plain GET of it, see `problem_of_path`.
+
+    Args:
+        routes: the router.
+        path: the path.
+        body: the body of the refusal.
+    """
+
+    @routes.websocket(path)
+    async def websocket(websocket: WebSocket) -> None:
+        if "websocket.http.response" in websocket.scope.get("extensions", {}):
+            refusal = Response(body, 426, NO_WEBSOCKET.headers, media_type="application/json")
+            await websocket.send_denial_response(refusal)
+        else:
+            await websocket.close()
+
+
 def problem_of_path(routes: APIRouter, request: Request) -> Problem:
     """Return the problem of a request that no route of a router answers."""
     path = f"/v1/{request.path_params['rest']}"
@@ -54,6 +79,8 @@ def problem_of_path(routes: APIRouter, request: Request) -> Problem:
         if route.path_regex.match(path)
         for method in route.methods or ()
     }
+    if "websocket" in request.headers.get("upgrade", "").lower():
+        return NO_WEBSOCKET
     named = f"{request.method} {path[:200]}"
     if allowed:
         methods = ", ".join(sorted(allowed))

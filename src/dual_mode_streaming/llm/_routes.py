@@ -10,7 +10,12 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm._background import Responses
 from dual_mode_streaming.llm._client import LLMClient
-from dual_mode_streaming.llm._fallback import add_fallback, problem_of_path
+from dual_mode_streaming.llm._fallback import (
+    NO_WEBSOCKET,
+    add_fallback,
+    problem_of_path,
+    refuse_websocket,
+)
 from dual_mode_streaming.llm._models import ModelList
 from dual_mode_streaming.llm.wire._answer import WireResponse, completion, json_response
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages, AnthropicTokenCount
@@ -19,6 +24,7 @@ from dual_mode_streaming.llm.wire._hop import Hop
 from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import parse_request, read_body
+from dual_mode_streaming.sse import dumps
 
 _EXAMPLE: Final = Problem(400, "model: a string is needed", param="model")
 _REFUSALS: Final = {
@@ -134,6 +140,7 @@ def llm_routes(
 
         return WireResponse(wire_of(request), request, admit, respond)
 
+    refuse_websocket(routes, "/v1/responses", dumps(responses.error(NO_WEBSOCKET, "req_0")))
     add_fallback(routes, unknown)
     return routes
 

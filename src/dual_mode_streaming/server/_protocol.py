@@ -89,6 +89,9 @@ class StreamingProtocol(HttpToolsProtocol):
             app = _unchunked(cycle, app)
         super()._start_asgi_task(cycle, app)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: it is no fault, and the answer refuses the upgrade or ignores it."""
+
     def _abort(self) -> None:
         # Without the option, the kernel would go on for minutes to offer the bytes it holds.
         sock = self.transport.get_extra_info("socket")

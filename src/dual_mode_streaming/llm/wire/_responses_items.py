@@ -11,6 +11,8 @@ from dual_mode_streaming.llm.wire._parsing import as_list, content_of, invalid
 
 _ROLES: Final = ("user", "assistant", "system", "developer")
 _RESULTS: Final = ("function_call_output", "custom_tool_call_output")
+_SETTINGS: Final = ("additional_tools", "configuration_update")
+"""Items that change the request and say nothing; `settings_of_items` reads them."""
 
 
 class RememberedItems:
@@ -55,8 +57,31 @@ def messages_of_items(
             raise invalid(where, "an object is needed")
         if item.get("type") == "item_reference" or set(item) == {"id"}:
             item = _referenced(item.get("id"), item_of, where)
-        _add(messages, item, where)
+        if item.get("type") not in _SETTINGS:
+            _add(messages, item, where)
+    if not messages:
+        raise invalid("input", "at least one item that says something is needed")
     return messages
+
+
+def settings_of_items(given: Any) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
+    """Return what the items of an input change: the tools they add, and the newest reasoning.
+
+    Each tool comes with its path, for problems.
+    """
+    tools: list[tuple[str, Any]] = []
+    reasoning: dict[str, Any] = {}
+    for number, item in enumerate(given if isinstance(given, list) else []):
+        if not isinstance(item, dict):
+            continue
+        if item.get("type") in ("additional_tools", "tool_search_output"):
+            where = f"input[{number}].tools"
+            added = enumerate(as_list(item.get("tools") or []))
+            tools += [(f"{where}[{index}]", tool) for index, tool in added]
+        elif item.get("type") == "configuration_update":
+            changed = item.get("reasoning")
+            reasoning |= changed if isinstance(changed, dict) else {}
+    return tools, reasoning
 
 
 def _referenced(

@@ -20,7 +20,7 @@ from dual_mode_streaming.llm.wire._parsing import (
     refuse_unsupported,
     stream_and_model,
 )
-from dual_mode_streaming.llm.wire._responses_items import messages_of_items
+from dual_mode_streaming.llm.wire._responses_items import messages_of_items, settings_of_items
 
 _SUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
     "previous_response_id": (),
@@ -55,12 +55,15 @@ def parse_responses(
     reasoning = body.get("reasoning") or {}
     if not isinstance(reasoning, dict):
         raise invalid("reasoning", "an object is needed")
+    added, changed = settings_of_items(body.get("input"))
+    reasoning = {**reasoning, **changed}
     text = body.get("text") or {}
     if not isinstance(text, dict):
         raise invalid("text", "an object is needed")
     choice, allowed = tool_choice_of(body.get("tool_choice"))
     given = as_list(body.get("tools") or [])
-    tools, calls = _tools(given, choice)
+    named = [(f"tools[{number}]", tool) for number, tool in enumerate(given)]
+    tools, calls = _tools([*named, *added], choice)
     effort = reasoning.get("effort")
     chat = ChatRequest.model_validate(
         {
@@ -113,10 +116,11 @@ def _output(given: Any) -> dict[str, Any] | None:
 
 
 def _tools(
-    given: list[Any], choice: Any
+    given: list[tuple[str, Any]], choice: Any
 ) -> tuple[list[dict[str, Any]], dict[str, Mapping[str, Any]]]:
     """Return the functions, and what calls of those are that are more than functions.
 
+    The tools come with their paths, for problems.
     A namespace is unfolded into its functions. A custom tool, whose input is text, is a function of
     that text. Tools that only OpenAI can run are left out, if none of them has to be called.
     """
@@ -142,8 +146,8 @@ def _tools(
             name = str(tool.get("name"))
             calls[name] = {**calls.get(name, {}), "namespace": namespace}
 
-    for number, tool in enumerate(given):
-        add(tool, f"tools[{number}]")
+    for where, tool in given:
+        add(tool, where)
     unique = {str(tool.get("name")): tool for tool in tools}
     return list(unique.values()), calls
 
