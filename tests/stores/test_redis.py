@@ -564,3 +564,30 @@ async def test_it_is_closed_twice_and_nothing_is_left(redis_server):
     async with store.subscribe(secrets.token_hex(16), lambda: None):
         await store.aclose()
     assert asyncio.all_tasks() == before
+
+
+async def test_what_is_published_after_a_restart_has_another_generation(
+    faulty_redis: RedisServer,
+) -> None:
+    """The Redis may have lost its last entries: their cursors must not stand for new ones."""
+    async with store_of(faulty_redis) as store:
+        new = NewStream(stream="a" * 32, operation="test", lifetime=3600, generation=7)
+        stream = await store.create(new)
+        assert (await store.publish(stream, [b"1", b"2"])).generation == 7
+        faulty_redis.kill()
+        (log,) = (faulty_redis.folder / "appendonlydir").glob("*.incr.aof")
+        length = log.stat().st_size
+        faulty_redis.start()
+        lost = (await store.publish(stream, [b"lost", b"lost", b"lost"])).generation
+        faulty_redis.kill()
+        with log.open("r+b") as file:
+            file.truncate(length)
+        faulty_redis.start()
+        first, second = [await store.publish(stream, [b"new"]) for _ in range(2)]
+        assert 7 < first.generation == second.generation != lost > 7
+        info = await store.info(stream)
+        assert info is not None
+        assert info.generations == ((7, 1), (first.generation, 3))
+        assert info.has(7, 2)
+        assert not info.has(7, 3)
+        assert not info.has(lost, 3)

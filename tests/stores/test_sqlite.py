@@ -490,3 +490,15 @@ def test_who_does_not_use_it_does_not_load_it():
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env)
     assert said.stdout == "False\n"  # `make coverage` would load it by itself
+
+
+async def test_what_is_published_after_a_start_of_the_system_has_another_generation(store, path):
+    """With NORMAL or OFF a power cut takes the last entries: their cursors must not be reused."""
+    new = NewStream(stream="a" * 32, operation="test", lifetime=3600, generation=7)
+    await store.create(new)
+    await store.publish(new.stream, [b"1", b"2"])
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("update streams set boot = 'an earlier one'")
+    first, second = [await store.publish(new.stream, [b"x"]) for _ in range(2)]
+    assert 7 < first.generation == second.generation
+    assert (await store.info(new.stream)).generations == ((7, 1), (first.generation, 3))

@@ -1,4 +1,4 @@
-"""Stores of recorded streams: in memory, in a SQLite file, in Redis."""
+"""Stores of streams: in memory, in a SQLite file, in Redis."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,9 @@ from dual_mode_streaming.stores._base import (
     AppendResult,
     Entry,
     Limits,
+    Mark,
     NewStream,
+    Published,
     State,
     Store,
     StoreError,
@@ -25,8 +27,10 @@ __all__ = [
     "AppendResult",
     "Entry",
     "Limits",
+    "Mark",
     "MemoryStore",
     "NewStream",
+    "Published",
     "RedisStore",
     "SQLiteStore",
     "State",

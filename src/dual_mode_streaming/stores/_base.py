@@ -5,13 +5,16 @@ A stream is a log of entries, numbered from 1 without gaps. Its writer holds a *
 generation are then refused (fencing). An entry is identified by stream, generation and sequence,
 because a store that lost its last entries may give their numbers to other entries.
 
-To a store a payload is bytes. The package `recordings` knows what they mean.
+A stream with a *lifetime* has many writers instead: `publish` adds entries after those that are
+there, without a lease. Its generation rises when the store may have lost its last entries.
+
+To a store a payload is bytes. The packages `recordings` and `channels` know what they mean.
 """
 
 import dataclasses
 import enum
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol
 
@@ -22,8 +25,10 @@ __all__ = [
     "AppendResult",
     "Entry",
     "Limits",
+    "Mark",
     "NewStream",
     "OnChange",
+    "Published",
     "State",
     "Store",
     "StoreError",
@@ -46,6 +51,7 @@ class AppendResult(enum.Enum):
     FENCED = "another writer has taken the stream over: nothing is stored"
     CLOSED = "the stream has ended or does not exist: nothing is stored"
     GAP = "the store has lost entries before the first of these: nothing is stored"
+    CONFLICT = "a mark is not what was expected: nothing is stored"
 
 
 class Entry(NamedTuple):
@@ -54,6 +60,26 @@ class Entry(NamedTuple):
     generation: int
     sequence: int
     payload: bytes
+
+
+class Mark(NamedTuple):
+    """What is noted in a stream under a name, and the last entry when it was set."""
+
+    value: str
+    generation: int
+    sequence: int
+
+
+class Published(NamedTuple):
+    """The result of `Store.publish`: the last entry of the stream then, 0 and 0 if there is none.
+
+    `marks` has the marks that were not as expected, by name.
+    """
+
+    result: AppendResult
+    generation: int
+    sequence: int
+    marks: Mapping[str, Mark]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +92,10 @@ class NewStream:
         owner: who may see the stream.
         fingerprint: a digest of the request. Two requests with the same one are the same.
         request: the request, for a writer that takes the stream over.
+        lifetime: the time in seconds after which the stream is removed, for one with many writers;
+            `Store.publish` can renew it. None for a stream whose writer has a lease.
+        generation: the first generation. A stream that is created again under the id of a deleted
+            one needs another, so that no entry has the identity of an older one.
 
     Raises:
         ValueError: if `stream` is not the id of a stream.
@@ -76,6 +106,8 @@ class NewStream:
     owner: str = ""
     fingerprint: str = ""
     request: bytes = b""
+    lifetime: float | None = None
+    generation: int = 1
 
     def __post_init__(self) -> None:
         check_stream(self.stream)
@@ -93,7 +125,8 @@ class StreamInfo:
         generations: each generation with the sequence of its first entry, in order. The last one
             is the current writer's.
         cancelling: whether the producer has been asked to stop.
-        lease: the seconds until the writer's lease ends, by the clock of the store.
+        lease: the seconds until the writer's lease ends, by the clock of the store; with many
+            writers, until the stream is removed.
         expired: whether the entries have been removed because of their age.
     """
 
@@ -114,7 +147,7 @@ class StreamInfo:
     @property
     def is_abandoned(self) -> bool:
         """Whether the stream is running, but its writer's lease has ended."""
-        return self.state == "running" and self.lease <= 0
+        return self.state == "running" and self.lease <= 0 and self.new.lifetime is None
 
     def has(self, generation: int, sequence: int) -> bool:
         """Return whether there was such an entry, even if it is no longer stored.
@@ -217,6 +250,33 @@ class Store(Protocol):
             first: the sequence of the first payload.
             payloads: the entries. If there are none, only the lease is renewed.
             end: the state in which the stream ends with the last of these entries.
+        """
+        ...
+
+    async def publish(
+        self,
+        stream: str,
+        payloads: Sequence[bytes],
+        *,
+        end: EndState | None = None,
+        marks: Mapping[str, tuple[str | None, str]] | None = None,
+        lifetime: float | None = None,
+        entries: int | None = None,
+        size: int | None = None,
+    ) -> Published:
+        """Add entries to a stream with many writers, after those that are there.
+
+        All of it is one step. A call with an unknown outcome can be repeated if it has a mark.
+
+        Args:
+            stream: the id of the stream.
+            payloads: the entries; none to renew the lifetime, or to set marks.
+            end: the state in which the stream ends with the last of these entries.
+            marks: for each name what must be noted there, None for nothing, and what to note. If
+                one is different, the result is CONFLICT, also after the end of the stream.
+            lifetime: the new time in seconds after which the stream is removed; None changes none.
+            entries: the maximum number of entries of the stream, if below that of the store.
+            size: the maximum size of the stream in bytes, if below that of the store.
         """
         ...
 

@@ -1,8 +1,9 @@
 """Streams in the memory of one process. They end with the process."""
 
 import asyncio
+import heapq
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,11 +13,14 @@ from dual_mode_streaming.stores._base import (
     AppendResult,
     Entry,
     Limits,
+    Mark,
     NewStream,
     OnChange,
+    Published,
     StreamInfo,
     check_stream,
 )
+from dual_mode_streaming.stores._publishing import FOREVER, MARKS
 
 
 class MemoryStore:
@@ -33,6 +37,7 @@ class MemoryStore:
         self._streams: dict[str, _StoredStream] = {}
         self._ended: OrderedDict[str, float] = OrderedDict()  # when they ended, in this order
         self._expired: OrderedDict[str, float] = OrderedDict()  # the same, of those without entries
+        self._lifetimes: list[tuple[float, str]] = []  # a heap; they may have been renewed since
         self._by_key: dict[str, str] = {}
         self._bytes = 0
         self._subscribers: dict[str, list[OnChange]] = {}
@@ -48,7 +53,12 @@ class MemoryStore:
             return new.stream
         self._make_room()
         lease = self._now() + self.limits.lease
-        self._streams[new.stream] = _StoredStream(new, idempotency_key, lease)
+        if new.lifetime is not None:
+            lease = self._now() + min(new.lifetime, FOREVER)
+            if new.lifetime < FOREVER:
+                heapq.heappush(self._lifetimes, (lease, new.stream))
+        first = (new.generation, 1)
+        self._streams[new.stream] = _StoredStream(new, idempotency_key, lease, generations=[first])
         if idempotency_key is not None:
             self._by_key[idempotency_key] = new.stream
         return new.stream
@@ -74,19 +84,47 @@ class MemoryStore:
             return AppendResult.OK if is_repeated else AppendResult.CLOSED
         if payloads and first > stored.head + 1:
             return AppendResult.GAP
-        for payload in payloads[repeated:]:
-            stored.head += 1
-            stored.entries[stored.head] = Entry(generation, stored.head, payload)
-            stored.size += len(payload)
-            self._bytes += len(payload)
-        self._trim(stored)
         stored.lease = self._now() + self.limits.lease
-        if end is not None:
-            stored.state = end
-            self._ended[stream] = self._now()
+        self._add(stored, payloads[repeated:], end)
         if payloads or end:
             self._notify(stream)
         return AppendResult.CANCEL if stored.cancelling and end is None else AppendResult.OK
+
+    async def publish(
+        self,
+        stream: str,
+        payloads: Sequence[bytes],
+        *,
+        end: EndState | None = None,
+        marks: Mapping[str, tuple[str | None, str]] | None = None,
+        lifetime: float | None = None,
+        entries: int | None = None,
+        size: int | None = None,
+    ) -> Published:
+        """See `Store.publish`."""
+        self._remove_old()
+        stored = self._streams.get(check_stream(stream))
+        if stored is None or stored.new.lifetime is None:
+            return Published(AppendResult.CLOSED, 0, 0, {})
+        marks = marks or {}
+        held = {name: stored.marks[name] for name in marks if name in stored.marks}
+        generation = stored.generations[-1][0]
+        for name, (expected, _) in marks.items():
+            if (held[name].value if name in held else None) != expected:
+                return Published(AppendResult.CONFLICT, generation, stored.head, held)
+        if stored.state != "running" and (payloads or end):
+            return Published(AppendResult.CLOSED, generation, stored.head, {})
+        if lifetime is not None:
+            stored.lease = self._now() + min(lifetime, FOREVER)
+        self._add(stored, payloads, end, entries, size)
+        for name, (_, value) in marks.items():
+            stored.marks.pop(name, None)
+            stored.marks[name] = Mark(value, generation, stored.head)
+        while len(stored.marks) > MARKS:
+            del stored.marks[next(iter(stored.marks))]
+        if payloads or end:
+            self._notify(stream)
+        return Published(AppendResult.OK, generation, stored.head, {})
 
     async def read(
         self, stream: str, after: int, *, entries: int = 1000, size: int = 1024 * 1024
@@ -176,19 +214,42 @@ class MemoryStore:
         for on_change in tuple(self._subscribers.get(stream, ())):
             on_change()
 
-    def _trim(self, stored: "_StoredStream") -> None:
-        """Remove the oldest entries beyond the limits of a stream, but never the last one."""
-        limits = self.limits
-        while len(stored.entries) > 1 and (
-            len(stored.entries) > limits.stream_entries or stored.size > limits.stream_bytes
-        ):
-            size = len(stored.entries.pop(stored.earliest).payload)
-            stored.size -= size
-            self._bytes -= size
+    def _add(
+        self,
+        stored: "_StoredStream",
+        payloads: Sequence[bytes],
+        end: EndState | None,
+        entries: int | None = None,
+        size: int | None = None,
+    ) -> None:
+        """Add entries, and remove the oldest ones beyond the limits, but never the last one."""
+        for payload in payloads:
+            stored.head += 1
+            stored.entries[stored.head] = Entry(stored.generations[-1][0], stored.head, payload)
+            stored.size += len(payload)
+            self._bytes += len(payload)
+        if end is not None:
+            stored.state = end
+            self._ended[stored.new.stream] = self._now()
+        most = min(self.limits.stream_entries, entries or self.limits.stream_entries)
+        largest = min(self.limits.stream_bytes, size or self.limits.stream_bytes)
+        while len(stored.entries) > 1 and (len(stored.entries) > most or stored.size > largest):
+            freed = len(stored.entries.pop(stored.earliest).payload)
+            stored.size -= freed
+            self._bytes -= freed
 
     def _remove_old(self) -> None:
         """Remove the entries of streams that ended too long ago, and later the streams."""
         now, retention = self._now(), self.limits.retention
+        while self._lifetimes and self._lifetimes[0][0] <= now:
+            _, stream = heapq.heappop(self._lifetimes)
+            stored = self._streams.get(stream)
+            if stored is not None and stored.new.lifetime is not None:
+                if stored.lease > now:
+                    heapq.heappush(self._lifetimes, (stored.lease, stream))
+                else:
+                    self._remove(stream)
+                    self._notify(stream)
         while self._ended and now >= next(iter(self._ended.values())) + retention:
             stream, when = self._ended.popitem(last=False)
             self._expired[stream] = when
@@ -236,6 +297,7 @@ class _StoredStream:
     generations: list[tuple[int, int]] = field(default_factory=lambda: [(1, 1)])
     cancelling: bool = False
     expired: bool = False
+    marks: dict[str, Mark] = field(default_factory=dict)  # the newest last
 
     @property
     def earliest(self) -> int:
@@ -243,4 +305,4 @@ class _StoredStream:
         return self.head + 1 - len(self.entries)
 
     def is_abandoned(self, now: float) -> bool:
-        return self.state == "running" and self.lease <= now
+        return self.state == "running" and self.lease <= now and self.new.lifetime is None

@@ -15,11 +15,14 @@ from dual_mode_streaming.stores._base import (
     AppendResult,
     Entry,
     Limits,
+    Mark,
     NewStream,
     OnChange,
+    Published,
     StreamInfo,
     check_stream,
 )
+from dual_mode_streaming.stores._publishing import FOREVER, next_step
 from dual_mode_streaming.stores._redis_connection import ScriptClient
 from dual_mode_streaming.stores._redis_pubsub import PubSub
 
@@ -104,7 +107,8 @@ class RedisStore:
                 return missing
         lease = await self._client.run(
             "MAKE", new.stream, self._lease, self._retention,
-            new.operation, new.owner, new.fingerprint, new.request,
+            new.operation, new.owner, new.fingerprint, new.request, new.generation,
+            "" if new.lifetime is None else _milliseconds(new.lifetime),
         )  # fmt: skip
         await self._write_notes()
         bounds = self.limits.streams, int(self.limits.total_bytes)
@@ -146,6 +150,43 @@ class RedisStore:
                     await self._write_notes()
         return AppendResult[reply[0].decode()]
 
+    async def publish(
+        self,
+        stream: str,
+        payloads: Sequence[bytes],
+        *,
+        end: EndState | None = None,
+        marks: Mapping[str, tuple[str | None, str]] | None = None,
+        lifetime: float | None = None,
+        entries: int | None = None,
+        size: int | None = None,
+    ) -> Published:
+        """See `Store.publish`."""
+        limits, noted = self.limits, marks or {}
+        flat = (
+            part
+            for name, (expected, value) in noted.items()
+            for part in (name, "" if expected is None else f"={expected}", value)
+        )
+        reply = await self._client.run(
+            "PUBLISH", stream, end or "",
+            "" if lifetime is None else _milliseconds(lifetime), self._retention,
+            int(min(limits.stream_entries, entries or limits.stream_entries)),
+            int(min(limits.stream_bytes, size or limits.stream_bytes)),
+            self._client.channel(stream), next_step(), len(noted), *flat, *payloads,
+        )  # fmt: skip
+        result, generation, head = AppendResult[reply[0].decode()], int(reply[1]), int(reply[2])
+        held = {}
+        if result is AppendResult.CONFLICT:
+            pairs = zip(reply[3::2], reply[4::2], strict=True)
+            held = {name.decode(): _mark(stored) for name, stored in pairs}
+        elif result is AppendResult.OK and (payloads or end):
+            self._note(stream, reply[3].decode(), reply[4], reply[5])
+            if end or asyncio.get_running_loop().time() - self._noted > _INDEX_PAUSE:
+                with suppress(StoreError):
+                    await self._write_notes()
+        return Published(result, generation, head, held)
+
     async def read(
         self, stream: str, after: int, *, entries: int = 1000, size: int = 1024 * 1024
     ) -> list[Entry]:
@@ -165,6 +206,7 @@ class RedisStore:
         left, state, _, _, head, earliest, generations, cancelling, expired = reply[:9]
         operation, owner, fingerprint = (value.decode() for value in reply[9:12])
         pairs = (pair.split(b":") for pair in generations.split(b","))  # 1:1,2:151
+        begun = tuple((int(generation), int(first)) for generation, first in pairs)
         return StreamInfo(
             new=NewStream(
                 stream=stream,
@@ -172,11 +214,13 @@ class RedisStore:
                 owner=owner,
                 fingerprint=fingerprint,
                 request=reply[12],
+                lifetime=None if reply[13] is None else int(reply[13]) / 1000,
+                generation=begun[0][0],
             ),
             state=state.decode(),
             head=int(head),
             earliest=int(earliest),
-            generations=tuple((int(generation), int(first)) for generation, first in pairs),
+            generations=begun,
             cancelling=bool(cancelling),
             lease=int(left) / 1000,
             expired=bool(expired),
@@ -305,6 +349,15 @@ class RedisStore:
                 except BaseException:
                     self._notes = some | self._notes
                     raise
+
+
+def _milliseconds(lifetime: float) -> int:
+    return max(1, round(min(lifetime, FOREVER) * 1000))
+
+
+def _mark(stored: bytes) -> Mark:
+    generation, sequence, value = stored.split(b" ", 2)
+    return Mark(value.decode(), int(generation), int(sequence))
 
 
 def _digest(idempotency_key: str) -> str:

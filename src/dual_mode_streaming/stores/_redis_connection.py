@@ -14,6 +14,7 @@ from dual_mode_streaming.errors import StoreError
 from dual_mode_streaming.stores import _redis_scripts as scripts
 from dual_mode_streaming.stores._base import check_stream
 from dual_mode_streaming.stores._redis_pipeliner import Pipeliner
+from dual_mode_streaming.stores._redis_publish import PUBLISH
 
 _CONNECTIONS: Final = 16
 
@@ -36,9 +37,8 @@ class ScriptClient:
         host, port = options.get("host", "localhost"), options.get("port", 6379)
         self._where = f"Redis at {options.get('path') or f'{host}:{port}'}"
         self._secret = str(options.get("password") or "")
-        self._scripts = {
-            name: self._redis.register_script(getattr(scripts, name)) for name in scripts.__all__
-        }
+        texts = {name: getattr(scripts, name) for name in scripts.__all__} | {"PUBLISH": PUBLISH}
+        self._scripts = {name: self._redis.register_script(text) for name, text in texts.items()}
         self._writes = Pipeliner(self._redis, 100, timeout)
         self._reads = Pipeliner(self._redis, 16, timeout)  # a reply may be large
         self._index = [f"{prefix}:{{index}}:{name}" for name in scripts.INDEX]

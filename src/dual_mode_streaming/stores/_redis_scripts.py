@@ -30,7 +30,7 @@ __all__ = [
 READERS = ("READ", "STATUS")
 """The scripts that change nothing."""
 
-_COMMON = """
+COMMON = """
 local function text(number) return string.format('%.0f', number) end
 local function clock()
   local time = redis.call('TIME')
@@ -43,16 +43,39 @@ local function expire(since, retention)
 end
 """
 
-# lease, retention, operation, owner, fingerprint, request -> `lease`
+TRIM = """
+local function trim(size, most, most_bytes)
+  local length, cut = redis.call('XLEN', data), 0
+  while length > 1 and (length > most or size > most_bytes) do
+    local from = cut == 0 and '-' or text(cut + 1) .. '-0'
+    for _, entry in ipairs(redis.call('XRANGE', data, from, '+', 'COUNT', 32)) do
+      if length <= 1 or (length <= most and size <= most_bytes) then break end
+      length, size = length - 1, size - #entry[2][4]
+      cut = tonumber(string.match(entry[1], '^%d+'))
+    end
+  end
+  if cut > 0 then redis.call('XTRIM', data, 'MINID', '=', text(cut + 1) .. '-0') end
+  return size
+end
+"""
+
+# lease, retention, operation, owner, fingerprint, request, first generation, lifetime or ''
+# -> `lease`
 MAKE = (
-    _COMMON
+    COMMON
     + """
 local lease = clock() + ARGV[1]
 if redis.call('EXISTS', meta) == 0 then
-  redis.call('HSET', meta, 'state', 'running', 'head', 0, 'size', 0, 'generation', 1,
-    'generations', '1:1', 'lease', text(lease), 'operation', ARGV[3], 'owner', ARGV[4],
+  redis.call('HSET', meta, 'state', 'running', 'head', 0, 'size', 0, 'generation', ARGV[7],
+    'generations', ARGV[7] .. ':1', 'lease', text(lease), 'operation', ARGV[3], 'owner', ARGV[4],
     'fingerprint', ARGV[5], 'request', ARGV[6])
-  expire(lease, tonumber(ARGV[2]))
+  if ARGV[8] == '' then
+    expire(lease, tonumber(ARGV[2]))
+  else
+    lease = lease - ARGV[1] + ARGV[8]
+    redis.call('HSET', meta, 'lease', text(lease), 'lifetime', ARGV[8], 'until', text(lease))
+    redis.call('PEXPIREAT', meta, text(lease))
+  end
 end
 return text(lease)
 """
@@ -61,7 +84,8 @@ return text(lease)
 # generation, first, end, lease, retention, most entries, most bytes, channel, payloads …
 # -> AppendResult, and if the entries are stored: `lease`, bytes
 APPEND = (
-    _COMMON
+    COMMON
+    + TRIM
     + """
 local state, generation, head, size, cancelling = unpack(
   redis.call('HMGET', meta, 'state', 'generation', 'head', 'size', 'cancelling'))
@@ -81,19 +105,7 @@ for number = stored + 1, count do
   redis.call('XADD', data, text(head) .. '-0', 'g', generation, 'p', payload)
   size = size + #payload
 end
-local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-if count > stored then
-  local length, cut = redis.call('XLEN', data), 0
-  while length > 1 and (length > most or size > most_bytes) do
-    local from = cut == 0 and '-' or text(cut + 1) .. '-0'
-    for _, entry in ipairs(redis.call('XRANGE', data, from, '+', 'COUNT', 32)) do
-      if length <= 1 or (length <= most and size <= most_bytes) then break end
-      length, size = length - 1, size - #entry[2][4]
-      cut = tonumber(string.match(entry[1], '^%d+'))
-    end
-  end
-  if cut > 0 then redis.call('XTRIM', data, 'MINID', '=', text(cut + 1) .. '-0') end
-end
+if count > stored then size = trim(size, tonumber(ARGV[6]), tonumber(ARGV[7])) end
 local lease = clock()
 if ending == '' then lease = lease + ARGV[4] else state = ending end
 redis.call('HSET', meta, 'state', state, 'head', text(head), 'size', text(size),
@@ -106,7 +118,7 @@ return {cancelling and ending == '' and 'CANCEL' or 'OK', text(lease), text(size
 
 # after, most entries, most bytes -> id, generation, payload, id, generation, payload …
 READ = (
-    _COMMON
+    COMMON
     + """
 local length, found = redis.call('XLEN', data), {}
 if length == 0 then return found end
@@ -129,9 +141,9 @@ return found
 )
 
 # retention, 1 for all -> nil, or: time left of the lease, state, `lease`, bytes, head, earliest,
-# generations, cancelling, expired; and for all: operation, owner, fingerprint, request
+# generations, cancelling, expired; for all also operation, owner, fingerprint, request, lifetime
 STATUS = (
-    _COMMON
+    COMMON
     + """
 local state, lease, size, head, generations, cancelling = unpack(
   redis.call('HMGET', meta, 'state', 'lease', 'size', 'head', 'generations', 'cancelling'))
@@ -142,7 +154,7 @@ local found = {text(lease - now), state, lease, size, head, earliest, generation
   cancelling and 1 or 0, now > lease + ARGV[1] and 1 or 0}
 if ARGV[2] == '1' then
   for _, value in ipairs(
-    redis.call('HMGET', meta, 'operation', 'owner', 'fingerprint', 'request')) do
+    redis.call('HMGET', meta, 'operation', 'owner', 'fingerprint', 'request', 'lifetime')) do
     found[#found + 1] = value
   end
 end
@@ -152,7 +164,7 @@ return found
 
 # channel
 CANCEL = (
-    _COMMON
+    COMMON
     + """
 if redis.call('HGET', meta, 'state') == 'running' then
   redis.call('HSET', meta, 'cancelling', 1)
@@ -163,11 +175,12 @@ end
 
 # lease, retention, token of the call -> generation, `lease`, bytes; nil if it is not abandoned
 TAKE_OVER = (
-    _COMMON
+    COMMON
     + """
-local state, lease, generation, head, generations, size, taken = unpack(redis.call(
-  'HMGET', meta, 'state', 'lease', 'generation', 'head', 'generations', 'size', 'taken'))
-if state ~= 'running' then return false end
+local state, lease, generation, head, generations, size, taken, lifetime = unpack(redis.call(
+  'HMGET', meta, 'state', 'lease', 'generation', 'head', 'generations', 'size', 'taken',
+  'lifetime'))
+if state ~= 'running' or lifetime then return false end
 if taken == ARGV[3] then return {generation, lease, size} end
 local now = clock()
 if tonumber(lease) > now then return false end
@@ -181,7 +194,7 @@ return {generation, text(lease), size}
 
 # channel, 1 to delete a running stream too -> 1 if the stream is gone
 FORGET = (
-    _COMMON
+    COMMON
     + """
 if ARGV[2] ~= '1' and redis.call('HGET', meta, 'state') == 'running' then return 0 end
 if redis.call('DEL', meta, data) > 0 then redis.call('PUBLISH', ARGV[1], '') end

@@ -21,11 +21,12 @@ from dual_mode_streaming.stores._base import (
     Limits,
     NewStream,
     OnChange,
+    Published,
     StreamInfo,
     check_stream,
 )
 from dual_mode_streaming.stores._sqlite_file import Synchronous
-from dual_mode_streaming.stores._sqlite_tables import Tables
+from dual_mode_streaming.stores._sqlite_publish import AllTables
 from dual_mode_streaming.stores._sqlite_writer import WriteRequest, WriterThread
 
 T = TypeVar("T")
@@ -96,6 +97,25 @@ class SQLiteStore:
         fixed = tuple(payloads)
         result: AppendResult = await self._write(
             lambda tables: tables.append(stream, generation, first, fixed, end)
+        )
+        return result
+
+    async def publish(
+        self,
+        stream: str,
+        payloads: Sequence[bytes],
+        *,
+        end: EndState | None = None,
+        marks: Mapping[str, tuple[str | None, str]] | None = None,
+        lifetime: float | None = None,
+        entries: int | None = None,
+        size: int | None = None,
+    ) -> Published:
+        """See `Store.publish`."""
+        check_stream(stream)
+        fixed, noted = tuple(payloads), dict(marks or {})
+        result: Published = await self._write(
+            lambda tables: tables.publish(stream, fixed, end, noted, lifetime, entries, size)
         )
         return result
 
@@ -200,7 +220,7 @@ class SQLiteStore:
             self._writer.start()
         return self._writer
 
-    async def _write(self, work: Callable[[Tables], Any]) -> Any:
+    async def _write(self, work: Callable[[AllTables], Any]) -> Any:
         """Have the writer do some work. It is done even if the caller is cancelled."""
         writer = self._start()
         slots = self._slots
@@ -257,7 +277,7 @@ class SQLiteStore:
                 on_change()
 
 
-def _nothing(tables: Tables) -> None:
+def _nothing(tables: AllTables) -> None:
     """No work: the writer only opens the file and looks for changes."""
 
 

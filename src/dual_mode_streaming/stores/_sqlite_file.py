@@ -1,5 +1,6 @@
 """The file of a SQLite store: its tables, how it is opened and locked, and what its errors mean."""
 
+import functools
 import os
 import sqlite3
 import sys
@@ -16,7 +17,7 @@ Synchronous = Literal["OFF", "NORMAL", "FULL"]
 """When SQLite waits for the disk: never, at checkpoints, or at every commit."""
 
 _APPLICATION: Final = 0x444D5331  # `application_id`, which tells our files from others
-_VERSION: Final = 2
+_VERSION: Final = 3
 _CHECKPOINT: Final = 4000  # pages in the write-ahead log before they are moved to the file
 _CACHE: Final = 16_000  # KiB
 _LOG_KEPT: Final = 16 * 1024 * 1024  # bytes of the write-ahead log that stay when it is restarted
@@ -30,20 +31,36 @@ create table streams (number integer primary key autoincrement, stream text not 
   generation integer not null default 1, generations text not null default '[[1, 1]]',
   head integer not null default 0, earliest integer not null default 1,
   size integer not null default 0, cancelling integer not null default 0, lease real not null,
-  ended real, emptied integer not null default 0, changed integer not null default 0);
+  ended real, emptied integer not null default 0, changed integer not null default 0,
+  lifetime real, boot text not null default '');
 create index streams_ended on streams (emptied desc, ended) where ended is not null;
 create index streams_running on streams (number) where ended is null;
 create index streams_changed on streams (changed);
+create index streams_lifetime on streams (lease) where lifetime is not null;
 create table made (stream integer primary key, operation text not null, owner text not null,
   fingerprint text not null, request blob not null);
 create table garbage (stream integer primary key);
+create table marks (stream integer not null, name text not null, value text not null,
+  generation integer not null, seq integer not null, primary key (stream, name)) without rowid;
+create index marks_seq on marks (stream, seq);
 create table entries (stream integer not null, seq integer not null, generation integer not null,
   payload blob not null check (typeof(payload) = 'blob'), primary key (stream, seq)) without rowid;
 """
 # `streams` has what changes about a stream, `made` what does not. The other tables refer to a
 # stream by its number, which is never used again. `tick` counts the transactions that changed a
 # stream; `changed` is the last such tick of a stream, and `deleted` that of the last deletion.
+# `lifetime` is null for a stream with one writer; with many, `lease` is when the stream is removed,
+# and `boot` what the system had as its boot when the last generation began.
 # `garbage` lists the streams whose entries are still to be removed.
+
+
+@functools.cache
+def boot() -> str:
+    """Return what differs from one start of the system to the next, where that can be known."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 def open_for_writing(path: Path, synchronous: Synchronous, timeout: float) -> sqlite3.Connection:

@@ -58,17 +58,20 @@ class ReaderPool:
 
 _READ: Final = """
 select generation, seq, payload from entries
-where stream = (select number from streams where stream = ? and (ended is null or ended > ?))
+where stream = (select number from streams where stream = ? and (ended is null or ended > ?)
+  and (lifetime is null or lease > ?))
 and seq > ? order by seq limit ?
 """
 
 _INFO: Final = """
 select ended, emptied, state, head, earliest, generations, cancelling, lease, operation, owner,
-  fingerprint, request
+  fingerprint, request, lifetime
 from streams join made on made.stream = number where streams.stream = ?
 """
 
-_ENDED_LEASES: Final = "select stream from streams where ended is null and lease <= ? limit ?"
+_ENDED_LEASES: Final = """
+select stream from streams where ended is null and lifetime is null and lease <= ? limit ?
+"""
 
 
 def read(
@@ -81,7 +84,8 @@ def read(
 ) -> list[Entry]:
     """See `Store.read`."""
     found: list[Entry] = []
-    values = (stream, time() - retention, after, entries)
+    now = time()
+    values = (stream, now - retention, now, after, entries)
     with closing(connection.execute(_READ, values)) as rows:
         for row in rows:
             size -= len(row[2])
@@ -98,9 +102,12 @@ def info(connection: sqlite3.Connection, stream: str, retention: float) -> Strea
         return None
     ended, emptied, state, head, earliest, generations, cancelling, lease, *made = row
     now = time()
+    operation, owner, fingerprint, request, lifetime = made
     if ended is not None and now >= ended + 2 * retention:
         return None
-    operation, owner, fingerprint, request = made
+    if lifetime is not None and now >= lease:
+        return None
+    begun = tuple((generation, first) for generation, first in json.loads(generations))
     is_expired = bool(emptied) or (ended is not None and now >= ended + retention)
     return StreamInfo(
         new=NewStream(
@@ -109,11 +116,13 @@ def info(connection: sqlite3.Connection, stream: str, retention: float) -> Strea
             owner=owner,
             fingerprint=fingerprint,
             request=request,
+            lifetime=lifetime,
+            generation=begun[0][0],
         ),
         state=state,
         head=head,
         earliest=head + 1 if is_expired else earliest,
-        generations=tuple((generation, first) for generation, first in json.loads(generations)),
+        generations=begun,
         cancelling=bool(cancelling),
         lease=lease - now,
         expired=is_expired,

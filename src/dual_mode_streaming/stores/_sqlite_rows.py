@@ -37,12 +37,14 @@ class StreamRow:
     ended: float | None
     emptied: int
     changed: int
+    lifetime: float | None
+    boot: str
 
 
 _COLUMNS: Final = [field.name for field in fields(StreamRow)]
 _SELECT: Final = f"select {', '.join(_COLUMNS)} from streams"  # noqa: S608
 _RUNNING: Final = [
-    name for name in _COLUMNS if name not in ("number", "stream", "ended", "emptied")
+    name for name in _COLUMNS if name not in ("number", "stream", "ended", "emptied", "lifetime")
 ]
 _SET: Final = ", ".join(f"{name} = ?" for name in _RUNNING)
 _UPDATE: Final = f"update streams set {_SET} where number = ?"  # noqa: S608

@@ -13,6 +13,8 @@ from typing import Any, Final
 from dual_mode_streaming.errors import StoreFull
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import AppendResult, Limits, NewStream
+from dual_mode_streaming.stores._publishing import FOREVER
+from dual_mode_streaming.stores._sqlite_file import boot
 from dual_mode_streaming.stores._sqlite_rows import (
     EntryRow,
     StreamRow,
@@ -24,6 +26,13 @@ from dual_mode_streaming.stores._sqlite_rows import (
 
 _PORTION: Final = 500  # entries that are removed in one transaction
 _STREAMS: Final = 100  # streams that are emptied or deleted in one transaction
+
+_LARGEST: Final = 2**62
+
+_CREATE: Final = """
+insert into streams (stream, idempotency_key, generation, generations, lease, lifetime, boot)
+values (?, ?, ?, ?, ?, ?, ?)
+"""
 
 _REMOVE: Final = """
 delete from entries where (stream, seq) in
@@ -50,6 +59,7 @@ class Tables:
         self._rows: dict[str, StreamRow | None] = {}
         self._dirty: dict[int, StreamRow] = {}
         self._entries: list[EntryRow] = []
+        self._bounds: dict[int, tuple[int, int]] = {}  # own limits of streams: entries, bytes
         self._written = 0
         self._changed: set[str] = set()  # streams that this transaction has changed
         self._seen: int | None = None  # the tick up to which changes are known
@@ -126,16 +136,23 @@ class Tables:
                 "update streams set idempotency_key = null where idempotency_key = ?",
                 (idempotency_key,),
             )
+        if (gone := self._rows[new.stream]) is not None:
+            self._forget(gone)
         self._make_room()
-        number = self._run(
-            "insert into streams (stream, idempotency_key, lease) values (?, ?, ?)",
-            (new.stream, idempotency_key, self._now + self._limits.lease),
-        ).lastrowid
+        number = self._run(_CREATE, self._made(new, idempotency_key)).lastrowid
         made = (number, new.operation, new.owner, new.fingerprint, new.request)
         self._run("insert into made values (?, ?, ?, ?, ?)", made)
         self._rows.pop(new.stream, None)
         self._streams += 1
         return new.stream
+
+    def _made(self, new: NewStream, idempotency_key: str | None) -> tuple[Any, ...]:
+        """Return the values of a new row."""
+        lease = self._limits.lease if new.lifetime is None else min(new.lifetime, FOREVER)
+        generations = json.dumps([[new.generation, 1]])
+        lease += self._now
+        key = idempotency_key
+        return new.stream, key, new.generation, generations, lease, new.lifetime, boot()
 
     def append(
         self,
@@ -186,7 +203,7 @@ class Tables:
     def take_over(self, stream: str) -> int | None:
         """See `Store.take_over`."""
         row = self._row(stream)
-        if row is None or row.state != "running" or row.lease > self._now:
+        if row is None or row.state != "running" or row.lease > self._now or row.lifetime:
             return None
         row.generation += 1
         row.generations = json.dumps([*json.loads(row.generations), [row.generation, row.head + 1]])
@@ -217,7 +234,9 @@ class Tables:
             found = select(self._connection, "stream = ?", (stream,))
             self._rows[stream] = found[0] if found else None
         row = self._rows[stream]
-        return None if row is None or self._is_aged(row, 2) else row
+        if row is None or self._is_aged(row, 2):
+            return None
+        return row if row.lifetime is None or row.lease > self._now else None
 
     def _is_aged(self, row: StreamRow, times: int) -> bool:
         """Return whether the retention has passed that many times since the end of the stream."""
@@ -238,21 +257,22 @@ class Tables:
         self._written += len(self._entries)
         self._entries.clear()
         for row in self._dirty.values():
-            self._trim(row)
+            self._trim(row, *self._bounds.get(row.number, (_LARGEST, _LARGEST)))
+        self._bounds.clear()
         update(self._connection, list(self._dirty.values()))
         self._dirty.clear()
 
     def _clear(self) -> None:
         self._written = 0
-        for kept in (self._rows, self._dirty, self._entries, self._changed):
+        for kept in (self._rows, self._dirty, self._entries, self._bounds, self._changed):
             kept.clear()
 
     # Limits and age
 
-    def _trim(self, row: StreamRow) -> None:
+    def _trim(self, row: StreamRow, most: int, largest: int) -> None:
         """Remove the oldest entries beyond the limits of a stream, but never the last one."""
-        entries = row.head - row.earliest + 1 - self._limits.stream_entries
-        size = row.size - self._limits.stream_bytes
+        entries = row.head - row.earliest + 1 - min(self._limits.stream_entries, most)
+        size = row.size - min(self._limits.stream_bytes, largest)
         if entries > 0 or size > 0:
             count, freed = remove_oldest(self._connection, row.number, row.head, entries, size)
             row.earliest += count
@@ -279,6 +299,10 @@ class Tables:
         older = self._select(aged, (1, self._now - 2 * retention))
         for row in older:
             self._forget(row)
+        gone = f"lifetime is not null and lease <= ? limit {_STREAMS}"
+        for row in self._select(gone, (self._now,)):
+            self._forget(row)
+            self._changed.add(row.stream)
         has_more = self._remove_garbage()
         self.has_garbage = has_more or max(len(old), len(older)) == _STREAMS
 
@@ -298,6 +322,7 @@ class Tables:
         del self._dirty[row.number]
         self._rows[row.stream] = None
         self._run("delete from made where stream = ?", (row.number,))
+        self._run("delete from marks where stream = ?", (row.number,))
         self._run("delete from streams where number = ?", (row.number,))
         self._streams -= 1
 

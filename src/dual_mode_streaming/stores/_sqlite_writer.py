@@ -20,7 +20,7 @@ from dual_mode_streaming.stores._sqlite_file import (
     open_for_writing,
     store_error,
 )
-from dual_mode_streaming.stores._sqlite_tables import Tables
+from dual_mode_streaming.stores._sqlite_publish import AllTables
 
 _GROUP: Final = 1024  # requests of one transaction
 _LOOK: Final = 0.02  # seconds between two looks for what other processes have written
@@ -38,7 +38,7 @@ class WriteRequest:
     `waiter` is left to the caller.
     """
 
-    work: Callable[[Tables], Any]
+    work: Callable[[AllTables], Any]
     waiter: Any = None
     value: Any = None
     error: Exception | None = None
@@ -81,7 +81,7 @@ class WriterThread(threading.Thread):
         self._requests: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
         self._lock = FileLock(Path(f"{path}-lock"), timeout)
         self._connection: sqlite3.Connection | None = None
-        self._tables: Tables | None = None
+        self._tables: AllTables | None = None
         self._pause = min(max(limits.retention / 10, 0.05), 10.0)  # between two cleanings
         self._clean_at = time.monotonic() + self._pause
         self._log_tried = 0.0
@@ -179,10 +179,10 @@ class WriterThread(threading.Thread):
         if group or changed is None or changed:
             self._deliver(group, changed)
 
-    def _open(self) -> Tables:
+    def _open(self) -> AllTables:
         """Open the file, with the lock held."""
         self._connection = open_for_writing(self._path, self._synchronous, self._timeout)
-        self._tables = Tables(self._connection, self._limits)
+        self._tables = AllTables(self._connection, self._limits)
         return self._tables
 
     def _recover(self, error: Exception) -> None:

@@ -10,19 +10,19 @@ test opens several stores, they must give access to the same streams if they are
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dual_mode_streaming.stores._base import (
     AppendResult,
     Entry,
-    Limits,
     NewStream,
     Store,
     StoreFull,
     StreamInfo,
 )
+from dual_mode_streaming.testing._channel_stores import PublishConformance
 
 
 def _some(start: int, stop: int) -> list[bytes]:
@@ -30,7 +30,7 @@ def _some(start: int, stop: int) -> list[bytes]:
     return [b"entry %d" % number for number in range(start, stop)]
 
 
-def _new_stream(**options: str) -> NewStream:
+def _new_stream(**options: Any) -> NewStream:
     """Return a stream with a random id."""
     return NewStream(stream=secrets.token_hex(16), operation="test", request=b'{"n":1}', **options)
 
@@ -50,28 +50,11 @@ def _raises(kind: type[Exception]) -> Iterator[None]:
     raise AssertionError(f"no {kind.__name__} was raised")
 
 
-class StoreConformance:
+class StoreConformance(PublishConformance):
     """The tests of the `Store` protocol.
 
     Override `open`. Each test starts with an empty store.
     """
-
-    async def open(self, limits: Limits) -> Store:
-        """Return a new store. The tests close it.
-
-        Args:
-            limits: the limits of the store.
-        """
-        raise NotImplementedError
-
-    @asynccontextmanager
-    async def store(self, **limits: float) -> AsyncIterator[Store]:
-        """Open a store with these limits, and close it at the end."""
-        opened = await self.open(Limits(**limits))  # type: ignore[arg-type]
-        try:
-            yield opened
-        finally:
-            await opened.aclose()
 
     async def test_what_is_appended_is_read_in_order(self) -> None:
         async with self.store() as store:
