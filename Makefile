@@ -8,7 +8,7 @@ DOCS := .venv-docs/.set-up
 UI := .venv-ui/.set-up
 
 .PHONY: help setup serve chat examples examples-list exercises test test-full test-lowest coverage lint \
-	format hooks docs release-check bench bench-quick bench-operators bench-chats bench-stores bench-recordings soak soak-streams chaos \
+	format hooks docs npm release-check bench bench-quick bench-operators bench-chats bench-stores bench-recordings soak soak-streams chaos \
 	fuzz screenshots lock clean
 
 help:  ## list these commands
@@ -97,6 +97,10 @@ $(DOCS): docs/requirements.txt $(STAMP)
 docs: $(DOCS)  ## build the site into site/; warnings are errors
 	@$(BIN)/python scripts/site.py
 	@scripts/build-site
+
+npm:  ## build the npm package of dual-mode.js into dist/
+	@mkdir -p dist
+	@cd src/dual_mode_streaming/static && npm pack --silent --pack-destination ../../../dist
 
 release-check: $(STAMP)  ## build the sdist and the wheel, and check that they can be released
 	$(BIN)/python scripts/release-check

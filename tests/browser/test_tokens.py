@@ -1,4 +1,4 @@
-"""The snippet of docs/operations.md: an EventSource that goes on from token to token."""
+"""The snippet of docs/operations.md: a page that goes on from token to token."""
 
 import re
 
@@ -6,12 +6,14 @@ import pytest
 
 from tests.conftest import ROOT
 
-PAGE = """<!doctype html><meta charset="utf-8"><pre id="seen"></pre><script>
+PAGE = """<!doctype html><meta charset="utf-8"><pre id="seen"></pre><script type="module">
 const show = (data) => {
   const delta = JSON.parse(data).text_delta;
   if (delta) document.getElementById("seen").textContent += delta.content;
 };
+const clear = () => document.getElementById("seen").replaceChildren();
 %s
+window.watch = watch;
 </script>"""
 KEY = {"Authorization": "Bearer the-page-s-key"}
 
@@ -43,7 +45,7 @@ def test_a_reader_goes_on_when_its_token_has_expired(page, start_service):
         headers=KEY | {"Prefer": "respond-async"},
     )
     path = made.headers["location"]
-    page.evaluate("path => watch(path)", path)
+    page.evaluate("path => void watch(path)", path)
     answer = page.request.get(f"{running.url}{path}?wait=60", headers=KEY)
     assert answer.status == 200, answer.text()
     whole = answer.json()

@@ -13,10 +13,12 @@ import pytest
 from dual_mode_streaming import EventDecoder
 from tests.conftest import not_available
 from tests.environments import environment
+from tests.helpers.gated import MODULE
 
 from .conftest import snippet
 
 HERE = Path(__file__).parent
+STREAM = {"accept": "text/event-stream"}
 
 # A server of node's own around the handler, as Next makes one: Request in, Response out, and the
 # signal when the client leaves.
@@ -70,7 +72,7 @@ def events(response):
 
 def frames_come_one_by_one(url, upstream):
     upstream.allow()
-    with httpx.stream("GET", url, timeout=30) as response:
+    with httpx.stream("GET", url, headers=STREAM, timeout=30) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert "no-transform" in response.headers["cache-control"]
         assert "content-encoding" not in response.headers
@@ -88,7 +90,7 @@ def a_client_that_leaves_closes_the_generator(url, upstream):
     upstream.total = 10**9
     upstream.closed.clear()
     upstream.allow(10)
-    with httpx.stream("GET", url, timeout=30) as response:
+    with httpx.stream("GET", url, headers=STREAM, timeout=30) as response:
         next(events(response))
         assert not upstream.closed.is_set()
     assert upstream.closes()  # though nothing comes any more that would be written
@@ -105,13 +107,22 @@ def test_the_route_handler_closes_the_generator_of_who_has_left(handler, upstrea
 
 
 def node():
-    return environment("next", HERE / "next" / "package.json", HERE / "next" / "package-lock.json")
+    home = environment("next", HERE / "next" / "package.json", HERE / "next" / "package-lock.json")
+    installed(home)
+    return home
 
 
-@pytest.mark.full
-@pytest.mark.timeout(600)  # the environment is to be made first
-def test_the_script_of_node(upstream):
-    program = node() / "read.mjs"
+def installed(home):
+    """Put our package among the modules of `home`, as npm does with the tarball."""
+    there = home / "node_modules" / "dual-mode-streaming"
+    shutil.copytree(MODULE.parent, there, dirs_exist_ok=True)
+
+
+def test_the_script_of_node(upstream, tmp_path):
+    if shutil.which("node") is None:
+        not_available("node")
+    installed(tmp_path)
+    program = tmp_path / "read.mjs"
     program.write_text(snippet("read.mjs", upstream.url))
     upstream.allow(3)
     done = subprocess.run(["node", program], capture_output=True, text=True, timeout=60)
@@ -181,3 +192,37 @@ def test_an_app_of_next(next_app, upstream, page):
     page.wait_for_function("document.querySelector('i').textContent === 'done'")
     assert page.locator("p").all_text_contents() == ["item 0", "item 1", "item 2"]
     a_client_that_leaves_closes_the_generator(f"{next_app}/answer", upstream)
+
+
+@pytest.fixture
+def vite(upstream):
+    """The address of Vite's development server, with the configuration of the page."""
+    home = node()
+    (home / "vite.config.js").write_text(snippet("vite.config.js", upstream.url))
+    (home / "index.html").write_text(
+        snippet("page.html").replace("/dual-mode.js", "dual-mode-streaming")
+    )
+    command = [home / "node_modules" / ".bin" / "vite", "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=home, env=os.environ | {"NO_COLOR": "1"}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            for line in process.stdout:
+                if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                    break
+            yield found[0]
+        finally:
+            process.terminate()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_a_development_server_of_vite(vite, upstream, page):
+    frames_come_one_by_one(f"{vite}/data", upstream)
+    upstream.begin()
+    page.goto(vite)
+    for count in range(1, 4):
+        upstream.allow()
+        page.wait_for_function("n => document.querySelectorAll('li').length === n", arg=count)
+    page.wait_for_function("document.querySelector('#state').textContent === 'done'")
+    a_client_that_leaves_closes_the_generator(f"{vite}/data", upstream)

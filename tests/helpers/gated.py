@@ -5,10 +5,15 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.responses import FileResponse
 
+import dual_mode_streaming
 from dual_mode_streaming import dual_mode, install
+
+MODULE = Path(dual_mode_streaming.__file__).parent / "static" / "dual-mode.js"
 
 
 class GatedApp:
@@ -18,6 +23,7 @@ class GatedApp:
         self.url = ""
         self.app = FastAPI()
         install(self.app, store="memory")
+        self.app.get("/dual-mode.js")(lambda: FileResponse(MODULE))
         self.app.get("/data")(dual_mode(self.items))
         self.app.post("/chat")(dual_mode(record=True)(self.words))
         self.begin()

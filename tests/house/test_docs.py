@@ -14,7 +14,7 @@ from dual_mode_streaming.server.settings import Settings
 from .repository import PACKAGE, ROOT
 
 # The number of snippets of each page. Those of architecture.md are quotations, not programs. Those
-# of tutorial.md run in test_tutorial.py, and those of elsewhere.md, which have titles, in
+# of tutorial.md run in test_tutorial.py, and those of elsewhere.md that have titles in
 # tests/elsewhere.
 PAGES = {
     "bridges": 4,
@@ -22,6 +22,7 @@ PAGES = {
     "comparison": 2,
     "concepts": 4,
     "deployment": 1,
+    "elsewhere": 2,
     "llm": 5,
     "mistakes": 6,
     "operations": 4,

@@ -10,6 +10,7 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.middleware.cors import CORSMiddleware
 
 from dual_mode_streaming import dual_mode, first, install
 from dual_mode_streaming.llm import LLMClient, llm_routes, provider_by_settings
@@ -81,6 +82,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         CorrelationIdMiddleware,
         validator=lambda name: REQUEST_ID.fullmatch(name) is not None,
     )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID"],  # `install` adds Location and Retry-After
+        )
     install(
         app,
         store=settings.store,

@@ -1,5 +1,6 @@
 """The settings of the service: `DUAL_MODE_*` variables, and the flags that override them."""
 
+import re
 import secrets
 from typing import Annotated, Any, Final, Literal, Self, cast
 
@@ -28,6 +29,11 @@ __all__ = ["Settings", "SettingsError", "load"]
 _OTHERS: Final = "dual_mode_ui_"
 """The prefix of the variables of `dual-mode ui`, which may be set in the same environment."""
 
+_ORIGIN: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://[a-z0-9._~-]+(:\d{1,5})?|[a-z]+://\[[0-9a-f:]+\](:\d{1,5})?"
+)
+"""An origin as browsers send it (RFC 6454, section 6.1): in lower case, without a path."""
+
 
 class SettingsError(ValueError):
     """A setting is wrong. The message is one line: its name, its value, what would be right."""
@@ -53,6 +59,16 @@ def _check_signing(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         TokenSigner([value.get_secret_value() for value in values])
     except ValueError:
         raise ValueError("one or more secrets of at least 16 characters") from None
+    return values
+
+
+def _check_origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and not _ORIGIN.fullmatch(value):
+            raise ValueError(
+                "one or more origins as browsers send them, such as https://app.example or "
+                f"http://localhost:5173, without a path or a slash at the end; or *; not {value!r}"
+            )
     return values
 
 
@@ -117,6 +133,9 @@ class Settings(HttpLimits, BaseSettings):
 
     streams: Count = 10_000
     client_streams: Count = 1_000
+    cors_origins: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_origins)
+    ] = ()
     api_keys: Annotated[Secrets, AfterValidator(_check_keys)] = ()
     key_streams: Count | None = None
     key_requests_a_minute: Count | None = None

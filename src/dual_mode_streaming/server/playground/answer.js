@@ -1,7 +1,5 @@
-"use strict";
 // The streamed answer. It continues over several connections, and after a reload of the page.
 
-const ENDS = ["done", "error", "cancelled", "interrupted"];
 const KEPT = "answer";
 
 class Answer {
@@ -9,16 +7,14 @@ class Answer {
   constructor(state, changed) {
     this.state = state;
     this.changed = changed;
-    this.left = false; // Disconnect was pressed
-    this.waiting = "";
     this.failure = null;
-    this.retries = new Retries((text) => { this.waiting = text; changed(); });
-    this.connection = null;
+    this.waiting = new Countdown(changed);
+    this.control = null; // of what reads the answer now
   }
 
   static start(body) {
     return {
-      key: randomName(), body, location: null, cursor: null, sequence: 0, text: "", events: 0,
+      key: randomName(), body, location: null, cursor: "", sequence: null, text: "", events: 0,
       bytes: 0, gaps: 0, duplicates: 0, connections: 0, started: now(), end: null,
     };
   }
@@ -39,148 +35,122 @@ class Answer {
   }
 
   get reading() {
-    return this.connection !== null;
-  }
-
-  get request() {
-    const {location, cursor, key, body} = this.state;
-    const headers = {Accept: "text/event-stream"};
-    if (location) {
-      if (cursor !== null) headers["Last-Event-ID"] = cursor;
-      return [location, {headers}];
-    }
-    // The key makes it safe to repeat the request: the service starts one answer only.
-    Object.assign(headers, {"Content-Type": "application/json", "Idempotency-Key": key});
-    return ["/chat?stream=true", {method: "POST", headers, body}];
+    return this.control !== null;
   }
 
   /** Read to the end of the answer, over any number of connections. */
   async read() {
-    this.left = false;
+    const {state} = this, control = this.control = new AbortController();
     this.failure = null;
-    this.retries.progress();
-    while (this.state.end === null && !this.left) {
-      try {
-        await this.connect();
-      } catch (error) {
-        if (error instanceof Failure) {
-          this.failure = error;
-          break;
-        }
-        if (this.left) break;
-        this.note(this.dropped ? "connection dropped" : "connection lost");
-        try {
-          const why = this.dropped ? "Connection dropped" : "Connection lost";
-          await this.retries.wait(why, this.dropped ? 2 : undefined);
-        } catch (failure) {
-          this.failure = failure;
-          break;
-        }
-      }
+    // The key makes it safe to repeat the request: the service starts one answer only.
+    const start = {
+      method: "POST", body: state.body,
+      headers: {"Content-Type": "application/json", "Idempotency-Key": state.key},
+    };
+    const stream = this.stream = follow(state.location ?? "/chat?stream=true", {
+      ...(state.location ? {} : start),
+      lastEventId: state.cursor,
+      signal: control.signal,
+      fetch: (request) => this.connect(request),
+      onOpen: () => this.opened(),
+      onReset: () => Object.assign(state, {text: "", sequence: null, cursor: ""}),
+      onWait: (wait) => this.waiting.begin(wait),
+    });
+    try {
+      for await (const {data} of stream) this.item(JSON.parse(data));
+    } catch (error) {
+      if (!control.signal.aborted) this.failure = error;
     }
-    this.connection = null;
+    state.end = stream.end === "no-content" ? "done" : stream.end;
+    state.cursor = stream.lastEventId;
+    this.waiting.end();
+    this.control = null;
     this.keep();
     this.changed();
   }
 
-  async connect() {
-    const state = this.state;
+  /** The `fetch` of `follow`: it shows what goes over the wire, and can be dropped. */
+  async connect(request) {
+    const {state} = this, {pathname, search} = new URL(request.url);
+    this.waiting.end();
     this.connection = new AbortController();
-    this.dropped = false;
     state.connections += 1;
-    const [path, request] = this.request;
-    state.shown = request.headers["Last-Event-ID"] ?? null;
-    this.note(`${request.method ?? "GET"} ${path}${state.shown ? `  Last-Event-ID: ${state.shown}` : ""}`);
+    state.shown = request.headers.get("Last-Event-ID");
+    this.note(`${request.method} ${pathname}${search}${state.shown ? `  Last-Event-ID: ${state.shown}` : ""}`);
     this.changed();
-    const {signal} = this.connection;
-    const response = await fetchWithRetries(this.retries, path, {...request, signal});
-    if (!response.ok) throw await Failure.ofResponse(response);
+    const response = await fetch(request, {signal: AbortSignal.any([request.signal, this.connection.signal])});
     this.note(`${response.status} ${response.statusText}`);
-    if (response.status === 204) {
-      state.end = "done";
-      return;
-    }
-    state.location ??= response.headers.get("Location");
+    if (!response.ok || !response.body) return response;
+    const decoder = new TextDecoder();
+    let rest = "";
+    const shown = new TransformStream({
+      transform: (chunk, given) => {
+        const texts = (rest + decoder.decode(chunk, {stream: true})).split("\n\n");
+        rest = texts.pop();
+        for (const text of texts) this.frame(`${text}\n\n`);
+        given.enqueue(chunk);
+      },
+    });
+    return new Response(response.body.pipeThrough(shown), response);
+  }
+
+  opened() {
+    this.state.location = this.stream.location;
     this.keep();
     this.changed();
     if (this.stopping) this.stop();
-    for await (const frame of readEvents(response)) this.take(frame);
-    if (state.end === null) await this.retries.wait("The stream was interrupted", this.pause);
   }
 
-  take(frame) {
-    const state = this.state;
-    frames.frame(frame);
-    this.retries.progress();
-    state.bytes += frame.bytes;
-    if (frame.retry !== undefined) this.pause = frame.retry / 1000;
-    if (frame.data === undefined) return;
-    if (frame.id !== undefined && !this.follows(frame.id)) return;
+  /** Show and count a frame as it came. */
+  frame(text) {
+    const {state} = this, {id, bytes} = frames.frame(text);
+    state.bytes += bytes;
+    if (!id) return;
+    const sequence = Number(/\d+$/.exec(id));
     state.events += 1;
     state.total = now() - state.started;
-    if (frame.event === "reset") {
-      Object.assign(state, {text: "", sequence: null});
-    } else if (ENDS.includes(frame.event)) {
-      state.end = frame.event;
-      if (frame.event === "error") this.failure = Failure.of(JSON.parse(frame.data));
-    } else {
-      this.item(JSON.parse(frame.data));
+    if (state.sequence !== null) {
+      state.gaps += Math.max(0, sequence - state.sequence - 1);
+      state.duplicates += sequence <= state.sequence;
     }
-    this.keepSoon();
-    this.changed();
+    state.sequence = sequence;
   }
 
   item(event) {
-    const state = this.state;
+    const {state} = this;
+    state.cursor = this.stream.lastEventId;
     if (event.type === "text_delta") {
       state.first ??= now() - state.started;
       state.text += event.text_delta.content;
     } else if (event.type === "message_complete") {
       state.tokens = event.usage.output_tokens;
     }
-  }
-
-  /** Count gaps and duplicates by the number at the end of the id; false for a duplicate. */
-  follows(id) {
-    const state = this.state, sequence = Number(/\d+$/.exec(id));
-    if (state.sequence !== null) {
-      if (sequence <= state.sequence) {
-        state.duplicates += 1;
-        return false;
-      }
-      state.gaps += sequence - state.sequence - 1;
-    }
-    [state.sequence, state.cursor] = [sequence, id];
-    return true;
+    this.keepSoon();
+    this.changed();
   }
 
   /** Break the connection as a failing network would: the page reconnects automatically. */
   drop() {
-    this.dropped = true;
-    this.connection?.abort();
+    this.connection?.abort(new Error("Connection dropped"));
+    this.note("connection dropped");
   }
 
   /** Close the connection; the answer continues at the service. */
   disconnect() {
-    this.left = true;
     this.note("disconnected");
-    this.connection?.abort();
-    this.retries.retryNow();
+    this.control?.abort();
   }
 
   /** Cancel the answer at the service. */
   async stop() {
     this.stopping = true;
-    if (!this.state.location) return; // `connect` calls this again
-    const path = `${this.state.location}/cancel`;
-    this.note(`POST ${path}`);
+    if (!this.state.location) return; // `opened` calls this again
+    this.note(`POST ${new URL(this.state.location).pathname}/cancel`);
     try {
-      const response = await fetch(path, {method: "POST"});
-      if (!response.ok) throw await Failure.ofResponse(response);
-      const {state: end} = await response.json();
-      if (!this.reading && ENDS.includes(end)) this.state.end = end; // else the stream says so
+      const {state: end} = await stop(this.state.location);
+      if (!this.reading && end !== "running") this.state.end = end; // else the stream says so
     } catch (error) {
-      this.failure = error instanceof Failure ? error : new Failure("The answer could not be stopped", error.message);
+      this.failure = error;
     }
     this.keep();
     this.changed();

@@ -1,4 +1,3 @@
-"use strict";
 // Helpers of all parts of the page. Text from the service is only ever set as textContent.
 
 const $ = (id) => document.getElementById(id);
@@ -29,36 +28,35 @@ function randomName() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A failure with the title and the detail that the service sent. */
-class Failure extends Error {
-  constructor(title, detail = "") {
-    super(detail ? `${title}: ${detail}` : title);
-    this.title = title;
-    this.detail = detail;
-  }
-
-  /** From a problem (RFC 9457), or from a validation error of FastAPI. */
-  static of(problem, status = "") {
-    const detail = problem?.detail;
-    const text = Array.isArray(detail)
-      ? detail.map((part) => `${part.loc?.slice(1).join(".")} ${part.msg}`.trim()).join("; ")
-      : detail ?? "";
-    return new Failure([status || problem?.status, problem?.title].filter(Boolean).join(" "), text);
-  }
-
-  static async ofResponse(response) {
-    const status = `${response.status} ${response.statusText}`.trim();
-    const text = await response.text();
-    try {
-      return Failure.of({...JSON.parse(text), title: undefined}, status);
-    } catch {
-      return new Failure(status, text.slice(0, 300));
-    }
-  }
-}
-
 function showProblem(id, failure) {
   const box = $(id);
   box.hidden = !failure;
-  if (failure) box.replaceChildren(element("b", {}, failure.title || "Failed"), " ", failure.detail ?? "");
+  if (!failure) return;
+  const title = [failure.status, failure.title].filter(Boolean).join(" ");
+  box.replaceChildren(element("b", {}, title || "Failed"), " ", failure.detail || (title ? "" : failure.message));
+}
+
+/** A line that counts down a wait of `follow`; `text` is empty while there is none. */
+class Countdown {
+  constructor(changed) {
+    Object.assign(this, {changed, text: "", timer: 0, hurry: () => {}});
+  }
+
+  begin({delay, failed, error, now: hurry}) {
+    this.end();
+    this.hurry = hurry;
+    const why = error.status ? `Refused for now (${error.status})` : error.message, until = now() + delay;
+    const tick = () => {
+      this.text = `${why}. Try ${failed + 1} of 6 in ${(Math.max(0, until - now()) / 1000).toFixed(1)} s`;
+      this.changed();
+    };
+    this.timer = setInterval(tick, 100);
+    tick();
+  }
+
+  end() {
+    clearInterval(this.timer);
+    this.text = "";
+    this.changed();
+  }
 }

@@ -1,4 +1,3 @@
-"use strict";
 // A moving line chart: the newest value at the right, with an optional line for a bound.
 
 const SPAN = 60; // the number of values

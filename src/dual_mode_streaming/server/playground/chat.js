@@ -1,4 +1,3 @@
-"use strict";
 // The prompt, and its two answers side by side.
 
 let answer = null, batch = null;
@@ -8,16 +7,25 @@ class Batch {
     this.control = new AbortController();
     this.started = now();
     this.state = "waiting";
-    this.retries = new Retries((text) => { this.waiting = text; draw(); });
+    this.waiting = new Countdown(draw);
   }
 
   async read(body) {
     const headers = {"Accept": "application/json", "Content-Type": "application/json", "Idempotency-Key": randomName()};
     const {signal} = this.control;
     try {
-      const response = await fetchWithRetries(this.retries, "/chat?stream=false", {method: "POST", headers, body, signal});
-      if (!response.ok) throw await Failure.ofResponse(response);
-      this.document = await response.text();
+      for (let failed = 1, status = 0; status !== 200; failed += 1) {
+        const response = await fetch("/chat?stream=false", {method: "POST", headers, body, signal, cache: "no-store"});
+        ({status} = response);
+        this.document = await response.text();
+        if (status === 200) break;
+        const error = StreamError.of(this.document, {status, title: response.statusText});
+        if (failed === 6 || (status !== 429 && status !== 503)) throw error;
+        const delay = 1000 * (Number(response.headers.get("Retry-After")) || failed);
+        this.waiting.begin({delay, failed, error});
+        await new Promise((resolve) => setTimeout(resolve, delay));
+        this.waiting.end();
+      }
       const {message, usage} = JSON.parse(this.document);
       Object.assign(this, {text: message.content, tokens: usage.output_tokens, state: "done"});
       this.bytes = new TextEncoder().encode(this.document).length;
@@ -25,7 +33,7 @@ class Batch {
     } catch (error) {
       if (signal.aborted) return;
       this.state = "failed";
-      this.failure = error instanceof Failure ? error : new Failure("Failed", error.message);
+      this.failure = error;
     }
     draw();
   }
@@ -51,19 +59,19 @@ function draw() {
 }
 
 function drawBatch() {
-  show("batch-state", batch?.waiting || batch?.state || "–");
+  show("batch-state", batch?.waiting.text || batch?.state || "–");
   show("batch-first-ms", milliseconds(batch?.total));
   show("batch-total-ms", milliseconds(batch?.total));
   show("batch-tokens", batch?.tokens ?? "–");
   show("batch-bytes", batch?.bytes ?? "–");
   show("batch-text", batch?.text ?? "");
-  show("batch-document", batch?.document ?? "");
+  show("batch-document", batch?.total ? batch.document : "");
   showProblem("batch-problem", batch?.failure);
 }
 
 function drawStream() {
   const state = answer?.state, over = !state || state.end !== null;
-  const reading = Boolean(answer?.reading), waiting = answer?.waiting;
+  const reading = Boolean(answer?.reading), waiting = answer?.waiting.text;
   const name = !state ? "–" : state.end ?? (waiting || (reading ? "streaming" : answer.failure ? "failed" : "disconnected"));
   show("stream-state", name);
   show("stream-first-ms", milliseconds(state?.first));
@@ -103,7 +111,7 @@ $("prompt").addEventListener("keydown", (event) => {
 $("stop").addEventListener("click", () => answer.stop());
 $("disconnect").addEventListener("click", () => answer.disconnect());
 $("drop").addEventListener("click", () => answer.drop());
-$("reconnect").addEventListener("click", () => answer.reading ? answer.retries.retryNow() : answer.read());
+$("reconnect").addEventListener("click", () => answer.reading ? answer.waiting.hurry() : answer.read());
 $("copy").addEventListener("click", () => {
   const body = JSON.stringify({messages: $("prompt").value, seed: Number($("seed").value)});
   copyLine(asCurl("/chat?stream=true", {headers: {"Content-Type": "application/json"}, body}));

@@ -1,5 +1,4 @@
-"use strict";
-// The live feed: a plain EventSource. It reconnects by itself, except after a refusal.
+// The live feed. It reconnects for as long as the page is open.
 
 const FEED = {
   cpu_percent: new Chart("charts", "Processors", {format: (value) => `${value.toFixed(0)} %`, top: 100}),
@@ -8,29 +7,33 @@ const FEED = {
   network_received_bytes_per_second:
     new Chart("charts", "Received", {format: (value) => `${(value / 1024).toFixed(1)} kB/s`}),
 };
-const feed = {source: null, paused: false, events: 0, again: 0};
+const feed = {control: null, paused: false, events: 0};
 
-function openFeed() {
-  clearTimeout(feed.again);
-  const source = feed.source = new EventSource("/events");
+async function openFeed() {
+  const {signal} = feed.control = new AbortController();
   show("feed-state", feed.events ? "reconnecting" : "connecting");
-  source.onopen = () => show("feed-state", "connected");
-  source.onerror = () => {
-    show("feed-state", "reconnecting");
-    if (source.readyState !== EventSource.CLOSED) return; // it reconnects by itself
-    feed.again = setTimeout(openFeed, 3000); // it was refused
-  };
-  source.onmessage = (event) => {
-    const sample = JSON.parse(event.data);
-    sample.load = sample.load_average[0];
-    show("feed-events", feed.events += 1);
-    for (const [key, chart] of Object.entries(FEED)) chart.add(sample[key]);
-  };
+  const samples = follow("/events", {
+    signal,
+    attempts: Infinity,
+    maxWait: 3000,
+    onOpen: () => show("feed-state", "connected"),
+    onWait: () => show("feed-state", "reconnecting"),
+    onReset: () => {}, // what came before has been drawn
+  });
+  try {
+    for await (const {data} of samples) {
+      const sample = JSON.parse(data);
+      sample.load = sample.load_average[0];
+      show("feed-events", feed.events += 1);
+      for (const [key, chart] of Object.entries(FEED)) chart.add(sample[key]);
+    }
+  } catch (error) {
+    if (!signal.aborted) show("feed-state", error.message);
+  }
 }
 
 function closeFeed(state) {
-  clearTimeout(feed.again);
-  feed.source.close();
+  feed.control.abort();
   show("feed-state", state);
 }
 

@@ -1,4 +1,3 @@
-"use strict";
 // The frames of the stream as they arrived, and the request as a curl command.
 
 const FRAMES = 500; // the number of frames that stay visible
@@ -11,11 +10,14 @@ const frames = {
     $("frames").replaceChildren();
   },
 
-  /** Show a frame. */
-  frame({event = "", id = "", data, retry, comment, bytes}) {
-    const text = data ?? (comment !== undefined ? `: ${comment}` : `retry: ${retry ?? ""}`);
-    const name = comment !== undefined ? "(comment)" : event || "message";
-    this.row(event ? `named ${event}` : "", this.time(), id, name, bytes, text);
+  /** Show a frame as it came; returns its id and its length in bytes. */
+  frame(text) {
+    const field = (name) => (text.match(RegExp(`^${name}: ?.*`, "gm")) ?? []).map((line) => line.replace(/^\w+: ?/, "")).join("\n");
+    const [id, event, data] = ["id", "event", "data"].map(field);
+    const bytes = new TextEncoder().encode(text).length;
+    const name = event || (data ? "message" : text.startsWith(":") ? "(comment)" : "");
+    this.row(event ? `named ${event}` : "", this.time(), id, name, bytes, data || text.trim());
+    return {id, bytes};
   },
 
   /** Show an event of the connection. */

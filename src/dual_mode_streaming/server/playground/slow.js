@@ -1,4 +1,3 @@
-"use strict";
 // A slow consumer: the service reads a bounded buffer at the requested rate. The charts show its depth.
 
 const slow = {
@@ -16,31 +15,29 @@ async function watchSlow() {
     policy: $("slow-policy").value, seconds: 300,
   });
   [slow.depth.top, slow.depth.limit] = [size * 1.25, size];
-  slow.depth.clear();
-  slow.dropped.clear();
+  const clear = () => { slow.depth.clear(); slow.dropped.clear(); };
+  clear();
   showProblem("slow-problem", null);
   stateOfSlow("running");
   try {
-    const retries = new Retries((text) => { if (text) show("slow-state", text); });
-    const options = {headers: {Accept: "text/event-stream"}, signal: control.signal};
-    const response = await fetchWithRetries(retries, `/slow?${query}`, options);
-    if (!response.ok) throw await Failure.ofResponse(response);
-    stateOfSlow("running");
-    for await (const frame of readEvents(response)) takeSlow(frame);
+    const items = follow(`/slow?${query}`, {
+      signal: control.signal,
+      onReset: clear,
+      onOpen: () => stateOfSlow("running"),
+      onWait: ({error}) => show("slow-state", error.message),
+    });
+    for await (const {data} of items) takeSlow(JSON.parse(data));
     stateOfSlow("ended");
   } catch (error) {
     if (control.signal.aborted) return;
-    showProblem("slow-problem", error instanceof Failure ? error : new Failure("The stream was interrupted", error.message));
+    showProblem("slow-problem", error);
     stateOfSlow("failed");
   } finally {
     if (slow.control === control) slow.control = null;
   }
 }
 
-function takeSlow(frame) {
-  if (frame.event === "error") throw Failure.of(JSON.parse(frame.data));
-  if (frame.data === undefined || frame.event) return;
-  const item = JSON.parse(frame.data);
+function takeSlow(item) {
   slow.depth.add(item.waiting);
   slow.dropped.add(item.dropped);
   show("slow-produced", item.produced);
