@@ -59,7 +59,11 @@ print(json.dumps(told))
 def test_every_snippet_is_run():
     here = "".join(path.read_text("utf-8") for path in HERE.glob("test_*.py"))
     assert [title for title in FENCES if f'"{title}"' not in here] == []
-    assert re.findall(r"^```\w+$", PAGE, re.M) == ["```sh"]  # that one is the README's, too
+    assert re.findall(r"^```\w+$", PAGE, re.M) == [
+        "```sh",
+        "```python",
+        "```python",
+    ]  # run by test_docs.py
     assert PAGE.count("\n```sh\n" + curl()) == 1
 
 
