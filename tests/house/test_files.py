@@ -109,10 +109,19 @@ def test_a_foreign_client_is_pinned_and_the_page_has_its_version(client):
         assert name == "mcp" or f" {pinned[name]}" in page
 
 
-def test_the_page_has_the_versions_of_the_clients_of_node():
-    packages = json.loads((ROOT / "tests/llm/foreign/package.json").read_text("utf-8"))
+@pytest.mark.parametrize("folder", ["foreign", "agents"])
+def test_the_page_has_the_versions_of_the_clients_of_node(folder):
+    packages = json.loads((ROOT / f"tests/llm/{folder}/package.json").read_text("utf-8"))
     page = (ROOT / "docs" / "llm.md").read_text("utf-8")
     assert not [v for v in packages["dependencies"].values() if f" {v}" not in page]
+    locked = json.loads((ROOT / f"tests/llm/{folder}/package-lock.json").read_text("utf-8"))
+    for name, version in packages["dependencies"].items():
+        assert locked["packages"][f"node_modules/{name}"]["version"] == version
+
+
+def test_the_page_has_the_version_of_the_claude_agent_sdk():
+    pinned = pins_of("tests/llm/agents/claude-agent-sdk.txt")["claude-agent-sdk"]
+    assert f"Claude Agent SDK {pinned}" in (ROOT / "docs" / "llm.md").read_text("utf-8")
 
 
 def test_what_the_page_for_elsewhere_is_tested_with_is_pinned():

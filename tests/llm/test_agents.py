@@ -13,12 +13,17 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]  # the environments ar
 HERE = Path(__file__).parent / "agents"
 SCRIPT = """
 [[reply]]
+match = 'reminder>\\s*weather$'  # Claude Code adds words of its own before those of the user
+text = "Let me see."
+tool_calls = [{ name = "mcp__ours__weather", arguments = { city = "Paris" } }]
+
+[[reply]]
 match = "^weather$"
 text = "Let me see."
 tool_calls = [{ name = "weather", arguments = { city = "Paris" } }]
 
 [[reply]]
-match = "^long$"
+match = "long$"
 text = "one two three four five six seven eight"
 """
 
@@ -27,6 +32,7 @@ WAYS = {
     "pydantic-ai": ["events"],
     "langgraph": ["messages", "both", "updates", "values", "parts", "events"],
     "llama-index": ["run", "events"],
+    "claude-agent-sdk": ["whole", "partial", "client"],
 }
 EACH = [(library, way) for library, ways in WAYS.items() for way in ways]
 
@@ -36,7 +42,7 @@ def run(tmp_path_factory):
     """Runs the program of a library, once, and gives the document of what it saw."""
     script = tmp_path_factory.mktemp("agents") / "script.toml"
     script.write_text(SCRIPT)
-    settings = {"SCRIPT": str(script), "FIRST": "0", "RATE": "200"}
+    settings = {"SCRIPT": str(script), "FIRST": "0", "RATE": "200", "ANY_MODEL": "1"}
     variables = {f"DUAL_MODE_LLM_{name}": value for name, value in settings.items()}
     with run_service("--log-level", "error", **variables) as service:
 
@@ -58,7 +64,9 @@ def seen(request, run):
 
 def test_an_agents_answer_is_one_answer(seen):
     answer = seen["agent"]
-    assert answer["calls"] == [["weather", {"city": "Paris"}]]
+    [[name, arguments]] = answer["calls"]
+    assert name in ("weather", "mcp__ours__weather")
+    assert arguments == {"city": "Paris"}
     [(called, result)] = answer["results"]
     assert called == answer["ids"][0]
     assert result == "sunny at noon in Paris"

@@ -35,27 +35,35 @@ async def read(make: Callable[[], Any]) -> dict[str, Any]:
     }
 
 
-async def leave(make: Callable[[], Any]) -> list[str]:
-    """Leave a stream after its first text; return the tasks that are still there."""
+async def leave(make: Callable[[], Any], patience: float) -> list[str]:
+    """Leave a stream after its first text; return the tasks that are still there.
+
+    Args:
+        make: makes the stream.
+        patience: the seconds that what ends by itself may take.
+    """
     async with contextlib.aclosing(agent_events(make())) as events:
         async for event in events:
             if event.text_delta is not None:
                 break
     for _ in range(50):  # what was cancelled may take some steps to its end
         await asyncio.sleep(0)
-    return [str(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left and patience:
+        _, left = await asyncio.wait(left, timeout=patience)
+    return [str(task) for task in left]
 
 
-async def _tell(ways: dict[str, Callable[[str], Any]]) -> None:
+async def _tell(ways: dict[str, Callable[[str], Any]], patience: float) -> None:
     document = {}
     for name, way in ways.items():
         document[name] = {
             "agent": await read(lambda way=way: way(QUESTION)),
-            "left": await leave(lambda way=way: way("long")),
+            "left": await leave(lambda way=way: way("long"), patience),
         }
     print(json.dumps(document))
 
 
-def tell(**ways: Callable[[str], Any]) -> None:
+def tell(*, patience: float = 0, **ways: Callable[[str], Any]) -> None:
     """Print what each way to stream an agent's answer gives."""
-    asyncio.run(_tell(ways))
+    asyncio.run(_tell(ways, patience))
