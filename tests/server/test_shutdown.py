@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import httpx
+import psutil
 import pytest
 import uvicorn
 
@@ -160,3 +161,13 @@ def test_of_two_servers_in_one_process_one_ends_and_the_other_goes_on():
     finally:
         one.stop()
         two.stop()
+
+
+def test_a_killed_supervisor_leaves_no_worker_behind(start_service, tmp_path):
+    running = start_service("--workers", "2", "--store", f"sqlite:{tmp_path}/streams.db")
+    assert httpx.get(f"{running.url}/healthz", timeout=30).status_code == 200
+    workers = psutil.Process(running.process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    running.process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive

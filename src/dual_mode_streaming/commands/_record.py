@@ -37,7 +37,10 @@ def record(
         config = uvicorn.Config(
             recorder, host=host, port=port, ws="none", lifespan="off", log_level="error"
         )
-        listener = bound(config)
+        try:
+            listener = bound(config)
+        except OSError as error:
+            fail(str(error), ExitCode.USAGE)
         address = f"[{host}]" if ":" in host else host
         note(f"Recording {url} on http://{address}:{listener.getsockname()[1]} to {file}")
 

@@ -51,7 +51,6 @@ def serve(
         from dual_mode_streaming.server.run import serve as run
         from dual_mode_streaming.server.settings import SettingsError, load
     try:
-        settings = load(**flags)
+        run(load(**flags))
     except SettingsError as error:
         fail(str(error), ExitCode.USAGE)
-    run(settings)

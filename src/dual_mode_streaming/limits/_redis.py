@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from dual_mode_streaming.limits._memory import MemoryLimits
-from dual_mode_streaming.stores._redis_connection import pool_of
+from dual_mode_streaming.stores._redis_pool import pool_of
 from limits import RateLimitItemPerMinute
 
 logger = logging.getLogger("dual_mode_streaming")

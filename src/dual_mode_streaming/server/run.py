@@ -2,31 +2,35 @@
 
 import contextlib
 import functools
+import multiprocessing
 import os
 import signal
-import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from dual_mode_streaming.server._config import Config, HttpLimits
 from dual_mode_streaming.server._logs import log_config
 from dual_mode_streaming.server._metrics import SHARED
 from dual_mode_streaming.server._protocol import StreamingProtocol
+from dual_mode_streaming.server._start import bound, checked_app
 from dual_mode_streaming.server.app import create_app
-from dual_mode_streaming.server.settings import Settings
+from dual_mode_streaming.server.settings import Settings, SettingsError
 
 __all__ = ["HttpLimits", "SignalledServer", "StreamingProtocol", "bound", "serve"]
 
-UNSENT_BYTES: Final = 128 * 1024
-"""The number of unsent bytes that the kernel accepts for a connection (TCP_NOTSENT_LOWAT). By
-default it accepts megabytes for a client that does not read, which are out of date when it
-continues."""
+_HEALTHCHECK: Final = 15
+"""The time in seconds in which a worker must start, and in which a busy one must answer."""
+
+_ENDING: Final = 5.0
+"""The time in seconds after `drain_timeout` in which a worker ends; then it is killed."""
 
 
 class SignalledServer(uvicorn.Server):
@@ -56,27 +60,48 @@ class SignalledServer(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def bound(config: uvicorn.Config) -> socket.socket:
-    """Return a listening socket for a server.
+class Supervisor(Multiprocess):
+    """uvicorn's supervisor of several workers. It waits for their end for a time only."""
 
-    Exits the process with a message if the address cannot be bound.
-    """
-    listener = config.bind_socket()
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections inherit it
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    listener.listen(config.backlog)
-    return listener
+    def join_all(self) -> None:
+        """Wait for the workers; kill those that take too long."""
+        patience = self.config.timeout_graceful_shutdown or 0
+        until = time.monotonic() + patience + _ENDING
+        for process in self.processes:
+            process.process.join(max(0.0, until - time.monotonic()))
+            if process.process.is_alive():
+                process.process.kill()
+
+
+def _worker_app(settings: Settings) -> FastAPI:
+    """Return the app of one of several workers, which ends when its supervisor is gone."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        wait = settings.drain_delay + settings.drain_timeout + _ENDING
+        threading.Thread(target=_end_without, args=(supervisor, wait), daemon=True).start()
+    return create_app(settings)
+
+
+def _end_without(supervisor: Any, wait: float) -> None:
+    """Shut this process down when the supervisor ends without having done so."""
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(wait)
+    os._exit(1)
 
 
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or SIGINT; print its address when it is bound.
 
-    Each of several workers makes an app of its own from the settings. Exits the process with a
-    message if the address cannot be bound.
+    Each of several workers makes an app of its own from the settings.
+
+    Raises:
+        SettingsError: a setting is wrong, or the address cannot be used. Nothing has been started.
     """
+    app = checked_app(settings)
     several = settings.workers > 1
     config = Config(
-        functools.partial(create_app, settings) if several else create_app(settings),
+        functools.partial(_worker_app, settings) if several else app,
         factory=several,
         host=settings.host,
         port=settings.port,
@@ -86,13 +111,17 @@ def serve(settings: Settings) -> None:
         ws="none",  # no route is a WebSocket
         log_config=log_config(settings.log_level, settings.log_format),
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
+        timeout_worker_healthcheck=_HEALTHCHECK,
     )
-    listener = bound(config)
+    try:
+        listener = bound(config)
+    except OSError as error:
+        raise SettingsError(str(error)) from None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"Serving on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     if several:
         with tempfile.TemporaryDirectory(prefix="dual-mode-metrics-") as folder:
             os.environ.setdefault(SHARED, folder)
-            Multiprocess(config, sockets=[listener]).run()
+            Supervisor(config, sockets=[listener]).run()
     else:
         SignalledServer(config).run(sockets=[listener])

@@ -21,7 +21,7 @@ from dual_mode_streaming.limits._keys import APIKeys
 from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server._config import HttpLimits, Seconds
 from dual_mode_streaming.stores import Limits
-from dual_mode_streaming.stores._factory import check_address
+from dual_mode_streaming.stores._factory import check_address, is_redis
 from dual_mode_streaming.web._options import Options
 
 __all__ = ["Settings", "SettingsError", "load"]
@@ -183,7 +183,7 @@ class Settings(HttpLimits, BaseSettings):
     def admission(self) -> Admission:
         """Return the limits of answers and keys; all workers share them if the store is Redis."""
         backend: LimitBackend = MemoryLimits()
-        if self.store.startswith(("redis:", "rediss:", "unix:")):
+        if is_redis(self.store):
             from dual_mode_streaming.limits import RedisLimits
 
             backend = RedisLimits(self.store)

@@ -3,6 +3,8 @@
 from dual_mode_streaming.stores._base import Limits, Store
 from dual_mode_streaming.stores._memory import MemoryStore
 
+_REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+
 
 def check_address(address: str) -> str:
     """Return the address of a store.
@@ -13,16 +15,22 @@ def check_address(address: str) -> str:
     """
     scheme, _, rest = address.partition(":")
     is_local = address == "memory" or (scheme == "sqlite" and rest)
-    if is_local or (scheme in ("redis", "rediss", "unix") and rest.startswith("//")):
+    if is_local or (is_redis(address) and rest.startswith("//")):
         return address
     raise ValueError("memory, sqlite:PATH or redis://HOST:PORT")
+
+
+def is_redis(address: str) -> bool:
+    """Return whether an address is that of a Redis."""
+    return address.partition(":")[0] in _REDIS
 
 
 def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
     """Open a store. The caller closes it with `aclose`.
 
     Args:
-        address: `memory`, `sqlite:PATH`, or `redis://HOST:PORT` (also `rediss://`, `unix://`).
+        address: `memory`, `sqlite:PATH`, or `redis://HOST:PORT` (also `rediss://`, `unix://`,
+            `redis+sentinel://`).
         limits: the limits of the store.
 
     Raises:

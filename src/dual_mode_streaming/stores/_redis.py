@@ -97,6 +97,23 @@ class RedisStore:
             self._connect()
         self._loop = loop
 
+    async def check(self) -> None:
+        """Use the server once in every way. Raises StoreError if it is not the right one."""
+        await self._client.check_server()
+        stream = secrets.token_hex(16)
+        async with self.subscribe(stream, _nothing):
+            try:
+                with suppress(StoreFull):
+                    await self.create(NewStream(stream=stream, operation=""), stream)
+                await self.append(stream, 1, 1, [b"x" * 10] * 3)
+                await self.read(stream, 0)
+                await self.info(stream)
+                await self.cancel(stream)
+                await self.take_over(stream)
+                await self.abandoned()
+            finally:
+                await self.delete(stream)
+
     async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`. The stream exists before the key refers to it."""
         key = "" if idempotency_key is None else _digest(idempotency_key)
@@ -358,6 +375,10 @@ def _milliseconds(lifetime: float) -> int:
 def _mark(stored: bytes) -> Mark:
     generation, sequence, value = stored.split(b" ", 2)
     return Mark(value.decode(), int(generation), int(sequence))
+
+
+def _nothing() -> None:
+    """Called for a change that nobody waits for."""
 
 
 def _digest(idempotency_key: str) -> str:

@@ -5,18 +5,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError, RedisError
 
 from dual_mode_streaming.errors import StoreError
 from dual_mode_streaming.stores import _redis_scripts as scripts
 from dual_mode_streaming.stores._base import check_stream
 from dual_mode_streaming.stores._redis_pipeliner import Pipeliner
 from dual_mode_streaming.stores._redis_publish import PUBLISH
+from dual_mode_streaming.stores._redis_pool import pool_of
 
-_CONNECTIONS: Final = 16
+_OLDEST: Final = (6, 2)
+_REFUSED: Final = "user executing the script"  # may not do what the script does
+_RIGHTS: Final = "its user needs the rights ~{0}:* &{0}:* +@all -@admin -@dangerous"
 
 
 class ScriptClient:
@@ -35,7 +38,9 @@ class ScriptClient:
         self._timeout = timeout
         options = self.pool.connection_kwargs
         host, port = options.get("host", "localhost"), options.get("port", 6379)
-        self._where = f"Redis at {options.get('path') or f'{host}:{port}'}"
+        service = getattr(self.pool, "service_name", None)
+        place = options.get("path") or f"{host}:{port}"
+        self._where = f"Redis at {place}" if service is None else f"Redis service {service}"
         self._secret = str(options.get("password") or "")
         texts = {name: getattr(scripts, name) for name in scripts.__all__} | {"PUBLISH": PUBLISH}
         self._scripts = {name: self._redis.register_script(text) for name, text in texts.items()}
@@ -76,10 +81,30 @@ class ScriptClient:
             raise StoreError(f"{self._where} has not answered within {self._timeout:g} s") from None
         except (RedisError, OSError) as error:
             message = str(error)
+            if isinstance(error, NoPermissionError) or _REFUSED in message:
+                message = f"{message[:200]}; {_RIGHTS.format(self._prefix)}"
             if self._secret and self._secret in message:
                 message = message.replace(self._secret, "***")
                 raise StoreError(f"{self._where}: {message:.300}") from None
             raise StoreError(f"{self._where}: {message:.300}") from error
+
+    async def check_server(self) -> None:
+        """Raise StoreError if the server is none that a store can be in."""
+        redis: Any = self._redis
+        reply = await self.call(lambda: redis.execute_command("HELLO", 2))
+        said = dict(zip(reply[::2], reply[1::2], strict=True))
+        mode, role, version = (str(said[name], "ascii") for name in (b"mode", b"role", b"version"))
+        wrong = ""
+        if mode == "cluster":
+            wrong = "is a Redis Cluster: use a Redis of its own, or redis+sentinel://"
+        elif mode == "sentinel":
+            wrong = "is a Sentinel: use redis+sentinel://HOST:PORT/SERVICE"
+        elif role != "master":
+            wrong = "is a replica, to which nothing can be written: use the address of its master"
+        elif tuple(map(int, version.split(".")[:2])) < _OLDEST:
+            wrong = f"is version {version}: 6.2 or newer is needed"
+        if wrong:
+            raise StoreError(f"{self._where} {wrong}")
 
     async def aclose(self) -> None:
         """Close the connections. Calls that are in flight fail."""
@@ -93,29 +118,3 @@ class ScriptClient:
     def _keys(self, stream: str) -> list[str]:
         tag = f"{self._prefix}:{{{check_stream(stream)}}}"
         return [f"{tag}:meta", f"{tag}:data"]
-
-
-def pool_of(url: str, timeout: float) -> BlockingConnectionPool:
-    """Return a connection pool, without a connection yet.
-
-    Args:
-        url: the address of the Redis.
-        timeout: the seconds to wait for a free connection, and twice as long as for a reply.
-
-    Raises:
-        ValueError: if redis-py cannot read the URL. The message does not repeat it.
-    """
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=timeout,
-            socket_timeout=timeout / 2,
-            socket_connect_timeout=timeout / 2,
-            protocol=2,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
-        )
-    except (ValueError, TypeError, RedisError):
-        raise ValueError("the address of the store is not a URL that redis-py can read") from None
-    pool.connection_kwargs["decode_responses"] = False
-    return pool

@@ -13,12 +13,13 @@ from typing import Any, Final
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from dual_mode_streaming.stores._base import OnChange
 
 _SLICES: Final = 10  # parts of a round, so that not all subscribers wake at once
 _AT_ONCE: Final = 1000  # channels in one command
+_LONGEST_PAUSE: Final = 2.0  # seconds before it is connected again
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class PubSub:
         self._subscribers: dict[str, list[OnChange]] = {}
         self._ready: dict[str, asyncio.Event] = {}
         self._subscribed: set[str] = set()  # as Redis has confirmed
+        self._refusal: ResponseError | None = None  # why nothing can be subscribed to
+        self._failures = 0  # since the last message
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
 
@@ -54,6 +57,8 @@ class PubSub:
                 with suppress(RedisError, OSError):  # the task notices it too, and reconnects
                     await self._request([stream])
                 await ready.wait()
+                if stream not in self._subscribed and self._refusal is not None:
+                    raise self._refusal
             yield
         finally:
             subscribers = self._subscribers[stream]
@@ -72,29 +77,39 @@ class PubSub:
     async def _run(self) -> None:
         """Connect and read, again and again."""
         now = asyncio.get_running_loop().time
-        failures, notified = 0, now()
+        notified = now()
         while True:
             try:
                 self._connection = self._connect()
                 async with asyncio.timeout(self._every):
                     await self._connection.connect()
                     await self._request(list(self._subscribers))
-                failures = 0
                 await self._read()
             except Exception as error:  # no failure may leave a subscriber without calls
-                failures = min(failures + 1, 8)
-                _log.info("the pub/sub connection to Redis is lost: %s", type(error).__name__)
+                if not self._failures:  # the others are of the same outage
+                    what = error if isinstance(error, ResponseError) else type(error).__name__
+                    _log.warning("the pub/sub connection to Redis is lost: %s", what)
+                self._failures = min(self._failures + 1, 8)
+                self._refuse(error)
             finally:
                 connection, self._connection = self._connection, None
                 self._subscribed.clear()
                 if connection is not None:
                     with suppress(RedisError, OSError):
                         await connection.disconnect(nowait=True)
-            await asyncio.sleep(min(1.0, 0.02 * 2**failures))
+            await asyncio.sleep(min(_LONGEST_PAUSE, 0.02 * 2**self._failures))
             if now() - notified > self._every:  # perhaps only publish/subscribe is forbidden
                 notified = now()
                 for stream in tuple(self._subscribers):
                     self._notify(stream)
+
+    def _refuse(self, error: Exception) -> None:
+        """Let those who wait for a subscription have the error, if Redis refuses it."""
+        self._refusal = error if isinstance(error, ResponseError) else None
+        if self._refusal is not None:
+            for ready in self._ready.values():
+                ready.set()
+            self._ready.clear()
 
     def _connect(self) -> Any:
         """Return a connection that does not reconnect by itself and reads without a timeout."""
@@ -139,6 +154,9 @@ class PubSub:
 
     def _take(self, kind: bytes, stream: str) -> None:
         """Handle a message of Redis."""
+        if self._failures:
+            self._failures = 0
+            _log.info("the pub/sub connection to Redis is back")
         if kind == b"subscribe":
             self._subscribed.add(stream)
             if (ready := self._ready.pop(stream, None)) is not None:

@@ -78,6 +78,10 @@ class SQLiteStore:
         self._slots = asyncio.Semaphore(_QUEUE)
         self._subscribers: dict[str, list[OnChange]] = {}
 
+    async def check(self) -> None:
+        """Open the file. Raises StoreError if it cannot be used."""
+        await self._opened()
+
     async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`."""
         stream: str = await self._write(lambda tables: tables.create(new, idempotency_key))
