@@ -24,7 +24,7 @@ from dual_mode_streaming.server._start import bound, checked_app
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings, SettingsError
 
-__all__ = ["HttpLimits", "SignalledServer", "StreamingProtocol", "bound", "serve"]
+__all__ = ["HttpLimits", "SignalledServer", "StreamingProtocol", "Supervisor", "bound", "serve"]
 
 _HEALTHCHECK: Final = 15
 """The time in seconds in which a worker must start, and in which a busy one must answer."""
