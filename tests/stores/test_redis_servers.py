@@ -1,4 +1,4 @@
-"""What a Redis must be for a store, and what its user must be allowed; connections that are reset."""
+"""What a Redis must be for a store, what its user must be allowed, and resets of connections."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from dual_mode_streaming.stores import RedisStore, StoreError
 from .redis_server import RedisServer
 from .test_redis import PREFIX, store_of
 
-RIGHTS = f"~{PREFIX}:* &{PREFIX}:* +@all -@admin -@dangerous"
+RIGHTS = f"~{PREFIX}:* &{PREFIX}:* +@all -@admin -@dangerous +info"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,7 @@ RIGHTS = f"~{PREFIX}:* &{PREFIX}:* +@all -@admin -@dangerous"
         (f"{RIGHTS} -zadd", "run this command"),
         (f"{RIGHTS} -publish", "run this command"),
         (f"{RIGHTS} -time", "run this command"),
+        (f"{RIGHTS} -info", "info"),
         (f"{RIGHTS} -subscribe", "subscribe"),
     ],
 )

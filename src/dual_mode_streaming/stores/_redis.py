@@ -6,7 +6,6 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from itertools import islice
 from typing import Any, Final
 
 from dual_mode_streaming.errors import StoreError, StoreFull
@@ -24,11 +23,11 @@ from dual_mode_streaming.stores._base import (
 )
 from dual_mode_streaming.stores._publishing import FOREVER, next_step
 from dual_mode_streaming.stores._redis_connection import ScriptClient
+from dual_mode_streaming.stores._redis_index import AT_ONCE, IndexNotes
 from dual_mode_streaming.stores._redis_pubsub import PubSub
+from dual_mode_streaming.stores._rehearsal import rehearse
 
 _PREFIX: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
-_INDEX_PAUSE: Final = 1.0  # seconds between two updates of the index while streams run
-_AT_ONCE: Final = 1000  # streams in one update of the index
 _RENEWAL_DELAY: Final = 0.02  # seconds that a renewal may wait, to share a pipeline
 _LARGEST: Final = 2**53  # whole numbers of Lua are exact up to here
 
@@ -77,18 +76,16 @@ class RedisStore:
         self.limits = limits or Limits()
         self._connected = url, prefix, timeout, watchdog
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connect()
         self._lease = max(1, round(self.limits.lease * 1000))
         self._retention = max(1, round(self.limits.retention * 1000))
+        self._connect()
 
     def _connect(self) -> None:
         """Prepare the connections, of which none is opened yet."""
         url, prefix, timeout, watchdog = self._connected
         self._client = ScriptClient(url, prefix, timeout)
         self._pubsub = PubSub(self._client.pool, self._client.channel(""), watchdog)
-        self._notes: dict[str, tuple[str, str, str]] = {}  # for the index: state, lease, bytes
-        self._noted = 0.0
-        self._noting = asyncio.Lock()
+        self._index = IndexNotes(self._client, self._retention)
 
     def reopen(self) -> None:
         """Let the store be used again after `aclose`, or in another event loop."""
@@ -100,19 +97,7 @@ class RedisStore:
     async def check(self) -> None:
         """Use the server once in every way. Raises StoreError if it is not the right one."""
         await self._client.check_server()
-        stream = secrets.token_hex(16)
-        async with self.subscribe(stream, _nothing):
-            try:
-                with suppress(StoreFull):
-                    await self.create(NewStream(stream=stream, operation=""), stream)
-                await self.append(stream, 1, 1, [b"x" * 10] * 3)
-                await self.read(stream, 0)
-                await self.info(stream)
-                await self.cancel(stream)
-                await self.take_over(stream)
-                await self.abandoned()
-            finally:
-                await self.delete(stream)
+        await rehearse(self)
 
     async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`. The stream exists before the key refers to it."""
@@ -127,7 +112,7 @@ class RedisStore:
             new.operation, new.owner, new.fingerprint, new.request, new.generation,
             "" if new.lifetime is None else _milliseconds(new.lifetime),
         )  # fmt: skip
-        await self._write_notes()
+        await self._index.write()
         bounds = self.limits.streams, int(self.limits.total_bytes)
         is_repaired = False
         while True:
@@ -161,10 +146,10 @@ class RedisStore:
         """See `Store.append`."""
         reply = await self._append(self._client, stream, generation, first, payloads, end)
         if len(reply) == 3 and (payloads or end):
-            self._note(stream, end or "running", reply[1], reply[2])
-            if end or asyncio.get_running_loop().time() - self._noted > _INDEX_PAUSE:
+            self._index.note(stream, end or "running", reply[1], reply[2])
+            if end or self._index.is_due:
                 with suppress(StoreError):  # the entries are stored; the notes are tried again
-                    await self._write_notes()
+                    await self._index.write()
         return AppendResult[reply[0].decode()]
 
     async def publish(
@@ -198,10 +183,10 @@ class RedisStore:
             pairs = zip(reply[3::2], reply[4::2], strict=True)
             held = {name.decode(): _mark(stored) for name, stored in pairs}
         elif result is AppendResult.OK and (payloads or end):
-            self._note(stream, reply[3].decode(), reply[4], reply[5])
-            if end or asyncio.get_running_loop().time() - self._noted > _INDEX_PAUSE:
+            self._index.note(stream, reply[3].decode(), reply[4], reply[5])
+            if end or self._index.is_due:
                 with suppress(StoreError):
-                    await self._write_notes()
+                    await self._index.write()
         return Published(result, generation, head, held)
 
     async def read(
@@ -253,14 +238,14 @@ class RedisStore:
         reply = await self._client.run("TAKE_OVER", stream, self._lease, self._retention, token)
         if reply is None:
             return None
-        self._note(stream, "running", reply[1], reply[2])
+        self._index.note(stream, "running", reply[1], reply[2])
         with suppress(StoreError):
-            await self._write_notes()
+            await self._index.write()
         return int(reply[0])
 
     async def abandoned(self) -> list[str]:
         """See `Store.abandoned`. The index is corrected where it is wrong."""
-        due = [stream.decode() for stream in await self._client.run_index("DUE", _AT_ONCE)]
+        due = [stream.decode() for stream in await self._client.run_index("DUE", AT_ONCE)]
         if not due:
             return []
         found = []
@@ -269,8 +254,8 @@ class RedisStore:
             if status is not None and status[1] == b"running" and int(status[0]) <= 0:
                 found.append(stream)
             else:
-                self._note_status(stream, status)
-        await self._write_notes()
+                self._index.note_status(stream, status)
+        await self._index.write()
         return found
 
     async def delete(self, stream: str) -> None:
@@ -341,31 +326,8 @@ class RedisStore:
     async def _forget(self, stream: str, *, running: bool) -> None:
         """Delete a stream, if it has ended or `running`, and correct the index."""
         is_gone = await self._remove(stream, running=running)
-        self._note_status(stream, None if is_gone else await self._status(stream))
-        await self._write_notes()
-
-    def _note_status(self, stream: str, status: Any) -> None:
-        """Note the reply of the script STATUS for the index."""
-        state, lease, size = (b"", b"0", b"0") if status is None else status[1:4]
-        self._note(stream, state.decode(), lease, size)
-
-    def _note(self, stream: str, state: str, lease: bytes, size: bytes) -> None:
-        self._notes[stream] = (state, lease.decode(), size.decode())
-
-    async def _write_notes(self) -> None:
-        """Write the notes to the index; those that cannot be written now stay for later."""
-        self._noted = asyncio.get_running_loop().time()
-        async with self._noting:
-            while self._notes:
-                some = {stream: self._notes[stream] for stream in islice(self._notes, _AT_ONCE)}
-                for stream in some:
-                    del self._notes[stream]
-                flat = (value for stream, note in some.items() for value in (stream, *note))
-                try:
-                    await self._client.run_index("NOTE", self._retention, *flat)
-                except BaseException:
-                    self._notes = some | self._notes
-                    raise
+        self._index.note_status(stream, None if is_gone else await self._status(stream))
+        await self._index.write()
 
 
 def _milliseconds(lifetime: float) -> int:
@@ -375,10 +337,6 @@ def _milliseconds(lifetime: float) -> int:
 def _mark(stored: bytes) -> Mark:
     generation, sequence, value = stored.split(b" ", 2)
     return Mark(value.decode(), int(generation), int(sequence))
-
-
-def _nothing() -> None:
-    """Called for a change that nobody waits for."""
 
 
 def _digest(idempotency_key: str) -> str:

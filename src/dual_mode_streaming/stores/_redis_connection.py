@@ -14,12 +14,12 @@ from dual_mode_streaming.errors import StoreError
 from dual_mode_streaming.stores import _redis_scripts as scripts
 from dual_mode_streaming.stores._base import check_stream
 from dual_mode_streaming.stores._redis_pipeliner import Pipeliner
-from dual_mode_streaming.stores._redis_publish import PUBLISH
 from dual_mode_streaming.stores._redis_pool import pool_of
+from dual_mode_streaming.stores._redis_publish import PUBLISH
 
 _OLDEST: Final = (6, 2)
 _REFUSED: Final = "user executing the script"  # may not do what the script does
-_RIGHTS: Final = "its user needs the rights ~{0}:* &{0}:* +@all -@admin -@dangerous"
+_RIGHTS: Final = "its user needs the rights ~{0}:* &{0}:* +@all -@admin -@dangerous +info"
 
 
 class ScriptClient:
@@ -92,6 +92,7 @@ class ScriptClient:
         """Raise StoreError if the server is none that a store can be in."""
         redis: Any = self._redis
         reply = await self.call(lambda: redis.execute_command("HELLO", 2))
+        await self.call(lambda: redis.execute_command("INFO", "server"))  # scripts use it
         said = dict(zip(reply[::2], reply[1::2], strict=True))
         mode, role, version = (str(said[name], "ascii") for name in (b"mode", b"role", b"version"))
         wrong = ""

@@ -1,0 +1,28 @@
+"""A rehearsal: a store is used once in every way, to see whether it can be used at all."""
+
+import secrets
+from contextlib import suppress
+
+from dual_mode_streaming.errors import StoreFull
+from dual_mode_streaming.stores._base import NewStream, Store
+
+
+async def rehearse(store: Store) -> None:
+    """Create, write, read and delete a stream. Raises StoreError for what the store refuses."""
+    stream = secrets.token_hex(16)
+    async with store.subscribe(stream, _ignore):
+        try:
+            with suppress(StoreFull):
+                await store.create(NewStream(stream=stream, operation=""), stream)
+            await store.append(stream, 1, 1, [b"x" * 10] * 3)
+            await store.read(stream, 0)
+            await store.info(stream)
+            await store.cancel(stream)
+            await store.take_over(stream)
+            await store.abandoned()
+        finally:
+            await store.delete(stream)
+
+
+def _ignore() -> None:
+    """Called for a change that nobody waits for."""
