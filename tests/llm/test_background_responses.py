@@ -23,11 +23,13 @@ from dual_mode_streaming.llm import (
     StreamEvent,
     TextDelta,
     Usage,
+    collect,
     llm_routes,
 )
 from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.testing import serving
 from tests.conftest import ROOT
+from tests.stores.redis_server import RedisServer
 
 WORDS = ("One ", "two ", "three.")
 
@@ -39,6 +41,7 @@ class GatedModel:
 
     def __init__(self):
         self.requests = []
+        self.counted = []
         self.allowed = asyncio.Semaphore(0)
         self.closed = asyncio.Event()
 
@@ -59,10 +62,14 @@ class GatedModel:
         finally:
             self.closed.set()
 
+    async def complete(self, request):
+        return await collect(self.stream(request))
+
     async def models(self):
         return [self.name]
 
     async def count_tokens(self, request):
+        self.counted.append(request)
         return 2
 
     def estimate_tokens(self, request):
@@ -108,16 +115,30 @@ async def worker(store="memory", *, installed=True, admission=None, **limits) ->
             yield made
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def two(request, tmp_path):
-    """Two workers on one SQLite file, or one in memory twice."""
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store(request, tmp_path):
+    if request.param == "redis":
+        server = request.getfixturevalue("redis")
+        server.ask("FLUSHALL")
+        return server.url
+    return f"sqlite:{tmp_path / 'file'}" if request.param == "sqlite" else request.param
+
+
+@pytest.fixture
+async def two(store):
+    """Two workers on one store, or one in memory twice."""
     async with contextlib.AsyncExitStack() as stack:
-        if request.param == "memory":
-            one = await stack.enter_async_context(worker())
-            yield one, one
-        else:
-            store = f"sqlite:{tmp_path / 'file'}"
-            yield [await stack.enter_async_context(worker(store)) for _ in range(2)]
+        one = await stack.enter_async_context(worker(store))
+        shares = store != "memory"
+        yield one, await stack.enter_async_context(worker(store)) if shares else one
 
 
 async def ended(responses, identity):

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from dual_mode_streaming import EventDecoder
+from dual_mode_streaming import EventDecoder, install
 from dual_mode_streaming.llm import LLMClient, llm_routes
 from dual_mode_streaming.llm.providers import AnthropicProvider, OpenAIProvider
 from dual_mode_streaming.testing import serving
@@ -96,7 +96,7 @@ class Gateway:
 
 
 @pytest.fixture
-async def gateway(monkeypatch):
+async def gateway(monkeypatch, request):
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-of-the-environment: 1")
     monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "x-of-the-environment: 1")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-the-environment")
@@ -108,6 +108,8 @@ async def gateway(monkeypatch):
 
         router = Router(openai, {"claude": anthropic})
         app = FastAPI()
+        if "kept" in request.node.name:
+            install(app, signals=False, owner=lambda _: "")
         app.include_router(llm_routes(LLMClient(router, attempts=2, on_end=ends.append)))
         async with serving(app) as ours, httpx.AsyncClient(base_url=ours) as http:
             yield Gateway(upstream, http, ends)
@@ -296,3 +298,31 @@ async def test_a_response_that_only_the_provider_knows_is_continued_there(gatewa
     refused = await gateway.post(RESPONSES, body)  # and it has no responses after all
     error = refused.json()["error"]
     assert (refused.status_code, error["code"]) == (400, "previous_response_not_found")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_response_of_the_provider_is_kept_and_continued(gateway, stream):
+    gateway.upstream.answers[RESPONSES] = FORMS[RESPONSES][1] if stream else RESPONSE
+    await gateway.post(RESPONSES, body_of(RESPONSES, stream=stream))
+    path = f"{RESPONSES}/{RESPONSE['id']}"
+    assert (await gateway.http.get(path)).json() == RESPONSE
+    body = body_of(RESPONSES, stream=stream, previous_response_id="resp_up")
+    await gateway.post(RESPONSES, body)
+    answer = {"type": "message", "content": RESPONSE["output"][0]["content"]}
+    sent = {**body, "input": [*QUESTION, answer, *QUESTION]}
+    del sent["previous_response_id"]
+    assert gateway.upstream.bodies[1] == sent
+    assert (await gateway.http.delete(path)).json()["deleted"]
+    assert (await gateway.http.get(path)).status_code == 404
+
+
+async def test_the_provider_counts_the_tokens_of_a_request_or_we_estimate_them(gateway):
+    path, counted = f"{RESPONSES}/input_tokens", {"object": "response.input_tokens"}
+    gateway.upstream.answers[path] = counted | {"input_tokens": 7}
+    body = {"model": "gpt", "input": "Hi there", "vendor": 1}
+    assert (await gateway.post(path, body)).json() == counted | {"input_tokens": 7}
+    assert gateway.upstream.bodies == [body]
+    gateway.upstream.answers[path] = lambda: Response("no", 404)
+    assert (await gateway.post(path, body)).json() == counted | {"input_tokens": 2}
+    gateway.upstream.answers[path] = lambda: JSONResponse({"error": {"message": "no"}}, 429)
+    assert (await gateway.post(path, body)).status_code == 429

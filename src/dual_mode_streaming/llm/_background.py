@@ -23,21 +23,20 @@ from dual_mode_streaming.llm.wire._answer import (
 from dual_mode_streaming.llm.wire._format import WireRequest
 from dual_mode_streaming.llm.wire._hop import Hop
 from dual_mode_streaming.llm.wire._kept_responses import (
+    OPERATION,
     KeptResponse,
+    KeptResponses,
     as_items,
     frame_object,
     head_of,
     to_terminal,
-    without_ids,
 )
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import invalid, parse_request, read_body
-from dual_mode_streaming.llm.wire._recorded import RecordedAnswers, frames_of
+from dual_mode_streaming.llm.wire._recorded import frames_of
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._fingerprint import digest
 
-_OPERATION: Final = "llm responses"
-_PREFIX: Final = "resp_"
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -65,7 +64,7 @@ class Responses:
         self._client = client
         self._admission = admission
         self._body_limit = body_limit
-        self._answers = RecordedAnswers(_OPERATION)
+        self._kept = KeptResponses()
 
     def create(self, request: Request) -> Response:
         """Answer `POST /v1/responses`."""
@@ -78,14 +77,16 @@ class Responses:
         async def respond(request_id: str) -> Response:
             body = await read_body(request, self._body_limit)
             background = _is_background(body)
-            if background and not self._answers.is_possible(request):
+            if background and not self._kept.answers.is_possible(request):
                 reason = "this app keeps no responses: it needs install(app, store=...)"
                 raise invalid("background", reason, "unsupported_value")
             headers = self._hop.passed(request.headers)
-            body, unknown = await self._continued(request, body)
-            parsed = self._parsed(body, headers, background, unknown)
+            is_kept = body.get("store") is not False and self._kept.answers.is_possible(request)
+            body, unknown = await self._kept.continued(request, body)
+            parsed = self._parsed(body, headers, background, is_kept, unknown)
             if not background:
-                return completion(self._wire, self._client, parsed, request_id)
+                keep = self._kept.keeper(request, body) if is_kept else None
+                return completion(self._wire, self._client, parsed, request_id, keep)
             # The model may work when this request is over: its slot goes with it.
             kept = await self._start(request, body, parsed, slots[0])
             if parsed.stream:
@@ -93,6 +94,23 @@ class Responses:
             return json_response(self._wire, request_id, kept.as_queued())
 
         return WireResponse(self._wire, request, admit, respond)
+
+    def count(self, request: Request) -> Response:
+        """Answer `POST /v1/responses/input_tokens`."""
+
+        async def respond(request_id: str) -> Response:
+            body = await read_body(request, self._body_limit)
+            body.setdefault("model", self._client.provider.default_model)
+            headers = self._hop.passed(request.headers)
+            body, unknown = await self._kept.continued(request, body)
+            chat = self._parsed(body, headers, False, False, unknown).chat
+            if chat.origin and chat.origin.problem and not self._client.forwards(chat):
+                raise chat.origin.problem
+            counted = {"input_tokens": await self._client.provider.count_tokens(chat)}
+            answer = {"object": "response.input_tokens", **counted}
+            return json_response(self._wire, request_id, answer)
+
+        return WireResponse(self._wire, request, self._admission.admit, respond)
 
     def add_to(self, routes: APIRouter) -> None:
         """Add the routes of responses that exist."""
@@ -129,7 +147,7 @@ class Responses:
             return ExitStack()
 
         async def found(request_id: str) -> Response:
-            kept = await self._find(request, identity)
+            kept = await self._kept.find(request, identity)
             if kept is None:
                 message = f"Response with id '{identity[:80]}' not found."
                 raise Problem(404, message, code="response_not_found")
@@ -137,48 +155,12 @@ class Responses:
 
         return WireResponse(self._wire, request, admit, found)
 
-    async def _find(self, request: Request, identity: str) -> KeptResponse | None:
-        answer = await self._answers.find(request, identity.removeprefix(_PREFIX))
-        if answer is None or not identity.startswith(_PREFIX):
-            return None
-        return KeptResponse(answer, await answer.head())
-
-    async def _continued(
-        self, request: Request, body: dict[str, Any]
-    ) -> tuple[dict[str, Any], Problem | None]:
-        """Return a body with the items of the response that it continues.
-
-        Returns:
-            The body, and why it cannot be continued here; a provider may know the response.
-
-        Raises:
-            Problem: the response is kept here, but cannot be continued.
-        """
-        previous = body.get("previous_response_id")
-        if previous is None:
-            return body, None
-        if not isinstance(previous, str):
-            raise invalid("previous_response_id", "a string is needed")
-        kept = await self._find(request, previous)
-        if kept is None:
-            message = f"Previous response with id '{previous[:80]}' not found."
-            code = "previous_response_not_found"
-            return body, Problem(400, message, param="previous_response_id", code=code)
-        response = await kept.as_object()
-        if response["status"] not in ("completed", "incomplete"):
-            reason = f"the response {previous} is {response['status']}, so it can't be continued"
-            raise invalid("previous_response_id", reason)
-        given = body.get("input")
-        if not isinstance(given, str | list):
-            return body, None  # the parser says what is wrong
-        items = [*kept.input, *without_ids(response["output"]), *as_items(given)]
-        return {**body, "input": items}, None
-
     def _parsed(
         self,
         body: dict[str, Any],
         headers: dict[str, str],
         background: bool,
+        is_kept: bool,
         unknown: Problem | None,
     ) -> WireRequest:
         """Parse a body whose items are complete, unless its previous response is `unknown`.
@@ -196,23 +178,28 @@ class Responses:
             origin.problem = unknown
         elif previous is not None:
             origin.body = {n: v for n, v in body.items() if n != "previous_response_id"}
-        echo: dict[str, Any] = {"background": background, "previous_response_id": previous}
+        echo: dict[str, Any] = {
+            "background": background,
+            "previous_response_id": previous,
+            "store": is_kept,
+        }
         if background:
             if origin.problem is not None:
                 raise origin.problem
             # What the provider makes has another id, and may go on without us: it is translated.
             parsed = dataclasses.replace(parsed, chat=parsed.chat.with_origin(None))
-            echo |= {"store": True, "created_at": int(time.time())}
+            echo["created_at"] = int(time.time())
         return dataclasses.replace(parsed, echo={**parsed.echo, **echo})
 
     async def _start(
         self, request: Request, body: dict[str, Any], parsed: WireRequest, slot: ExitStack
     ) -> KeptResponse:
         """Start a response in the background. The slot is released when the model has ended."""
-        stream = secrets.token_hex(16)
+        identity = secrets.token_hex(16)
+        stream = self._kept.stream_of(request, f"resp_{identity}")
         tokens = self._client.provider.estimate_tokens(parsed.chat)
-        frames = self._wire.frames(parsed, f"req_{stream}", tokens)
-        begun = self._wire.frames(parsed, f"req_{stream}", tokens).opening()
+        frames = self._wire.frames(parsed, f"req_{identity}", tokens)
+        begun = self._wire.frames(parsed, f"req_{identity}", tokens).opening()
         response = frame_object(begun.partition(b"\n\n")[0])["response"]
         held = slot.pop_all()
 
@@ -222,14 +209,14 @@ class Responses:
         key = request.headers.get("idempotency-key")
         fingerprint = digest(dumps(body).decode())
         try:
-            answer = await self._answers.start(
+            answer = await self._kept.answers.start(
                 request,
                 stream,
                 head_of(response, as_items(body["input"])),
                 made,
                 held=held,
                 fingerprint=fingerprint,
-                key=digest(_OPERATION, key) if key else None,
+                key=digest(OPERATION, key) if key else None,
             )
         except BaseException:
             held.close()

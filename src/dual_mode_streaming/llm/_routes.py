@@ -84,6 +84,14 @@ def llm_routes(
     async def create_response(request: Request) -> Response:
         return kept.create(request)
 
+    @routes.post(
+        "/v1/responses/input_tokens",
+        summary="OpenAI's token count",
+        **_documented(["input"], responses.error(_EXAMPLE, "req_0"), streams=False),
+    )
+    async def count_input_tokens(request: Request) -> Response:
+        return kept.count(request)
+
     kept.add_to(routes)
 
     @routes.post(

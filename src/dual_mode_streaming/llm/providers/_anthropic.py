@@ -8,7 +8,7 @@ import anthropic
 
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._forwarding import Answer
-from dual_mode_streaming.llm._readers import AnthropicReader, no_answer
+from dual_mode_streaming.llm._readers import AnthropicReader
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.providers._anthropic_body import anthropic_body
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
@@ -69,11 +69,7 @@ class AnthropicProvider:
         else:
             body = self._body(request)
             counted = {name: body[name] for name in _COUNTED if name in body}
-        answer = await self._upstream.value(_COUNT, counted, request)
-        tokens = answer.get("input_tokens") if isinstance(answer, dict) else None
-        if not isinstance(tokens, int):
-            raise no_answer()
-        return tokens
+        return await self._upstream.input_tokens(_COUNT, counted, request)
 
     def estimate_tokens(self, request: ChatRequest) -> int:
         """Return 0: only the API can count."""

@@ -14,12 +14,14 @@ from dual_mode_streaming.llm._readers import ChatReader, ResponsesReader
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.providers._chat_body import chat_body
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
+from dual_mode_streaming.llm.providers._refusals import refusal_of
 from dual_mode_streaming.llm.providers._upstream import Upstream
 from dual_mode_streaming.llm.simulator._tokens import count_text
 
 _URL: Final = "https://api.openai.com/v1"
 _CHAT: Final = "/chat/completions"
 _RESPONSES: Final = "/responses"
+_COUNT: Final = "/responses/input_tokens"
 _NOT_THERE: Final = (404, 405, 501)
 _WITH_USAGE: Final = {"stream": True, "stream_options": {"include_usage": True}}
 
@@ -71,7 +73,16 @@ class OpenAIProvider:
             return [str(model.id) async for model in self._sdk.models.list()]
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """Estimate: the API cannot count tokens in advance."""
+        """Let the API of responses count those of its own requests; else estimate."""
+        origin = request.origin
+        if origin is not None and origin.dialect == "openai-responses" and self._has_responses:
+            try:
+                return await self._upstream.input_tokens(_COUNT, origin.body, request)
+            except ProviderError as error:
+                if error.status not in _NOT_THERE or error.code == "model_not_found":
+                    raise
+            if origin.problem is not None:
+                raise refusal_of(origin.problem)
         return self.estimate_tokens(request)
 
     def estimate_tokens(self, request: ChatRequest) -> int:
@@ -109,13 +120,7 @@ class OpenAIProvider:
             if is_chat or error.status not in _NOT_THERE or error.code == "model_not_found":
                 raise
         if (problem := origin.problem) is not None:  # chat completions cannot say it
-            raise ProviderError(
-                str(problem.detail),
-                "invalid_request",
-                status=problem.status_code,
-                code=problem.code,
-                param=problem.param,
-            )
+            raise refusal_of(problem)
         translated = self.stream(request) if stream else self._whole(request)
         async with aclosing(translated) as events:
             async for event in events:

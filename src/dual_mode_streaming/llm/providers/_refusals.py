@@ -1,5 +1,6 @@
 """What one API can say and another cannot: hints are dropped, the rest is refused by its name."""
 
+from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._provider import ProviderError
 
 
@@ -17,4 +18,15 @@ def untranslatable(param: str, what: str, api: str) -> ProviderError:
         status=400,
         code="unsupported_value",
         param=param,
+    )
+
+
+def refusal_of(problem: Problem) -> ProviderError:
+    """Return what is wrong with a request as the refusal of a provider."""
+    return ProviderError(
+        str(problem.detail),
+        "invalid_request",
+        status=problem.status_code,
+        code=problem.code,
+        param=problem.param,
     )

@@ -14,7 +14,7 @@ import httpx2
 from dual_mode_streaming.llm._events import StreamEvent, fold
 from dual_mode_streaming.llm._forwarding import Answer, Forwarded, Origin, answered_headers
 from dual_mode_streaming.llm._provider import ProviderError
-from dual_mode_streaming.llm._readers import Reader
+from dual_mode_streaming.llm._readers import Reader, no_answer
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
 from dual_mode_streaming.llm.providers._reading import read_chunks, read_stream
@@ -34,10 +34,14 @@ class Upstream:
         self._sdk = sdk
         self._client = client
 
-    async def value(self, path: str, body: dict[str, Any], request: ChatRequest) -> Any:
-        """Return the JSON value of an answer that no model made. Raises ProviderError."""
+    async def input_tokens(self, path: str, body: dict[str, Any], request: ChatRequest) -> int:
+        """Return the tokens of a request as the API counts them. Raises ProviderError."""
         async with self._answered(path, body, request) as response:
-            return json.loads(await response.aread())
+            answer = json.loads(await response.aread())
+        tokens = answer.get("input_tokens") if isinstance(answer, dict) else None
+        if not isinstance(tokens, int):
+            raise no_answer()
+        return tokens
 
     async def complete(
         self, path: str, body: dict[str, Any], request: ChatRequest, reader: Reader

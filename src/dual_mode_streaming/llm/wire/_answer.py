@@ -1,9 +1,9 @@
 """One request in a wire format, from admission to the last frame, and all of its refusals."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dual_mode_streaming.errors import BrokenTransfer, Problem
+from dual_mode_streaming.errors import BrokenTransfer, Problem, StoreError
 from dual_mode_streaming.llm._client import LLMClient
 from dual_mode_streaming.llm._forwarding import Answer, Forwarded
 from dual_mode_streaming.llm._problems import answer_events, problem_of_provider
@@ -67,8 +67,26 @@ class WireResponse(Response):
             await self.background()
 
 
+class Keeper(Protocol):
+    """Keeps an answer before its client is told that it is complete."""
+
+    async def whole(self, body: Any) -> None:
+        """Keep the body of an answer that is not streamed."""
+        ...
+
+    def streamed(
+        self, items: AsyncGenerator[Any, None], frames: Frames
+    ) -> AsyncGenerator[Any, None]:
+        """Yield the items of an answer, whose frames are made by `frames`, and keep it."""
+        ...
+
+
 def completion(
-    wire: WireFormat, client: LLMClient, request: WireRequest, request_id: str
+    wire: WireFormat,
+    client: LLMClient,
+    request: WireRequest,
+    request_id: str,
+    keeper: Keeper | None = None,
 ) -> Response:
     """Return the answer of a model, streamed if the request says so, whatever Accept says.
 
@@ -83,17 +101,24 @@ def completion(
 
     async def fold(items: AsyncIterator[Answer]) -> Any:
         (item,) = [item async for item in items]
-        return item.data if isinstance(item, Forwarded) else wire.batch(request, request_id, item)
+        body = item.data if isinstance(item, Forwarded) else wire.batch(request, request_id, item)
+        if keeper is not None:
+            await keeper.whole(body)
+        return body
+
+    made = wire.frames(request, request_id, input_tokens)
 
     def frames() -> Frames:
-        made = wire.frames(request, request_id, input_tokens)
         return ForwardedFrames(made) if forwards else made
 
     given: dict[str, str] = {}  # the headers of the provider's answer, as soon as there is one
+    answer = answer_events(client, request.chat, stream=request.stream, headers=given)
+    if keeper is not None and request.stream:
+        answer = keeper.streamed(answer, made)
     response = _Completion(
         wire,
         request_id,
-        answer_events(client, request.chat, stream=request.stream, headers=given),
+        answer,
         mode=ResponseMode.STREAM if request.stream else ResponseMode.BATCH,
         representation=dataclasses.replace(ANY_ITEMS, fold=fold, frames=frames),
         headers={wire.id_header: request_id},
@@ -146,7 +171,9 @@ class _Completion(DualModeResponse):
 def _problem_of(error: Exception, path: str) -> Problem:
     if isinstance(error, ProviderError):
         return problem_of_provider(error)
-    if not isinstance(error, HTTPException):
+    if isinstance(error, StoreError):
+        logger.error("%s: the answer failed: %s", path, error)
+    elif not isinstance(error, HTTPException):
         logger.error("%s: the answer failed", path, exc_info=error)
     return problem_of(error)
 

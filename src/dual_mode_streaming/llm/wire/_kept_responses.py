@@ -1,16 +1,25 @@
 """OpenAI's responses as they are kept: their object at any time, and their input."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pydantic_core
+from starlette.requests import Request
 
-from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.errors import Problem, StoreError
+from dual_mode_streaming.llm._events import EventType
+from dual_mode_streaming.llm._forwarding import Answer, Forwarded
 from dual_mode_streaming.llm.wire._format import event_frame, message_of
-from dual_mode_streaming.llm.wire._recorded import RecordedAnswer
+from dual_mode_streaming.llm.wire._parsing import invalid
+from dual_mode_streaming.llm.wire._recorded import RecordedAnswer, RecordedAnswers
+from dual_mode_streaming.llm.wire._response_objects import ResponseFrames
 from dual_mode_streaming.recordings import StreamRecord
+from dual_mode_streaming.rendering import Frames
+from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.sse import dumps
+from dual_mode_streaming.web._fingerprint import digest
+from dual_mode_streaming.web.recorded._registry import registry_of
 
 _PREFIXES: Final = {
     "message": "msg",
@@ -19,9 +28,11 @@ _PREFIXES: Final = {
     "function_call_output": "fco",
 }
 _ITEM_DONE: Final = b"event: response.output_item.done\n"
-_TERMINAL: Final = tuple(
-    f"event: response.{name}\n".encode() for name in ("completed", "incomplete", "failed")
-)
+_COMPLETE: Final = ("response.completed", "response.incomplete")
+_TERMINAL: Final = tuple(f"event: {name}\n".encode() for name in (*_COMPLETE, "response.failed"))
+
+OPERATION: Final = "llm responses"
+"""The name of the operation in the store."""
 
 
 def head_of(response: Mapping[str, Any], given: list[Any]) -> bytes:
@@ -154,6 +165,110 @@ class KeptResponse:
             "last_id": page[-1]["id"] if page else None,
             "has_more": first + limit < len(items),
         }
+
+
+class KeptResponses:
+    """The responses that an app keeps.
+
+    Attributes:
+        answers: their recordings.
+    """
+
+    def __init__(self) -> None:
+        self.answers = RecordedAnswers(OPERATION)
+
+    @staticmethod
+    def stream_of(request: Request, identity: str) -> str:
+        """Return the id of the stream in which a response is kept for the owner of a request."""
+        return digest(OPERATION, registry_of(request.app).owner_of(request), identity)[:32]
+
+    async def find(self, request: Request, identity: str) -> KeptResponse | None:
+        """Return a response; None if there is none with this id, or it has another owner."""
+        if not self.answers.is_possible(request):
+            return None
+        answer = await self.answers.find(request, self.stream_of(request, identity))
+        return None if answer is None else KeptResponse(answer, await answer.head())
+
+    async def continued(
+        self, request: Request, body: dict[str, Any]
+    ) -> tuple[dict[str, Any], Problem | None]:
+        """Return a body with the items of the response that it continues.
+
+        Returns:
+            The body, and why it cannot be continued here; a provider may know the response.
+
+        Raises:
+            Problem: the response is kept here, but cannot be continued.
+        """
+        previous = body.get("previous_response_id")
+        if previous is None:
+            return body, None
+        if not isinstance(previous, str):
+            raise invalid("previous_response_id", "a string is needed")
+        kept = await self.find(request, previous)
+        if kept is None:
+            message = f"Previous response with id '{previous[:80]}' not found."
+            code = "previous_response_not_found"
+            return body, Problem(400, message, param="previous_response_id", code=code)
+        response = await kept.as_object()
+        if response["status"] not in ("completed", "incomplete"):
+            reason = f"the response {previous} is {response['status']}, so it can't be continued"
+            raise invalid("previous_response_id", reason)
+        given = body.get("input")
+        if not isinstance(given, str | list):
+            return body, None  # the parser says what is wrong
+        items = [*kept.input, *without_ids(response["output"]), *as_items(given)]
+        return {**body, "input": items}, None
+
+    def keeper(self, request: Request, body: Mapping[str, Any]) -> "ResponseKeeper":
+        """Return what keeps the response to a request, once it is complete."""
+
+        async def keep(response: Mapping[str, Any]) -> None:
+            identity = response.get("id")
+            if not isinstance(identity, str) or not isinstance(response.get("output"), list):
+                return
+            head = head_of({"id": identity, "background": False}, as_items(body.get("input")))
+            last = event_frame("response.completed", response=response)
+            stream = self.stream_of(request, identity)
+            try:
+                await self.answers.keep(request, stream, head, last)
+            except StoreError as error:
+                logger.warning("the response %s is not kept: %s", identity[:80], error)
+
+        return ResponseKeeper(keep)
+
+
+class ResponseKeeper:
+    """Keeps a response before its client is told that it is complete.
+
+    Args:
+        keep: keeps the object of a response.
+    """
+
+    def __init__(self, keep: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
+        self._keep = keep
+
+    async def whole(self, body: Any) -> None:
+        """Keep the object of a response."""
+        await self._keep(body if isinstance(body, dict) else {})
+
+    async def streamed(
+        self, items: AsyncGenerator[Answer, None], frames: Frames
+    ) -> AsyncGenerator[Answer, None]:
+        """Yield the items of a streamed response, and close them.
+
+        Args:
+            items: the items.
+            frames: the frames that are going to be made of the events among them.
+        """
+        async with aclosing(items):
+            async for item in items:
+                if not isinstance(item, Forwarded):
+                    if item.type is EventType.MESSAGE_COMPLETE:
+                        await self._keep(cast(ResponseFrames, frames).complete(item))
+                elif item.name in _COMPLETE and item.data is not None:
+                    await self.whole(pydantic_core.from_json(item.data).get("response"))
+                yield item
 
 
 def _listed(item: dict[str, Any], response: str, number: int) -> dict[str, Any]:

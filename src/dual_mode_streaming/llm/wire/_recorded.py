@@ -23,7 +23,7 @@ from dual_mode_streaming.recordings import (
 from dual_mode_streaming.rendering import Frames
 from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.sse import HEARTBEAT
-from dual_mode_streaming.stores import StreamInfo
+from dual_mode_streaming.stores import NewStream, StreamInfo
 from dual_mode_streaming.web._app_state import app_state
 from dual_mode_streaming.web._options import resolved_options
 from dual_mode_streaming.web._problems import problem_of
@@ -99,6 +99,26 @@ class RecordedAnswers:
         answer = RecordedAnswer(recordings, info)
         await answer.head()
         return answer
+
+    async def keep(self, request: Request, stream: str, head: bytes, last: bytes) -> None:
+        """Store an answer that was made elsewhere: its head and its last frame.
+
+        Nothing is stored if it is too large for a stream. A repeated id replaces the older answer.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        registry = registry_of(request.app)
+        store = registry.recordings_in().store
+        records = [_record_of(head), _record_of(last), StreamRecord.end("done", {"items": 1})]
+        packed = [record.pack() for record in records]
+        if sum(map(len, packed)) > store.limits.stream_bytes or store.limits.stream_entries < 3:
+            return
+        new = NewStream(stream=stream, operation=self._name, owner=registry.owner_of(request))
+        if await store.info(stream) is not None:
+            await store.delete(stream)
+        await store.create(new)
+        await store.append(stream, 1, 1, packed, end="done")
 
     async def find(self, request: Request, stream: str) -> "RecordedAnswer | None":
         """Return an answer; None if there is none with this id, or it has another owner."""

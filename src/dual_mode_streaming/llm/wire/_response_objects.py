@@ -89,6 +89,7 @@ class ResponseFrames:
         self._text: list[str] = []
         self._signature: str | None = None
         self._before_delta = b""
+        self._ended: tuple[bytes, dict[str, Any]] | None = None
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """Return the response as it begins; this format has neither retry nor reset."""
@@ -116,8 +117,13 @@ class ResponseFrames:
             case EventType.TOOL_CALL_DELTA if call is not None:
                 return self._grow("function_call", call.arguments or "")
             case EventType.MESSAGE_COMPLETE:
-                return self._complete(item)
+                return self._complete(item)[0]
         return b""
+
+    def complete(self, event: StreamEvent) -> dict[str, Any]:
+        """Return the response that a MESSAGE_COMPLETE completes, before `item` gets the event."""
+        self._ended = self._complete(event)
+        return self._ended[1]
 
     def done(self) -> bytes:
         """Return nothing: the event of the complete response was the end."""
@@ -142,7 +148,9 @@ class ResponseFrames:
             "error", **error, error=typed
         )
 
-    def _complete(self, event: StreamEvent) -> bytes:
+    def _complete(self, event: StreamEvent) -> tuple[bytes, dict[str, Any]]:
+        if self._ended is not None:
+            return self._ended
         frames = b""
         if self._kind is None:  # no content: an empty message
             frames = self._begin("message")
@@ -151,7 +159,7 @@ class ResponseFrames:
         whole = response_object(self._identity, self._echo, event, self._items)
         if self._on_items is not None:
             self._on_items(self._items)
-        return frames + self._frame(f"response.{whole['status']}", response=whole)
+        return frames + self._frame(f"response.{whole['status']}", response=whole), whole
 
     def _grow(self, kind: Kind, text: str) -> bytes:
         """Return the delta of an item; a new item ends the open one and starts."""
