@@ -35,7 +35,7 @@ WORDS = ("One ", "two ", "three.")
 
 
 class GatedModel:
-    """A provider that says a word whenever the test allows it; "fails" after the first word."""
+    """A provider that says a word whenever the test allows it, or all "at once"; one "fails"."""
 
     name = default_model = "gated"
 
@@ -53,7 +53,8 @@ class GatedModel:
         self.requests.append(request)
         try:
             for number, word in enumerate(WORDS):
-                await self.allowed.acquire()
+                if request.messages[-1].content != "at once":
+                    await self.allowed.acquire()
                 if number and request.messages[-1].content == "fails":
                     raise ProviderError("the model is ill", "overloaded", status=529)
                 yield StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=word))

@@ -100,7 +100,7 @@ async def test_another_owner_does_not_see_an_answer():
 
 
 async def test_a_response_is_forgotten_after_the_retention(store):  # noqa: F811
-    async with worker(store, retention=0.001) as one:
+    async with worker(store, retention=0.2) as one:
         one.model.allow(2 * len(WORDS))
         made = await answered(one.responses, stream=False)
         behind = await one.responses.create(**ASKED, background=True)
@@ -118,13 +118,12 @@ async def test_a_full_store_refuses_the_background_and_keeps_no_answer(store):  
         with pytest.raises(openai.APIStatusError, match="all of them are running") as refused:
             await one.responses.create(**ASKED, background=True)
         assert refused.value.status_code == 503
-        one.model.allow(2 * len(WORDS))
-        made = await answered(one.responses, stream=False)
-        await ended(one.responses, running.id)
+        made = await answered(one.responses, stream=False, input="at once")
         with pytest.raises(openai.NotFoundError):
             await one.responses.retrieve(made.id)
         one.model.allow()
-        newer = await answered(one.responses, stream=False)  # in the place of the oldest
+        await ended(one.responses, running.id)
+        newer = await answered(one.responses, stream=True, input="at once")  # instead of the oldest
         assert await one.responses.retrieve(newer.id) == newer
         with pytest.raises(openai.NotFoundError):
             await one.responses.retrieve(running.id)

@@ -1,5 +1,6 @@
 """Responses in the background and kept ones: created, read, cancelled and deleted by any worker."""
 
+import contextlib
 import dataclasses
 import secrets
 import time
@@ -34,6 +35,7 @@ from dual_mode_streaming.llm.wire._kept_responses import (
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import invalid, parse_request, read_body
 from dual_mode_streaming.llm.wire._recorded import frames_of
+from dual_mode_streaming.recordings import StreamGone
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._fingerprint import digest
 
@@ -148,10 +150,11 @@ class Responses:
 
         async def found(request_id: str) -> Response:
             kept = await self._kept.find(request, identity)
-            if kept is None:
-                message = f"Response with id '{identity[:80]}' not found."
-                raise Problem(404, message, code="response_not_found")
-            return await respond(request, kept, request_id)
+            if kept is not None:
+                with contextlib.suppress(StreamGone):  # at this moment
+                    return await respond(request, kept, request_id)
+            message = f"Response with id '{identity[:80]}' not found."
+            raise Problem(404, message, code="response_not_found")
 
         return WireResponse(self._wire, request, admit, found)
 

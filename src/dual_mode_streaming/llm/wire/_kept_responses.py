@@ -1,5 +1,6 @@
 """OpenAI's responses as they are kept: their object at any time, and their input."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, cast
@@ -14,7 +15,7 @@ from dual_mode_streaming.llm.wire._format import event_frame, message_of
 from dual_mode_streaming.llm.wire._parsing import invalid
 from dual_mode_streaming.llm.wire._recorded import RecordedAnswer, RecordedAnswers
 from dual_mode_streaming.llm.wire._response_objects import ResponseFrames
-from dual_mode_streaming.recordings import StreamRecord
+from dual_mode_streaming.recordings import StreamGone, StreamRecord
 from dual_mode_streaming.rendering import Frames
 from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.sse import dumps
@@ -102,15 +103,16 @@ class KeptResponse:
         return self.answer.info.state == "running"
 
     async def as_object(self) -> dict[str, Any]:
-        """Return the response object."""
+        """Return the response object. Raises StreamGone if it has just been deleted."""
         info = self.answer.info
         if info.state == "done":
-            found: dict[str, Any] = frame_object(await self.answer.last())["response"]
+            found: dict[str, Any] = frame_object((await self.answer.record(info.head - 1)).data)[
+                "response"
+            ]
             return found
         if info.state == "running":
             return self._begun | {"status": "cancelled" if info.cancelling else "in_progress"}
-        entries = await self.answer.recordings.store.read(info.new.stream, info.head - 1)
-        return await self._ended(StreamRecord.unpack(entries[0].payload))
+        return await self._ended(await self.answer.record(info.head))
 
     def as_queued(self) -> dict[str, Any]:
         """Return the response object as the answer to its request."""
@@ -187,7 +189,12 @@ class KeptResponses:
         if not self.answers.is_possible(request):
             return None
         answer = await self.answers.find(request, self.stream_of(request, identity))
-        return None if answer is None else KeptResponse(answer, await answer.head())
+        if answer is None:
+            return None
+        try:
+            return KeptResponse(answer, await answer.head())
+        except StreamGone:  # at this moment
+            return None
 
     async def continued(
         self, request: Request, body: dict[str, Any]
@@ -206,11 +213,14 @@ class KeptResponses:
         if not isinstance(previous, str):
             raise invalid("previous_response_id", "a string is needed")
         kept = await self.find(request, previous)
-        if kept is None:
+        response = None
+        if kept is not None:
+            with contextlib.suppress(StreamGone):  # at this moment
+                response = await kept.as_object()
+        if kept is None or response is None:
             message = f"Previous response with id '{previous[:80]}' not found."
             code = "previous_response_not_found"
             return body, Problem(400, message, param="previous_response_id", code=code)
-        response = await kept.as_object()
         if response["status"] not in ("completed", "incomplete"):
             reason = f"the response {previous} is {response['status']}, so it can't be continued"
             raise invalid("previous_response_id", reason)

@@ -18,6 +18,7 @@ from dual_mode_streaming.recordings import (
     Operation,
     RecordingRequest,
     Recordings,
+    StreamGone,
     StreamRecord,
 )
 from dual_mode_streaming.rendering import Frames
@@ -162,10 +163,12 @@ class RecordedAnswer:
                     return record.data
         raise Problem(503, "the answer ended before it began; try again", retry_after=1)
 
-    async def last(self) -> bytes:
-        """Return the last frame of an answer that ended by itself."""
-        entries = await self.recordings.store.read(self.info.new.stream, self.info.head - 2)
-        return StreamRecord.unpack(entries[0].payload).data
+    async def record(self, sequence: int) -> StreamRecord:
+        """Return the record with this sequence number. Raises StreamGone if it is gone."""
+        entries = await self.recordings.store.read(self.info.new.stream, sequence - 1, entries=1)
+        if not entries:
+            raise StreamGone("the answer was deleted")
+        return StreamRecord.unpack(entries[0].payload)
 
     async def frames(
         self, after: int, end: Callable[[StreamRecord, int], Awaitable[bytes]]
