@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import pytest
-from fastapi import Depends, FastAPI, Header, Query
+from fastapi import Depends, FastAPI, Header, Query, Request
 from pydantic import BaseModel
+from starlette.datastructures import Headers as RawHeaders
 
 from dual_mode_streaming import ServerSentEvent, dual_mode, install
 from dual_mode_streaming.client import AsyncDualModeClient
 from dual_mode_streaming.testing import assert_done, serving
-from dual_mode_streaming.web._cursors import text_of
+from dual_mode_streaming.web._cursors import read_header
 
 from .asgi import get
 
@@ -200,4 +201,94 @@ async def test_ids_beyond_ascii_come_back_as_they_went():
 
 @pytest.mark.parametrize("header", ["Zürich".encode(), "Zürich".encode("latin-1")])
 def test_a_header_is_utf_8_or_else_latin_1(header):
-    assert text_of(header) == "Zürich"
+    scope = {"headers": ((b"host", b"x"), (b"last-event-id", header))}
+    assert read_header(scope) == "Zürich"
+    assert RawHeaders(scope=scope)["last-event-id"] == "Zürich"
+
+
+class Seen(BaseModel):
+    last_event_id: str
+
+
+def in_a_dependency(last_event_id: Annotated[str, Header()]) -> str:
+    return last_event_id
+
+
+def in_a_model(seen: Annotated[Seen, Header()]) -> str:
+    return seen.last_event_id
+
+
+def nested(seen: Annotated[str, Depends(in_a_dependency)]) -> str:
+    return seen
+
+
+def from_the_request(request: Request, last_event_id: Annotated[str, Header()]) -> str:
+    return request.headers["last-event-id"]
+
+
+async def parameter(last_event_id: Annotated[str, Header()]) -> AsyncIterator[str]:
+    yield last_event_id
+
+
+async def default(last_event_id: str = Header("")) -> AsyncIterator[str]:
+    yield last_event_id
+
+
+async def model(seen: Annotated[Seen, Header()]) -> AsyncIterator[str]:
+    yield seen.last_event_id
+
+
+async def request_itself(request: Request) -> AsyncIterator[str]:
+    yield request.headers["last-event-id"]
+
+
+def of(dependency) -> Any:
+    async def items(seen: Annotated[str, Depends(dependency)]) -> AsyncIterator[str]:
+        yield seen
+
+    return items
+
+
+class View:
+    async def items(self, last_event_id: Annotated[str, Header()]) -> AsyncIterator[str]:
+        yield last_event_id
+
+
+class Decorated:
+    @dual_mode
+    async def items(self, last_event_id: Annotated[str, Header()]) -> AsyncIterator[str]:
+        yield last_event_id
+
+
+@pytest.mark.parametrize("cursor", ["Zürich", "日本-😀", "Ã¼", "plain"])
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize(
+    "function",
+    [parameter, default, model, request_itself, View().items, Decorated().items]
+    + [of(each) for each in (in_a_dependency, in_a_model, nested, from_the_request)],
+)
+async def test_an_id_beyond_ascii_is_read_wherever_the_header_is_declared(
+    function, installed, cursor
+):
+    app = FastAPI()
+    if installed:
+        install(app)
+    app.get("/")(function if hasattr(function, "generator") else dual_mode(function))
+    answer = await get(app, accept="application/json", headers=[("Last-Event-ID", cursor)])
+    assert json.loads(answer.body) == {"data": [cursor]}
+
+
+async def test_a_dependency_of_the_route_reads_it_in_an_app_with_install():
+    def remember(request: Request, last_event_id: Annotated[str, Header()]) -> None:
+        request.state.seen = last_event_id
+
+    app = FastAPI()
+    install(app)
+
+    @app.get("/", dependencies=[Depends(remember)])
+    @dual_mode
+    async def items(request: Request) -> AsyncIterator[str]:
+        yield request.state.seen
+
+    answer = await get(app, accept="application/json", headers=[("Last-Event-ID", "日本")])
+    assert json.loads(answer.body) == {"data": ["日本"]}

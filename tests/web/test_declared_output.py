@@ -1,6 +1,5 @@
 """What others declared about the output holds in every mode, or is refused at the start."""
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -532,11 +531,12 @@ class Mine(JSONResponse):
     """A class of the user."""
 
 
-def serving(where: str, kind: type[Response]) -> FastAPI:
+def serving(where: str, kind: type[Response], *, installed: bool = True) -> FastAPI:
     """An app whose endpoint has a response class by one of the ways to set it."""
     app = FastAPI(**({"default_response_class": kind} if where == "app" else {}))
     router = APIRouter(**({"default_response_class": kind} if where == "router" else {}))
-    install(app)
+    if installed:
+        install(app)
 
     async def source() -> AsyncIterator[Out]:
         yield Row(name="a")
@@ -567,14 +567,27 @@ async def test_a_response_class_that_is_left_on_is_harmless(where, kind):
 
 
 @WAYS
-def test_fastapis_event_source_response_is_refused_at_the_start(where):
-    app = serving(where, fastapi.sse.EventSourceResponse)
+@pytest.mark.parametrize("installed", [True, False])
+def test_fastapis_event_source_response_is_refused_at_the_start(where, installed):
+    def serve() -> None:
+        app = serving(where, fastapi.sse.EventSourceResponse, installed=installed)
+        if installed:
+            with TestClient(app):
+                pass
+        TestClient(app).get("/x/")  # or else at its first request
+
     with pytest.raises(TypeError, match="remove response_class=EventSourceResponse"):
-        with TestClient(app):
-            pass
-    with contextlib.suppress(TypeError):
-        TestClient(app).get("/x/")
-        pytest.fail("an app without a lifespan is refused at its first request")
+        serve()
+
+
+@pytest.mark.parametrize("options", [{}, {"response_model": list[Out]}])
+def test_a_route_with_fastapis_event_source_response_cannot_be_made(options):
+    async def source() -> AsyncIterator[Out]:
+        yield Out(name="a")
+
+    add = FastAPI().get("/x", response_class=fastapi.sse.EventSourceResponse, **options)
+    with pytest.raises(TypeError, match="from the route /x"):
+        add(dual_mode(source))
 
 
 async def test_a_response_class_of_the_user_is_named_in_a_warning(caplog):

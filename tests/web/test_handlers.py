@@ -1,6 +1,8 @@
 """What `install` adds leaves the app's own exception handlers and sources as they are."""
 
 import asyncio
+import contextlib
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +14,7 @@ from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.stores import StoreError
 
 from .asgi import get
+from .witness import MODES
 
 
 @pytest.mark.parametrize("error", [Problem(409, "taken"), StoreError("away")], ids=type)
@@ -176,3 +179,91 @@ async def test_a_whole_number_may_be_written_as_a_float():
         yield 1
 
     assert b"retry: 2000\n" in (await get(app)).body
+
+
+class Taken(HTTPException):
+    """An exception of the app, with a handler of its own."""
+
+
+class Broken(Exception):
+    """The same, and no HTTPException."""
+
+
+class Unhandled(Exception):
+    """One without a handler."""
+
+
+RAISED = {
+    "text": lambda: HTTPException(409, "taken"),
+    "an object": lambda: HTTPException(409, {"by": ["a", None]}),
+    "no detail": lambda: HTTPException(409),
+    "an empty detail": lambda: HTTPException(409, ""),
+    "headers": lambda: HTTPException(401, "who?", {"WWW-Authenticate": "Basic", "X-Own": "1"}),
+    "a Problem": lambda: Problem(409, "taken", by="a"),
+    "a subclass": lambda: Taken(409, "taken"),
+    "of the app": lambda: Broken("inside"),
+    "unhandled": lambda: Unhandled("inside"),
+    "a timeout": lambda: TimeoutError(),
+}
+
+
+@contextlib.asynccontextmanager
+async def failing_app(record: bool):
+    app = FastAPI()
+    install(app, store="memory")
+
+    @app.exception_handler(Taken)
+    @app.exception_handler(Broken)
+    async def own(request, raised):
+        return PlainTextResponse(f"mine: {raised!r}", 418)
+
+    @app.get("/{kind}/{items}")
+    @dual_mode(record=record)
+    async def source(kind: str, items: int) -> AsyncIterator[int]:
+        for n in range(items):
+            yield n
+        raise RAISED[kind]()
+
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+async def answer_of(app: FastAPI, path: str, accept: str) -> object:
+    """Return what a client sees of an answer, or what its server sees if it has no handler."""
+    try:
+        answer = await get(app, path, accept=accept)
+    except (Unhandled, TimeoutError) as error:
+        return repr(error)
+    headers = {name: answer.headers[name] for name in answer.headers if name != "location"}
+    return answer.status, headers, answer.body
+
+
+@pytest.mark.parametrize("accept", MODES)
+@pytest.mark.parametrize("kind", RAISED)
+async def test_a_failure_is_answered_recorded_as_unrecorded(kind, accept):
+    answers = []
+    for record in False, True:
+        async with failing_app(record) as app:
+            answers.append(await answer_of(app, f"/{kind}/0", accept))
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("kind", ["text", "an object", "no detail", "headers", "a Problem"])
+async def test_another_reader_of_a_recorded_failure_sees_the_same(kind):
+    key = [("Idempotency-Key", "k")]
+    async with failing_app(record=True) as app:
+        first, again = [await get(app, f"/{kind}/0", headers=key) for _ in range(2)]
+        late = await get(app, f"/{kind}/3", headers=[("Idempotency-Key", "l")])
+    assert (first.status, first.body) == (again.status, again.body)
+    assert first.headers["content-type"] == again.headers["content-type"]
+    assert late.events[-1].event == "error"
+    assert "raised" not in json.loads(late.events[-1].data)
+
+
+@pytest.mark.parametrize("kind", RAISED)
+async def test_a_batch_that_fails_after_items_is_the_same_recorded(kind):
+    answers = []
+    for record in False, True:
+        async with failing_app(record) as app:
+            answers.append(await answer_of(app, f"/{kind}/2", "application/json"))
+    assert answers[0] == answers[1]

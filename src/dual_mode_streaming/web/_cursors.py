@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 
 from fastapi.params import Depends, Header, Query
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 from starlette.types import Scope
 
 from dual_mode_streaming.errors import Problem
@@ -34,9 +35,8 @@ def cursor_of(scope: Scope) -> str:
     Raises:
         Problem: 400 if it is too long.
     """
-    for name, value in scope.get("headers", ()):
-        if value and name == b"last-event-id":
-            return text_of(value)
+    if shown := read_header(scope):
+        return shown
     raw = scope.get("query_string", b"")
     if b"last" not in raw:
         return ""
@@ -49,25 +49,43 @@ def cursor_of(scope: Scope) -> str:
     return ""
 
 
-def text_of(header: bytes) -> str:
-    """Return the text of a Last-Event-ID header: UTF-8 (WHATWG, 9.2.4), else Latin-1."""
-    try:
-        return header.decode("utf-8")
-    except UnicodeDecodeError:
-        return header.decode("latin-1")
+class _Utf8(bytes):
+    """The value of a header that is UTF-8 (WHATWG, 9.2.4), whatever its reader takes it for.
 
-
-def cursor_headers(signature: inspect.Signature) -> tuple[str, ...]:
-    """Return the names of the parameters that FastAPI fills from the Last-Event-ID header.
-
-    Starlette reads headers as Latin-1, so their values need `text_of`.
+    Starlette reads all headers as Latin-1, for dependencies and models of headers, too.
     """
-    parameters = signature.parameters.values()
-    return tuple(
-        parameter.name
-        for parameter in parameters
-        if any(isinstance(note, Header) for note in _notes(parameter)) and _is_cursor(parameter)
-    )
+
+    __slots__ = ()
+
+    def decode(self, *_: object) -> str:
+        """Return the text: of UTF-8, or else of Latin-1."""
+        try:
+            return str(self, "utf-8")
+        except UnicodeDecodeError:
+            return str(self, "latin-1")
+
+
+def read_header(scope: Scope) -> str:
+    """Return the text of the Last-Event-ID header, empty if there is none.
+
+    If it is not ASCII, all who read the headers of this scope later get the same text.
+    """
+    headers = scope.get("headers", ())
+    for number, (name, value) in enumerate(headers):
+        if value and name == b"last-event-id":
+            if not value.isascii():
+                value = _Utf8(value)
+                if not isinstance(headers, list):
+                    scope["headers"] = headers = list(headers)
+                headers[number] = (name, value)
+            return str(value.decode("latin-1"))
+    return ""
+
+
+async def cursor_read(request: Request) -> None:
+    """Read the header before the dependencies of an endpoint do, as one of them."""
+    assert request.headers is not None  # it makes a list of those of the scope, and keeps it
+    read_header(request.scope)
 
 
 def takes_cursor(parameters: Iterable[inspect.Parameter]) -> bool:

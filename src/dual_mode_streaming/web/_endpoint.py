@@ -7,16 +7,19 @@ would follow `__wrapped__` and answer with empty JSON Lines (0.165).
 """
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Unpack, overload
+from types import FrameType, MappingProxyType
+from typing import Annotated, Any, Unpack, overload
 
+from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dual_mode_streaming.rendering import Fold
-from dual_mode_streaming.web._cursors import cursor_headers, takes_cursor, text_of
+from dual_mode_streaming.web._cursors import cursor_read, takes_cursor
 from dual_mode_streaming.web._options import Options, resolved_options
-from dual_mode_streaming.web._output import Output
+from dual_mode_streaming.web._output import Output, refuse_sse_class
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._signatures import described, parameter_of, resolved
 from dual_mode_streaming.web._sources import source_of
@@ -140,10 +143,11 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
     if spec.record is not None:
         parameter_adapters(spec)  # a parameter that cannot be stored is an error here
         parameters.pop("resume_from", None)
+    if takes_cursor(parameters.values()):
+        parameters = _with_cursor_read(parameters)
     request_name = parameter_of(parameters, Request) or _add(parameters, "request", Request)
     response_name = parameter_of(parameters, Response) or _add(parameters, "response", Response)
     hidden = parameters.keys() - signature.parameters.keys()
-    cursors = cursor_headers(signature)
     description = described(spec.function)
     name = description["__qualname__"]
 
@@ -159,9 +163,6 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
             ) from None
         for each in hidden:
             del values[each]
-        for each in cursors:
-            if isinstance(values[each], str):
-                values[each] = text_of(values[each].encode("latin-1"))
         mode = spec.stream_flag.mode(request, values)
         if spec.record is not None:
             return await answer_recorded(spec, request, values, mode=mode, injected=injected)
@@ -181,8 +182,8 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
     for attribute, value in description.items():
         setattr(endpoint, attribute, value)
     ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
-    endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=ordered, return_annotation=spec.batch_type
+    endpoint.__signature__ = _Signature(  # type: ignore[attr-defined]
+        ordered, return_annotation=spec.batch_type
     )
     endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
     endpoint.generator = spec.function  # type: ignore[attr-defined]
@@ -205,6 +206,37 @@ def _signature_of(function: Any) -> tuple[inspect.Signature, Any]:
                 "functools.wraps in the decorator that made it"
             )
     return signature, returns
+
+
+class _Signature(inspect.Signature):
+    """The signature of a path operation. FastAPI reads it when it makes a route.
+
+    In an app without `install` that is the only moment to see a `response_class` with which it
+    would never await the path operation.
+    """
+
+    __slots__ = ()
+
+    @property
+    def parameters(self) -> MappingProxyType[str, inspect.Parameter]:
+        """The parameters. Raises TypeError within a route that cannot be served."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame.f_globals.get("__name__") == "fastapi.routing":
+                declared = frame.f_locals
+                if "response_class" in declared:
+                    refuse_sse_class(declared["response_class"], f"the route {declared['path']}")
+                    break
+            frame = frame.f_back
+        return super().parameters
+
+
+def _with_cursor_read(parameters: dict[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
+    """Return the parameters with a hidden dependency before all others, but after `self`."""
+    bound = {name: each for name, each in parameters.items() if name in ("self", "cls")}
+    name = _add(bound, "cursor", Annotated[Any, Depends(cursor_read)])
+    bound[name] = bound[name].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return bound | parameters
 
 
 def _add(parameters: dict[str, inspect.Parameter], name: str, annotation: Any) -> str:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._body import ServerReceive
-from dual_mode_streaming.web._cursors import MAX_CURSOR_BYTES
+from dual_mode_streaming.web._cursors import MAX_CURSOR_BYTES, read_header
 from dual_mode_streaming.web._problems import render_problem, vary_by_accept
 from dual_mode_streaming.web._request_state import KEY, RequestState
 
@@ -45,9 +45,11 @@ class RequestStateMiddleware:
         for name, value in scope.get("headers", ()):
             if name == b"origin":
                 is_cross_origin = True
-            elif name == b"last-event-id" and len(value) > MAX_CURSOR_BYTES:
-                problem = Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
-                return await render_problem(problem)(scope, receive, send)
+            elif name == b"last-event-id":
+                if len(value) > MAX_CURSOR_BYTES:
+                    problem = Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
+                    return await render_problem(problem)(scope, receive, send)
+                read_header(scope)
 
         async def send_with_vary(message: Message) -> None:
             if message["type"] == "http.response.start":

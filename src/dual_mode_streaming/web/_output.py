@@ -157,17 +157,25 @@ def check_route(route: Any, output: Output) -> None:
     kind = kind.value if isinstance(kind, DefaultPlaceholder) else kind
     if not isinstance(kind, type):
         return
-    if issubclass(kind, EventSourceResponse):
-        raise TypeError(
-            f"{route.path}: remove response_class={kind.__name__} from the route of {output.name}, "
-            "or default_response_class from its router or app (or set response_class=JSONResponse "
-            "on the route): FastAPI would read the endpoint as its own generator. dual_mode makes "
-            "the event stream itself"
-        )
+    refuse_sse_class(kind, f"the route {route.path} of {output.name}")
     if not f"{kind.__module__}.".startswith(_KNOWN_CLASSES):
         logger.warning(
             "%s: response_class=%s is not used by %s, which makes its own JSON and streams",
             *(route.path, kind.__name__, output.name),
+        )
+
+
+def refuse_sse_class(kind: Any, route: str) -> None:
+    """Raise TypeError if FastAPI would read an endpoint as a generator of its own.
+
+    Its answer would be an empty event stream with the status 200, and no error.
+    """
+    kind = kind.value if isinstance(kind, DefaultPlaceholder) else kind
+    if isinstance(kind, type) and issubclass(kind, EventSourceResponse):
+        raise TypeError(
+            f"remove response_class={kind.__name__} from {route}, or default_response_class from "
+            "its router or app (or set response_class=JSONResponse on the route): FastAPI would "
+            "read the endpoint as its own generator. dual_mode makes the event stream itself"
         )
 
 

@@ -1,5 +1,6 @@
 """The answer to a request to a recorded endpoint: of a new recording, or of one that exists."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,8 +85,15 @@ async def _begin(
                 raise Problem(400, "the cursor belongs to the stream of another request")
             return attach(request, recordings, info, operation, begun.form, cursor, injected)
     key = request.headers.get("idempotency-key")
+    raised: list[BaseException] = []  # by the generator, if it runs for this request
+
+    def problem_of(error: BaseException) -> dict[str, Any]:
+        if isinstance(error, Exception):
+            raised.append(error)
+        return operation.operation.problem_of(error)
+
     recording = RecordingRequest(
-        operation=operation.operation,
+        operation=dataclasses.replace(operation.operation, problem_of=problem_of),
         owner=owner,
         fingerprint=requested,
         request=operation.packed(values),
@@ -106,6 +114,7 @@ async def _begin(
         after=Cursor(info.new.stream, 1, 0),
         headers=headers,
         raise_first=True,
+        raised=raised,
         unknown=shown[:MAX_ECHO],
         status_code=status,
         injected=injected,

@@ -8,8 +8,9 @@ from typing import Any
 
 import pydantic_core
 from pydantic import TypeAdapter
+from starlette.exceptions import HTTPException
 
-from dual_mode_streaming.errors import ItemTooLarge
+from dual_mode_streaming.errors import ItemTooLarge, Problem
 from dual_mode_streaming.recordings import Operation, StreamRecord
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import RESERVED_EVENTS, dumps
@@ -22,6 +23,9 @@ _RESUME_FROM = "resume_from"
 
 HEADERS = "headers"
 """The member of a recorded problem that holds its headers; it is not sent."""
+
+RAISED = "raised"
+"""The member of a recorded HTTPException that holds its detail, for the app's handler; not sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,4 +179,6 @@ def _recorded_problem(error: BaseException) -> dict[str, Any]:
     for name, value in headers:
         if name.lower() == "retry-after":
             body["retry_after"] = value
+    if isinstance(error, HTTPException) and not isinstance(error, Problem):
+        body[RAISED] = body.get("errors", body.get("detail"))
     return body

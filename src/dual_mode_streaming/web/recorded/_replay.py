@@ -1,10 +1,11 @@
 """The response of a recorded stream after a cursor: Server-Sent Events, lines or one batch."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import pydantic_core
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dual_mode_streaming.errors import Problem
@@ -14,7 +15,7 @@ from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
 from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.web._response import DualModeResponse
-from dual_mode_streaming.web.recorded._operation import HEADERS, RecordedOperation
+from dual_mode_streaming.web.recorded._operation import HEADERS, RAISED, RecordedOperation
 
 _RECONNECT: Final = ServerSentEvent(retry=1000).encode()
 """The end of an event stream that its client can continue after one second."""
@@ -35,6 +36,7 @@ def replay(
     after: Cursor,
     headers: Mapping[str, str],
     raise_first: bool = False,
+    raised: Sequence[BaseException] = (),
     unknown: str = "",
     status_code: int = 200,
     injected: Response | None = None,
@@ -50,6 +52,8 @@ def replay(
         headers: as for a DualModeResponse.
         raise_first: answer a stream that failed before its first record with the status of that
             failure.
+        raised: where the exception that ended the generator is found, if it runs for this request:
+            the app's handlers get it, as if nothing had been recorded.
         unknown: the unknown cursor that the client sent, echoed in `reset`; empty if none.
         status_code: as for a DualModeResponse.
         injected: as for a DualModeResponse.
@@ -61,10 +65,10 @@ def replay(
         recordings.read(info, after),
         mode=form,
         representation=Representation(
-            _RecordCodec(codec),
-            None if fold is None else lambda records: fold(_items(records, codec)),
+            _RecordCodec(codec, raised),
+            None if fold is None else lambda records: fold(_items(records, codec, raised)),
             representation.fold_result,
-            lambda: _RecordFrames(error_event, unknown, raise_first=raise_first),
+            lambda: _RecordFrames(error_event, unknown, raised if raise_first else None),
         ),
         headers=headers,
         handles_last_event_id=True,
@@ -75,11 +79,11 @@ def replay(
 
 
 async def _items(
-    records: AsyncIterator[StoredRecord | Gap], codec: ItemCodec
+    records: AsyncIterator[StoredRecord | Gap], codec: ItemCodec, raised: Sequence[BaseException]
 ) -> AsyncGenerator[Any, None]:
     """Yield the items that were recorded, for a fold. Raises as `_checked`."""
     async for stored in records:
-        record = _checked(stored)
+        record = _checked(stored, raised)
         if record.kind == "text":
             yield ServerSentEvent(data=record.data.decode(), event=record.name or None)
         elif record.kind == "event":
@@ -89,7 +93,7 @@ async def _items(
             yield codec.parsed(record.data)
 
 
-def _checked(stored: StoredRecord | Gap) -> StreamRecord:
+def _checked(stored: StoredRecord | Gap, raised: Sequence[BaseException]) -> StreamRecord:
     """Return a record of an answer that must be complete.
 
     Raises:
@@ -99,18 +103,23 @@ def _checked(stored: StoredRecord | Gap) -> StreamRecord:
         raise Problem(410, f"the stream has no records before {stored.earliest} any more")
     record = stored.record
     if record.kind == "end" and record.name != "done":
-        raise _failure_of(record)
+        raise _failure_of(record, raised)
     return record
 
 
-def _failure_of(end: StreamRecord) -> Problem:
-    """Return an end other than `done` as an error: the recorded one, or a 409."""
+def _failure_of(end: StreamRecord, raised: Sequence[BaseException]) -> BaseException:
+    """Return an end other than `done` as an error: what was raised or recorded, or a 409."""
+    if end.is_error and raised:
+        return raised[0]
     body = pydantic_core.from_json(end.data)
     if end.is_error:
         headers = MutableHeaders()
         for name, value in body.pop(HEADERS, ()):
             headers.append(name, value)
-        status, detail = body.pop("status", 500), body.pop("detail", None) or body.get("errors")
+        status = body.pop("status", 500)
+        if RAISED in body:
+            return HTTPException(status, body[RAISED], headers)
+        detail = body.pop("detail", None) or body.get("errors")
         for name in ("items", "retry_after"):  # of the stream; and among the headers
             body.pop(name, None)
         return Problem(status, detail, headers=headers, **body)
@@ -124,13 +133,14 @@ class _RecordCodec(ItemCodec):
     Their JSON was validated when it was recorded, so it is not made again.
     """
 
-    def __init__(self, codec: ItemCodec) -> None:
+    def __init__(self, codec: ItemCodec, raised: Sequence[BaseException]) -> None:
         super().__init__()
+        self._raised = raised
         self.folded = codec.folded  # type: ignore[method-assign]
 
     def data(self, item: StoredRecord | Gap) -> bytes | None:
         """Return the JSON of a record; None for the end. Raises as `_checked`."""
-        record = _checked(item)
+        record = _checked(item, self._raised)
         if record.kind == "end":
             return None
         return dumps(record.data.decode()) if record.kind == "text" else record.data
@@ -145,15 +155,17 @@ class _RecordFrames:
 
     heartbeat = HEARTBEAT
 
-    def __init__(self, error_event: str, unknown: str, *, raise_first: bool) -> None:
+    def __init__(
+        self, error_event: str, unknown: str, raised: Sequence[BaseException] | None
+    ) -> None:
         self.count = 0
         self._error_event = error_event
         self._unknown = unknown
-        self._raise_first = raise_first
+        self._raised = raised  # None if a failure is an event, also as the first record
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """Return the reconnection time, and a `reset` event if the client's cursor is unknown."""
-        self._raise_first = False  # the status is sent: a failure is an event
+        self._raised = None  # the status is sent: a failure is an event
         frames = b"" if retry is None else ServerSentEvent(retry=retry).encode()
         if self._unknown:
             reset = {"reason": "not_recorded", "requested": self._unknown}
@@ -166,8 +178,8 @@ class _RecordFrames:
             return ServerSentEvent(event="reset", data=item.as_json()).encode()
         if item.record.kind != "end":
             self.count += 1
-        elif self._raise_first and not self.count and item.record.is_error:
-            raise _failure_of(item.record)
+        elif self._raised is not None and not self.count and item.record.is_error:
+            raise _failure_of(item.record, self._raised)
         if item.frame is None:
             item.frame = self._rendered(item.record, item.cursor)
         return item.frame
@@ -178,9 +190,9 @@ class _RecordFrames:
             return b"%bid: %b\ndata: %b\n\n" % (line, str(cursor).encode(), record.data)
         name = self._error_event if record.is_error else record.name
         data: Any = record.data.decode()
-        if record.is_error and HEADERS in (body := pydantic_core.from_json(record.data)):
-            del body[HEADERS]
-            data = body
+        if record.is_error:
+            body = pydantic_core.from_json(record.data)
+            data = {name: body[name] for name in body if name not in (HEADERS, RAISED)}
         return ServerSentEvent(data=data, event=name or None, id=str(cursor)).encode()
 
     def done(self) -> bytes:
