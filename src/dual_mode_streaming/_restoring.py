@@ -1,7 +1,9 @@
 """Items as a fold sees them: of the declared classes, live or back from their JSON."""
 
+import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Set
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Set
 from math import nan
 from typing import Any, Final
 
@@ -30,10 +32,17 @@ def narrowed(item: Any, classes: Set[type]) -> Any:
     """Return a valid item with instances of subclasses as instances of the declared classes."""
     if type(item) in classes:
         return item
-    if isinstance(item, list | tuple | set | frozenset) and type(item).__module__ == "builtins":
-        return type(item)(narrowed(part, classes) for part in item)
-    if type(item) is dict:
-        return {key: narrowed(part, classes) for key, part in item.items()}
+    if isinstance(item, dict):
+        copied = copy.copy(item)
+        copied.update((key, narrowed(part, classes)) for key, part in item.items())
+        return copied
+    if isinstance(item, list | tuple | set | frozenset | deque | Iterator):
+        parts = [narrowed(part, classes) for part in item]
+        if isinstance(item, Iterator):  # pydantic's, of an Iterable
+            return parts
+        if hasattr(item, "_make"):  # a NamedTuple
+            return item._make(parts)
+        return deque(parts, item.maxlen) if isinstance(item, deque) else type(item)(parts)
     for base in type(item).__mro__:
         if base in classes and issubclass(base, BaseModel):
             values = {name: getattr(item, name) for name in base.model_fields}
@@ -167,6 +176,9 @@ def _reading(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(schema: Mapping[str, Any], where: str) -> None:
     """Raise TypeError if the values of a schema are not in their JSON."""
+    keys = schema.get("keys_schema") or {}
+    if keys.get("type") in ("tuple", "list", *_CLASSES, "model", "dataclass"):
+        raise TypeError(f"{where} has keys of several values, which its JSON joins")
     how = schema.get("serialization")
     if not isinstance(how, dict) or how.get("type") == "to-string":
         return

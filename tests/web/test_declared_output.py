@@ -1,5 +1,6 @@
 """What others declared about the output holds in every mode, or is refused at the start."""
 
+import collections
 import dataclasses
 import json
 import logging
@@ -10,6 +11,7 @@ from typing import (
     Any,
     Generic,
     Literal,
+    NamedTuple,
     NewType,
     Optional,
     Protocol,
@@ -625,6 +627,42 @@ def test_the_paths_of_a_list_are_those_of_its_items(name, paths, accept):
         text = client.get("/accounts", headers={"Accept": accept}).text
     assert '"name":"a"' in text
     assert "secret" not in text
+
+
+class Pair(NamedTuple):
+    one: Out
+    other: Any = None
+
+
+CONTAINERS = {
+    "list": (list[Out], [Row(name="a")]),
+    "dict": (dict[str, Out], {"k": Row(name="a")}),
+    "mapping": (abc.Mapping[str, Out], {"k": Row(name="a")}),
+    "ordered": (collections.OrderedDict[str, Out], collections.OrderedDict(k=Row(name="a"))),
+    "deque": (collections.deque[Out], collections.deque([Row(name="a")], 3)),
+    "sequence": (abc.Sequence[Out], (Row(name="a"),)),
+    "iterable": (abc.Iterable[Out], [Row(name="a")]),
+    "named": (Pair, Pair(Row(name="a"))),
+    "nested": (list[dict[str, tuple[Out, ...]]], [{"k": (Row(name="a"),)}]),
+}
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("name", CONTAINERS)
+async def test_subclasses_in_containers_are_filtered_and_a_fold_sees_the_declared_class(
+    name, folded
+):
+    declared, item = CONTAINERS[name]
+
+    async def source() -> AsyncIterator[declared]:
+        yield item
+
+    async def collected(items: Any) -> Any:
+        return [each async for each in items]
+
+    app = FastAPI()
+    app.get("/")(dual_mode(fold=collected if folded else None)(source))
+    assert not leaks(await bodies(app))
 
 
 @pytest.mark.parametrize("paths", [{0: {"password"}}, {"__all__"}, {"__all__": True}, {0, 1}])

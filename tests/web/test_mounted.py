@@ -174,7 +174,7 @@ def test_what_is_missing_is_said_once(caplog):
     outer.mount("/sub", sub_of())
     with TestClient(outer) as http:
         http.get("/sub/plain", headers=EVENTS)
-        http.get("/sub/rec")
+        http.get("/sub/rec", headers=EVENTS)
     (said,) = [each.message for each in caplog.records if "install()" in each.message]
     assert "outer app" in said
 

@@ -35,8 +35,9 @@ def cursor_of(scope: Scope) -> str:
     Raises:
         Problem: 400 if it is too long.
     """
-    if shown := read_header(scope):
-        return shown
+    for header, value in scope.get("headers", ()):
+        if value and header == b"last-event-id":
+            return read_header(scope)
     raw = scope.get("query_string", b"")
     if b"last" not in raw:
         return ""

@@ -18,6 +18,7 @@ from dual_mode_streaming.web._headers import with_injected
 from dual_mode_streaming.web._problems import MAX_ECHO, render_problem
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._response import DualModeResponse
+from dual_mode_streaming.web._sources import ResponseReturned
 from dual_mode_streaming.web._spec import EndpointSpec
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
 from dual_mode_streaming.web.recorded._registry import location, registry_of
@@ -88,7 +89,7 @@ async def _begin(
     raised: list[BaseException] = []  # by the generator, if it runs for this request
 
     def problem_of(error: BaseException) -> dict[str, Any]:
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not isinstance(error, ResponseReturned):
             raised.append(error)
         return operation.operation.problem_of(error)
 
