@@ -59,7 +59,8 @@ MODULES = {
     "dual_mode_streaming.llm.providers": "Providers of models: [the page](llm.md).",
     "dual_mode_streaming.llm.wire": "The wire formats of OpenAI and Anthropic.",
     "dual_mode_streaming.limits": "API keys, concurrency limits and rate limits.",
-    "dual_mode_streaming.stores": "Stores of recorded streams: [the protocol](protocol.md).",
+    "dual_mode_streaming.channels": "Named streams with many writers: [channels](channels.md).",
+    "dual_mode_streaming.stores": "Stores of streams: [the protocol](protocol.md).",
     "dual_mode_streaming.testing": "Tools for your tests: [the page](testing.md).",
 }
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dual_mode_streaming._lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from dual_mode_streaming.channels import Channel
     from dual_mode_streaming.errors import (
         BatchLimitExceeded,
         BrokenTransfer,
@@ -44,6 +45,7 @@ __all__ = [
     "Answer",
     "BatchLimitExceeded",
     "BrokenTransfer",
+    "Channel",
     "DualModeError",
     "DualModeResponse",
     "EventDecoder",
@@ -71,6 +73,7 @@ _MODULES = {
     "Answer": "web._observing",
     "BatchLimitExceeded": "errors",
     "BrokenTransfer": "errors",
+    "Channel": "channels",
     "DualModeError": "errors",
     "DualModeResponse": "web._response",
     "EventDecoder": "sse",

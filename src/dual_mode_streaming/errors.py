@@ -26,6 +26,7 @@ They are sorted by the side that failed: the peer, this side, or a stage in betw
     └── ProviderError        a model provider failed (`llm`)
     HTTPException            (Starlette's)
     └── Problem              a request is refused, with an RFC 9457 problem
+        ├── ChannelClosed        nothing can be published any more: 409 (`channels`)
         ├── StreamGone           a recorded stream was deleted or has expired: 410 (`recordings`)
         └── TooMany              a limit is reached: 429 or 503 (`limits`)
 

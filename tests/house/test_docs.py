@@ -18,6 +18,7 @@ from .repository import PACKAGE, ROOT
 # tests/elsewhere.
 PAGES = {
     "bridges": 4,
+    "channels": 2,
     "client": 3,
     "comparison": 2,
     "concepts": 4,

@@ -26,6 +26,7 @@ LAYERS = {
     "bridges": 1,
     "stores": 2,
     "recordings": 2,
+    "channels": 2,
     "limits": 2,
     "web": 3,
     "llm": 4,

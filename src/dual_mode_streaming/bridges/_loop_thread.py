@@ -40,6 +40,11 @@ class LoopThread:
             assert self._loop is not None
             return self._loop
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread was started, and not closed since."""
+        return self._thread is not None
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop, in a copy of the caller's context, and wait for it.
 

@@ -11,7 +11,7 @@ Kind = Literal["json", "event", "text", "end"]
 
 _KINDS: Final[dict[bytes, Kind]] = {b"j": "json", b"v": "event", b"t": "text", b"e": "end"}
 _LETTERS: Final = {kind: letter for letter, kind in _KINDS.items()}
-_CURSOR: Final = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,14})")
+_CURSOR: Final = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,14})\.(0|[1-9][0-9]{0,14})")
 
 
 class StreamRecord(NamedTuple):
@@ -92,12 +92,13 @@ class StoredRecord:
     Attributes:
         cursor: the id.
         record: the record.
-        frame: a place for the rendered record. The readers in one process share it.
+        frame: a place for the rendered record, bytes of a recording or an event of a channel. The
+            readers in one process share it.
     """
 
     cursor: Cursor
     record: StreamRecord
-    frame: bytes | None = dataclasses.field(default=None, compare=False, repr=False)
+    frame: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, stream: str, entry: Entry) -> "StoredRecord":

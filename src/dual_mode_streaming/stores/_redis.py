@@ -14,16 +14,15 @@ from dual_mode_streaming.stores._base import (
     AppendResult,
     Entry,
     Limits,
-    Mark,
     NewStream,
     OnChange,
     Published,
     StreamInfo,
     check_stream,
 )
-from dual_mode_streaming.stores._publishing import FOREVER, next_step
 from dual_mode_streaming.stores._redis_connection import ScriptClient
 from dual_mode_streaming.stores._redis_index import AT_ONCE, IndexNotes
+from dual_mode_streaming.stores._redis_publish import flat_marks, milliseconds, published
 from dual_mode_streaming.stores._redis_pubsub import PubSub
 from dual_mode_streaming.stores._rehearsal import rehearse
 
@@ -110,7 +109,7 @@ class RedisStore:
         lease = await self._client.run(
             "MAKE", new.stream, self._lease, self._retention,
             new.operation, new.owner, new.fingerprint, new.request, new.generation,
-            "" if new.lifetime is None else _milliseconds(new.lifetime),
+            "" if new.lifetime is None else milliseconds(new.lifetime),
         )  # fmt: skip
         await self._index.write()
         bounds = self.limits.streams, int(self.limits.total_bytes)
@@ -164,30 +163,18 @@ class RedisStore:
         size: int | None = None,
     ) -> Published:
         """See `Store.publish`."""
-        limits, noted = self.limits, marks or {}
-        flat = (
-            part
-            for name, (expected, value) in noted.items()
-            for part in (name, "" if expected is None else f"={expected}", value)
-        )
         reply = await self._client.run(
-            "PUBLISH", stream, end or "",
-            "" if lifetime is None else _milliseconds(lifetime), self._retention,
-            int(min(limits.stream_entries, entries or limits.stream_entries)),
-            int(min(limits.stream_bytes, size or limits.stream_bytes)),
-            self._client.channel(stream), next_step(), len(noted), *flat, *payloads,
+            "PUBLISH", stream, end or "", "" if lifetime is None else milliseconds(lifetime),
+            self._retention, int(min(self.limits.stream_entries, entries or _LARGEST)),
+            int(min(self.limits.stream_bytes, size or _LARGEST)), self._client.channel(stream),
+            *flat_marks(marks or {}), *payloads,
         )  # fmt: skip
-        result, generation, head = AppendResult[reply[0].decode()], int(reply[1]), int(reply[2])
-        held = {}
-        if result is AppendResult.CONFLICT:
-            pairs = zip(reply[3::2], reply[4::2], strict=True)
-            held = {name.decode(): _mark(stored) for name, stored in pairs}
-        elif result is AppendResult.OK and (payloads or end):
+        if len(reply) == 6 and reply[0] == b"OK" and (payloads or end):
             self._index.note(stream, reply[3].decode(), reply[4], reply[5])
             if end or self._index.is_due:
                 with suppress(StoreError):
                     await self._index.write()
-        return Published(result, generation, head, held)
+        return published(reply)
 
     async def read(
         self, stream: str, after: int, *, entries: int = 1000, size: int = 1024 * 1024
@@ -328,15 +315,6 @@ class RedisStore:
         is_gone = await self._remove(stream, running=running)
         self._index.note_status(stream, None if is_gone else await self._status(stream))
         await self._index.write()
-
-
-def _milliseconds(lifetime: float) -> int:
-    return max(1, round(min(lifetime, FOREVER) * 1000))
-
-
-def _mark(stored: bytes) -> Mark:
-    generation, sequence, value = stored.split(b" ", 2)
-    return Mark(value.decode(), int(generation), int(sequence))
 
 
 def _digest(idempotency_key: str) -> str:

@@ -5,9 +5,11 @@ A mark is a field `m:<name>` of the metadata, with the generation and the sequen
 failover, may lack the last entries, so its first publish begins another generation.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from dual_mode_streaming.stores._publishing import MARKS
+from dual_mode_streaming.stores._base import AppendResult, Mark, Published
+from dual_mode_streaming.stores._publishing import FOREVER, MARKS, next_step
 from dual_mode_streaming.stores._redis_scripts import COMMON, TRIM
 
 # end, lifetime or '', retention, most entries, most bytes, channel, step to another generation,
@@ -84,3 +86,28 @@ if count > 0 or ending ~= '' then redis.call('PUBLISH', ARGV[6], '') end
 return {'OK', generation, text(head), state, lease, text(size)}
 """
 )
+
+
+def flat_marks(marks: Mapping[str, tuple[str | None, str]]) -> Iterator[str | int]:
+    """Yield the arguments of the script from the step to the last mark."""
+    yield next_step()
+    yield len(marks)
+    for name, (expected, value) in marks.items():
+        yield name
+        yield "" if expected is None else f"={expected}"
+        yield value
+
+
+def published(reply: Sequence[bytes]) -> Published:
+    """Return the reply of the script."""
+    result, held = AppendResult[reply[0].decode()], {}
+    if result is AppendResult.CONFLICT:
+        for name, stored in zip(reply[3::2], reply[4::2], strict=True):
+            generation, sequence, value = stored.split(b" ", 2)
+            held[name.decode()] = Mark(value.decode(), int(generation), int(sequence))
+    return Published(result, int(reply[1]), int(reply[2]), held)
+
+
+def milliseconds(lifetime: float) -> int:
+    """Return a lifetime as the scripts take it."""
+    return max(1, round(min(lifetime, FOREVER) * 1000))

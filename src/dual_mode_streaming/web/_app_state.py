@@ -41,12 +41,14 @@ class AppState:
         defaults: the options of all its endpoints; those of an endpoint win.
         admission: the limits that a request must pass.
         observers: the observers of its answers.
+        on_begin: called when the app begins to serve in an event loop, set by `install`.
         lifespan: the context of what runs for as long as the app serves, set by `install`. Its
             argument is whether the app handles signals.
         on_first_request: called when the app is served without a lifespan, set by `install`. Its
             argument is whether it is mounted in an app without `install`.
     """
 
+    on_begin: Callable[[], None]
     lifespan: Callable[[bool], AbstractAsyncContextManager[None]]
     on_first_request: Callable[[bool], None]
 
@@ -91,6 +93,7 @@ class AppState:
         """Begin to serve in the running event loop, with nothing left of an earlier time."""
         serving = Serving(by_lifespan=by_lifespan)
         self._servings[asyncio.get_running_loop()] = serving
+        self.on_begin()
         self._current = asyncio.get_running_loop(), serving
         return serving
 

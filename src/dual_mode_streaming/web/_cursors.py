@@ -17,7 +17,7 @@ END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last event of an unrecorded stream, whatever its run."""
 
 MAX_CURSOR_BYTES: Final = 1024
-"""The longest cursor, in bytes. Those of the package have at most 60; those of an app are seldom
+"""The longest cursor, in bytes. Those of the package have at most 64; those of an app are seldom
 longer than a key of its database."""
 
 CURSOR_PARAMETERS: Final = ("last_event_id", "lastEventId")

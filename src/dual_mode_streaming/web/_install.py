@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
+from dual_mode_streaming.channels import _places
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission, key_digest
 from dual_mode_streaming.running.owner import logger
@@ -87,6 +88,7 @@ def install(
     state = AppState(defaults, observers, admission)
     registry = RecordingRegistry(app, state, store, limits, owner, prefix)
     app.state.dual_mode, app.state.dual_mode_recordings = state, registry
+    state.on_begin = lambda: _places.begin(registry)
     for kind in (Problem, StoreError):
         app.exception_handlers.setdefault(kind, rendered_problem)  # the app may have its own
     routes = stream_routes(registry, app)

@@ -29,6 +29,7 @@ from dual_mode_streaming.running.owner import End, Owner, logger
 from dual_mode_streaming.running.pull import close_source
 from dual_mode_streaming.web._batch_sink import BatchSink
 from dual_mode_streaming.web._body import share
+from dual_mode_streaming.web._channel_source import items_of
 from dual_mode_streaming.web._compat import EVENT_TYPES, abort, fail_dependencies
 from dual_mode_streaming.web._headers import headers_of, with_injected
 from dual_mode_streaming.web._options import Options, resolved_options
@@ -40,7 +41,7 @@ from dual_mode_streaming.web._problems import (
     vary_by_accept,
 )
 from dual_mode_streaming.web._request_state import Begun, RequestState, request_state
-from dual_mode_streaming.web._sources import ResponseReturned
+from dual_mode_streaming.web._sources import ResponseReturned, Returned
 from dual_mode_streaming.web._stream_sink import StreamSink
 
 ANY_ITEMS: Final = Representation(ItemCodec(event_types=EVENT_TYPES))
@@ -192,6 +193,10 @@ class DualModeResponse(Response):
     ) -> BaseException | None:
         """Answer with the stream. Returns its failure, if it was sent in the stream."""
         final: list[tuple[bytes, bytes]] | None = None
+        content = self.content
+        if isinstance(content, Returned):
+            mode, cursor, codec = begun.form.mode, begun.cursor, self._representation.codec
+            content.subscribed = lambda channel: items_of(channel, mode, cursor, codec)
 
         def start() -> Message:
             nonlocal final
@@ -207,9 +212,13 @@ class DualModeResponse(Response):
                 "headers": headers.raw,
             }
 
-        reset = None
-        if begun.resumes and not self._handles_last_event_id:
-            reset = {"reason": "not_recorded", "requested": begun.cursor[:MAX_ECHO]}
+        def reset() -> Any:
+            if not begun.resumes or self._handles_last_event_id:
+                return None
+            if isinstance(content, Returned) and content.follows:
+                return None
+            return {"reason": "not_recorded", "requested": begun.cursor[:MAX_ECHO]}
+
         sink = StreamSink(
             self._frames(begun.form, options),
             owner=owner,

@@ -31,6 +31,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from starlette.responses import Response
 
 from dual_mode_streaming.bridges import from_sync
+from dual_mode_streaming.channels import Subscription
 from dual_mode_streaming.running.pull import close_source, throw_into
 from dual_mode_streaming.streams import Stream
 from dual_mode_streaming.streams._scope import Scope
@@ -83,11 +84,15 @@ def source_of(function: Any, signature: inspect.Signature, returns: Any) -> Sour
         returns is not None and all(map(_is_plain, _kinds(returns)))
     )
     plain = plain and not inspect.iscoroutinefunction(code)
-    return lambda **values: _Returned(name, functools.partial(call, **values), plain)
+    return lambda **values: Returned(name, functools.partial(call, **values), plain)
 
 
-class _Returned(AsyncIterator[Any]):
+class Returned(AsyncIterator[Any]):
     """The source of a function that returns an iterator.
+
+    `subscribed` returns the source of a channel's subscription: what there is, unless the response
+    is a stream and sets another. `follows` is whether the function has returned one, so that the
+    client's cursor is one of the channel.
 
     Args:
         name: the name of the function, for errors.
@@ -95,13 +100,15 @@ class _Returned(AsyncIterator[Any]):
         plain: whether to call it in the thread in which its plain iterator will run.
     """
 
-    __slots__ = ("_call", "_name", "_plain", "_source")
+    __slots__ = ("_call", "_name", "_plain", "_source", "follows", "subscribed")
 
     def __init__(self, name: str, call: Callable[[], Any], plain: bool) -> None:
         self._name = name
         self._call = call
         self._plain = plain
         self._source: AsyncIterator[Any] | None = None
+        self.follows = False
+        self.subscribed: Callable[[Subscription[Any]], AsyncIterator[Any]] = Subscription.kept
 
     def __aiter__(self) -> AsyncIterator[Any]:
         # `pull` asks again and again; so a busy iterator is read without a detour.
@@ -119,6 +126,9 @@ class _Returned(AsyncIterator[Any]):
                 result = self._call()
             while inspect.isawaitable(result):
                 result = await result
+            if isinstance(result, Subscription):
+                self.follows = True
+                result = self.subscribed(result)
             self._source = _items_of(self._name, result)
         return await anext(self._source)
 

@@ -33,7 +33,8 @@ class StreamSink:
         frames: the wire format.
         start: a function that returns the `http.response.start` message. It is called at the
             commit, when status and headers become final.
-        reset: the data of the `reset` event if the client's cursor cannot be served.
+        reset: returns, at the commit, the data of the `reset` event if the client's cursor cannot
+            be served; else None.
         observed: the `Answer` that is updated at each send, if there is an app.
 
     Attributes:
@@ -71,7 +72,7 @@ class StreamSink:
         send: Send,
         start: Callable[[], Message],
         options: Options,
-        reset: Any = None,
+        reset: Callable[[], Any],
         observed: Answer | None = None,
     ) -> None:
         self.failure: BaseException | None = None
@@ -150,7 +151,9 @@ class StreamSink:
         """Set status and headers, and open the stream: at the first item, or at the commit."""
         if self._start_message is None:
             self._start_message = self._start()
-            self._buffer[:0] = self._frames.opening(retry=self._options["retry"], reset=self._reset)
+            self._buffer[:0] = self._frames.opening(
+                retry=self._options["retry"], reset=self._reset()
+            )
 
     def _on_wait(self) -> Awaitable[None] | None:
         """Flush, and watch for the disconnect. Called before each wait of this task."""
@@ -234,7 +237,13 @@ class StreamSink:
                 exc_info=None if intended else error,
             )
             breaks = isinstance(error, BrokenTransfer)
-            ending = None if breaks else self._frames.failed(problem_of(error).body)
+            ending = (
+                None
+                if breaks
+                else self._frames.failed(
+                    problem_of(error).body, final=not isinstance(error, StoreError)
+                )
+            )
         if ending is None:
             await self.flush()
             raise BrokenTransfer("the stream failed after its start") from error

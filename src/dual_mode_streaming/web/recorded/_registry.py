@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import compile_path
 
+from dual_mode_streaming.channels import _places
 from dual_mode_streaming.recordings import Recordings
 from dual_mode_streaming.stores import Limits, Store, open_store
 from dual_mode_streaming.stores._base import StreamInfo
@@ -64,7 +65,9 @@ class RecordingRegistry:
         self.prefix = prefix
         self._app = app
         self._state = state
+        self._address = store if isinstance(store, str) else ""
         self._store = store if not isinstance(store, str) else open_store(store, limits)
+        self._of_channels: dict[str, Store] = {}
         self._runs: WeakKeyDictionary[AbstractEventLoop, dict[int, Recordings]]
         self._runs = WeakKeyDictionary()
         self._operations: dict[str, RecordedOperation] = {}
@@ -86,6 +89,20 @@ class RecordingRegistry:
                 if self._store_of(each.spec) is store:
                     found.add(each.operation)
         return found
+
+    def recordings_at(self, store: Store | str | None) -> Recordings:
+        """Return the streams of the store of a channel: the app's own if it has the same address.
+
+        They are closed at the end of the lifespan.
+        """
+        if isinstance(store, str):
+            store = None if store == self._address else self._by_address(store)
+        return self.recordings_in(store)
+
+    def _by_address(self, address: str) -> Store:
+        if address not in self._of_channels:
+            self._of_channels[address] = open_store(address)
+        return self._of_channels[address]
 
     def _store_of(self, spec: EndpointSpec) -> Store:
         return (spec.record and spec.record.store) or self._store
@@ -150,6 +167,7 @@ class RecordingRegistry:
 
     async def aclose(self) -> None:
         """End the generators of this process, and close the stores."""
+        _places.end(self)
         opened = self._runs.pop(asyncio.get_running_loop(), {})
         for recordings in opened.values():
             await recordings.aclose()

@@ -182,7 +182,8 @@ class _RecordFrames:
             raise _failure_of(item.record, self._raised)
         if item.frame is None:
             item.frame = self._rendered(item.record, item.cursor)
-        return item.frame
+        frame: bytes = item.frame
+        return frame
 
     def _rendered(self, record: StreamRecord, cursor: Cursor) -> bytes:
         if record.kind in ("json", "event"):

@@ -1,0 +1,179 @@
+"""`Channel`: a named, durable stream of typed messages that anyone may publish to."""
+
+import weakref
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
+
+from dual_mode_streaming._codec import ItemCodec
+from dual_mode_streaming.channels import _places
+from dual_mode_streaming.channels._log import ChannelLog, ChannelMessage, Retention
+from dual_mode_streaming.channels._names import NameTemplate
+from dual_mode_streaming.channels._places import StoreLike
+from dual_mode_streaming.channels._subscription import From, Subscription
+from dual_mode_streaming.channels._sync import SyncChannel
+from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.recordings import Cursor, StreamRecord
+
+T = TypeVar("T")
+
+_channels: "weakref.WeakSet[Channel[Any]]" = weakref.WeakSet()
+
+
+class Channel(Generic[T]):
+    """A channel, or many: each parameter of the name, such as `orders/{id}`, makes another one.
+
+    Any process may publish, and all readers on all workers see the same messages in the same
+    order. A message is stored before any reader has it; publishing waits for no reader. A channel
+    exists from its first message on.
+
+    Args:
+        name: the name; whole segments may be parameters: `orders/{id}`.
+        item_type: the type of the messages, which are validated when they are published.
+        store: the store or its address; None for that of the app that serves here.
+        max_messages: how many messages are kept, the newest; None for what the store allows.
+        max_bytes: their size in bytes; None for what the store allows.
+        ttl: the time in seconds after the last message at which the channel is forgotten; None for
+            never.
+
+    Raises:
+        ValueError: the name is none, it can be the name of another channel of this process, or a
+            bound is not above 0.
+        TypeError: messages of the type cannot be read again from their JSON.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        item_type: type[T],
+        *,
+        store: StoreLike = None,
+        max_messages: int | None = None,
+        max_bytes: int | None = None,
+        ttl: float | None = None,
+    ) -> None:
+        bounds = {"max_messages": max_messages, "max_bytes": max_bytes, "ttl": ttl}
+        for option, value in bounds.items():
+            if value is not None and not value > 0:
+                raise ValueError(f"Channel({name!r}): {option} must be above 0, not {value!r}")
+        self.name = name
+        self.codec = ItemCodec(item_type)
+        self._store = store
+        self._template = NameTemplate(name)
+        self._retention = Retention(entries=max_messages, size=max_bytes, ttl=ttl)
+        self.codec.parsed  # noqa: B018  (a type that cannot be read is an error here)
+        for other in _channels:
+            if self._template.meets(other._template) and store == other._store:
+                raise ValueError(
+                    f"{name!r} and {other.name!r} can be the same name; begin them differently"
+                )
+        _channels.add(self)
+
+    @property
+    def sync(self) -> SyncChannel[T]:
+        """The same channel for code without an event loop: a Celery task, a script, a thread."""
+        return SyncChannel(self)
+
+    async def publish(self, item: T, *, key: str | None = None, **parameters: Any) -> str:
+        """Publish a message.
+
+        Args:
+            item: the message.
+            key: a key of the caller's: a repeated publish with the same key adds nothing. The last
+                10,000 keys of a channel, roughly, are remembered.
+            parameters: those of the name.
+
+        Returns:
+            The cursor of the message, once the store has it.
+
+        Raises:
+            ValidationError: pydantic's; the message is not of the type.
+            ChannelClosed: the channel is closed (409).
+            Problem: 400 for a parameter that cannot be in a name, 422 for a key that was used to
+                publish something else.
+            StoreError: the store could not be reached for several seconds.
+        """
+        return await self.publish_many((item,), key=key, **parameters)
+
+    async def publish_many(
+        self, items: Iterable[T], *, key: str | None = None, **parameters: Any
+    ) -> str:
+        """Publish messages together: all of them or none, with nothing in between.
+
+        Returns the cursor of the last one. See `publish`; raises ValueError if there are none.
+        """
+        records = []
+        for item in items:
+            data, name = self.codec.named(item)
+            records.append(StreamRecord("json", name or "", data))
+        if not records:
+            raise ValueError("there is nothing to publish")
+        return str(await self._log(parameters).publish(records, key=key))
+
+    def subscribe(
+        self, *, after: str | None = None, from_: From = "start", **parameters: Any
+    ) -> Subscription[T]:
+        """Return the messages after a cursor, and then those that are published.
+
+        Args:
+            after: a cursor of this channel.
+            from_: where to begin without a cursor: `start` is the earliest that is kept, `now` is
+                after the newest.
+            parameters: those of the name.
+
+        Raises:
+            Problem: 400 for a wrong cursor or parameter.
+        """
+        if from_ not in ("start", "now"):
+            raise ValueError(f"from_ must be 'start' or 'now', not {from_!r}")
+        name = self._template.fill(parameters)
+
+        def log() -> ChannelLog:
+            return ChannelLog(_places.recordings_at(self._store), name, self._retention)
+
+        return Subscription(log, self.codec, parsed_cursor(after), from_)
+
+    async def read(
+        self, *, after: str | None = None, limit: int = 1000, **parameters: Any
+    ) -> list[ChannelMessage[T]]:
+        """Return the messages that there are after a cursor, at most `limit`, with their cursors.
+
+        Raises:
+            Problem: 400 for a wrong cursor or parameter, 410 if what follows the cursor is no
+                longer there.
+        """
+        log = self._log(parameters)
+        records = await log.records(parsed_cursor(after), limit)
+        return [
+            ChannelMessage(str(record.cursor), self.codec.parsed(record.record.data))
+            for record in records
+            if record.record.kind != "end"
+        ]
+
+    async def close(self, **parameters: Any) -> None:
+        """Close the channel: its readers get `done`, and nothing can be published any more.
+
+        A closed channel is kept as long as an ended recording (`Limits.retention`).
+        """
+        await self._log(parameters).close()
+
+    async def delete(self, **parameters: Any) -> None:
+        """Delete the channel. Its readers wait for the next message, and are told of the gap."""
+        await self._log(parameters).delete()
+
+    @staticmethod
+    async def aclose() -> None:
+        """Close the stores of channels in this event loop, in a program that is no app."""
+        await _places.aclose()
+
+    def _log(self, parameters: dict[str, Any]) -> ChannelLog:
+        name = self._template.fill(parameters)
+        return ChannelLog(_places.recordings_at(self._store), name, self._retention)
+
+
+def parsed_cursor(text: str | None) -> Cursor | None:
+    """Return the cursor in a text, if there is one. Raises Problem: 400 if it is none."""
+    if not text:
+        return None
+    if (cursor := Cursor.parse(text)) is None:
+        raise Problem(400, f"{text!r:.80} is not a cursor of a channel")
+    return cursor

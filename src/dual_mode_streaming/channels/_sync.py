@@ -1,0 +1,85 @@
+"""Channels for code without an event loop: it runs where the app serves, or in a thread."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from dual_mode_streaming.channels import _places
+from dual_mode_streaming.channels._log import ChannelMessage
+from dual_mode_streaming.channels._subscription import From
+
+if TYPE_CHECKING:
+    from dual_mode_streaming.channels._channel import Channel
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class SyncChannel(Generic[T]):
+    """The methods of a `Channel` for threads: the same arguments, results and exceptions.
+
+    Where an app serves in this process they run in its event loop, else in one of their own.
+    """
+
+    def __init__(self, channel: "Channel[T]") -> None:
+        self._channel = channel
+
+    def publish(self, item: T, *, key: str | None = None, **parameters: Any) -> str:
+        """See `Channel.publish`."""
+        return _run(lambda: self._channel.publish(item, key=key, **parameters))
+
+    def publish_many(self, items: Iterable[T], *, key: str | None = None, **parameters: Any) -> str:
+        """See `Channel.publish_many`."""
+        return _run(lambda: self._channel.publish_many(items, key=key, **parameters))
+
+    def read(
+        self, *, after: str | None = None, limit: int = 1000, **parameters: Any
+    ) -> list[ChannelMessage[T]]:
+        """See `Channel.read`."""
+        return _run(lambda: self._channel.read(after=after, limit=limit, **parameters))
+
+    def subscribe(
+        self, *, after: str | None = None, from_: From = "start", **parameters: Any
+    ) -> Iterator[T]:
+        """See `Channel.subscribe`."""
+        subscription = self._channel.subscribe(after=after, from_=from_, **parameters)
+
+        async def following() -> list[T]:
+            async for item in subscription:
+                return [item]
+            return []
+
+        try:
+            while items := _run(following):
+                yield from items
+        finally:
+            _run(subscription.aclose)
+
+    def close(self, **parameters: Any) -> None:
+        """See `Channel.close`."""
+        _run(lambda: self._channel.close(**parameters))
+
+    def delete(self, **parameters: Any) -> None:
+        """See `Channel.delete`."""
+        _run(lambda: self._channel.delete(**parameters))
+
+    @staticmethod
+    def aclose() -> None:
+        """Close the stores of channels of this program, unless an app has opened them.
+
+        At the end of the process it happens by itself.
+        """
+        _places.close_thread()
+
+
+def _run(call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    loop = _places.app_loop()
+    if running is not None:
+        raise RuntimeError("`channel.sync` would block the event loop: await the channel's methods")
+    if loop is None:
+        return _places.thread().run(call())
+    return asyncio.run_coroutine_threadsafe(call(), loop).result()
