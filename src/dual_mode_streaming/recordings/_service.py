@@ -127,6 +127,15 @@ class Recordings:
             info = await self.store.info(stream)
         return info
 
+    async def find_by_key(self, idempotency_key: str, owner: str) -> StreamInfo | None:
+        """Return the state of the stream that was started with a key; None if there is none.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        stream = await self.store.find(idempotency_key)
+        return None if stream is None else await self.find(stream, owner)
+
     async def read(
         self, info: StreamInfo, after: Cursor
     ) -> AsyncGenerator[StoredRecord | Gap, None]:

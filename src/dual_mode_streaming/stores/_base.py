@@ -229,6 +229,10 @@ class Store(Protocol):
         """
         ...
 
+    async def find(self, idempotency_key: str) -> str | None:
+        """Return the id of the stream that `create` would return for this key; None if none."""
+        ...
+
     async def append(
         self,
         stream: str,

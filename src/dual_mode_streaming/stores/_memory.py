@@ -44,11 +44,9 @@ class MemoryStore:
 
     async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
         """See `Store.create`."""
+        if idempotency_key is not None and (found := await self.find(idempotency_key)) is not None:
+            return found
         self._remove_old()
-        if idempotency_key is not None:
-            held = self._streams.get(self._by_key.get(idempotency_key, ""))
-            if held is not None and not held.expired:
-                return held.new.stream
         if new.stream in self._streams:  # the same call, repeated
             return new.stream
         self._make_room()
@@ -62,6 +60,12 @@ class MemoryStore:
         if idempotency_key is not None:
             self._by_key[idempotency_key] = new.stream
         return new.stream
+
+    async def find(self, idempotency_key: str) -> str | None:
+        """See `Store.find`."""
+        self._remove_old()
+        held = self._streams.get(self._by_key.get(idempotency_key, ""))
+        return None if held is None or held.expired else held.new.stream
 
     async def append(
         self,

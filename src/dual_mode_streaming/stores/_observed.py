@@ -8,7 +8,10 @@ from typing import Any, Final, cast
 from dual_mode_streaming.stores._base import Store
 
 _TIMED: Final = frozenset(
-    {"create", "append", "publish", "read", "info", "cancel", "take_over", "abandoned", "delete"}
+    {
+        *("create", "find", "append", "publish", "read", "info", "cancel", "take_over"),
+        *("abandoned", "delete"),
+    }
 )
 
 

@@ -133,6 +133,11 @@ class RedisStore:
                 case _:
                     return new.stream
 
+    async def find(self, idempotency_key: str) -> str | None:
+        """See `Store.find`."""
+        found = str(await self._client.run_index("FIND", _digest(idempotency_key)), "ascii")
+        return found if found and await self._is_kept(found) else None
+
     async def append(
         self,
         stream: str,

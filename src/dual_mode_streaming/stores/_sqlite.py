@@ -87,6 +87,13 @@ class SQLiteStore:
         stream: str = await self._write(lambda tables: tables.create(new, idempotency_key))
         return stream
 
+    async def find(self, idempotency_key: str) -> str | None:
+        """See `Store.find`."""
+        retention = self.limits.retention
+        return await self._read(
+            lambda connection: reader.find(connection, idempotency_key, retention)
+        )
+
     async def append(
         self,
         stream: str,

@@ -69,6 +69,11 @@ select ended, emptied, state, head, earliest, generations, cancelling, lease, op
 from streams join made on made.stream = number where streams.stream = ?
 """
 
+_FIND: Final = """
+select stream from streams where idempotency_key = ? and emptied is not 1
+  and (ended is null or ended > ?) and (lifetime is null or lease > ?)
+"""
+
 _ENDED_LEASES: Final = """
 select stream from streams where ended is null and lifetime is null and lease <= ? limit ?
 """
@@ -127,6 +132,12 @@ def info(connection: sqlite3.Connection, stream: str, retention: float) -> Strea
         lease=lease - now,
         expired=is_expired,
     )
+
+
+def find(connection: sqlite3.Connection, idempotency_key: str, retention: float) -> str | None:
+    """See `Store.find`."""
+    row = connection.execute(_FIND, (idempotency_key, time() - retention, time())).fetchone()
+    return None if row is None else str(row[0])
 
 
 def abandoned(connection: sqlite3.Connection) -> list[str]:

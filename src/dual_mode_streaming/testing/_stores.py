@@ -151,8 +151,11 @@ class StoreConformance(PublishConformance):
             first, second = _new_stream(), _new_stream()
             made = await asyncio.gather(*(store.create(new, "c") for new in (first, second)))
             assert len(set(made)) == 1
+            assert await store.find("c") == made[0]
+            assert await store.find("b") is None
             assert await store.create(_new_stream(), "another") not in made
             await store.delete(made[0])
+            assert await store.find("c") is None
             third = _new_stream()
             assert await store.create(third, "c") == third.stream
 
