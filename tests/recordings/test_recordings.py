@@ -383,12 +383,14 @@ async def test_where_a_taken_over_stream_ends_is_a_place():
         await stage.store.create(new)
         await stage.store.append(new.stream, 1, 1, [b"j\n%d" % n for n in range(before)])
         await asyncio.sleep(4)
-        assert await stage.store.take_over(new.stream) == 2
+        second = await stage.store.take_over(new.stream)
         info = await stage.store.info(new.stream)
         here = Cursor.at(info, info.head)
         reading = asyncio.create_task(stage.read(info, here))
         await asyncio.sleep(1)
-        await stage.store.append(new.stream, 2, before + 1, [b"j\nnew", b"edone\n{}"], end="done")
+        await stage.store.append(
+            new.stream, second, before + 1, [b"j\nnew", b"edone\n{}"], end="done"
+        )
         assert await reading == [(before + 1, "new"), (before + 2, "done")]
     await stage.recordings.aclose()
 

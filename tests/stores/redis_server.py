@@ -1,6 +1,7 @@
 """A Redis for tests, in a folder of its own."""
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -21,7 +22,10 @@ def free_port() -> int:
 class RedisServer:
     """A `redis-server` with a port and a Unix socket, which can be killed and started again."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(
+        self, folder: Path, *flags: str, environment: dict[str, str] | None = None
+    ) -> None:
+        self.environment = os.environ | (environment or {})
         self.folder = folder
         self.flags = flags
         self.port = free_port()
@@ -34,7 +38,7 @@ class RedisServer:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.flags]
         options += ["--unixsocket", str(self.folder / "socket")]
         options += ["--dir", str(self.folder), "--logfile", "log"]
-        self._process = subprocess.Popen([program, *options])
+        self._process = subprocess.Popen([program, *options], env=self.environment)
         deadline = time.monotonic() + 10
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -232,15 +232,16 @@ async def test_a_server_that_lost_its_tail_gives_a_gap_and_then_a_new_generation
             return taken[-1] is not None
 
         await until(is_taken)
-        assert taken[-1] == 2
+        second = taken[-1]
+        assert second > 1
         assert await store.append(stream, 1, 11, numbered(11, 12)) is AppendResult.FENCED
-        assert await store.append(stream, 2, 11, [b"other"] * 20) is AppendResult.OK
+        assert await store.append(stream, second, 11, [b"other"] * 20) is AppendResult.OK
         info = await store.info(stream)
-        assert info.generations == ((1, 1), (2, 11))
+        assert info.generations == ((1, 1), (second, 11))
         assert info.has(1, 10)
-        assert info.has(2, 11)
+        assert info.has(second, 11)
         assert not info.has(1, 15)
-        assert [e.generation for e in await store.read(stream, 0)] == [1] * 10 + [2] * 20
+        assert [e.generation for e in await store.read(stream, 0)] == [1] * 10 + [second] * 20
 
 
 async def test_a_paused_server_is_waited_for_or_told_and_the_append_can_be_made_again(faulty_redis):
@@ -356,7 +357,7 @@ async def test_a_stopped_writer_that_goes_on_after_a_takeover_is_fenced(redis_se
 
                 await until(is_taken)
                 head = (await store.info(stream)).head
-                assert await store.append(stream, 2, head + 1, [b"new"]) is AppendResult.OK
+                assert await store.append(stream, taken[-1], head + 1, [b"new"]) is AppendResult.OK
                 writer.send_signal(signal.SIGCONT)
                 last = (await asyncio.to_thread(writer.stdout.read)).split(b"\n")[-2]
                 assert last.startswith(b"FENCED")
@@ -446,9 +447,10 @@ async def test_no_script_has_keys_of_two_slots_of_a_cluster(tmp_path_factory):
                 return stream in await store.abandoned()
 
             await until(is_abandoned)
-            assert await store.take_over(stream) == 2
+            second = await store.take_over(stream)
             assert (
-                await store.append(stream, 2, 4, numbered(4, 5), end="cancelled") is AppendResult.OK
+                await store.append(stream, second, 4, numbered(4, 5), end="cancelled")
+                is AppendResult.OK
             )
             assert len(await store.read(stream, 0)) == 4
             for _ in range(2):

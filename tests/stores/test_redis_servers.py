@@ -10,7 +10,7 @@ import pytest
 
 from dual_mode_streaming.stores import RedisStore, StoreError
 
-from .redis_server import RedisServer
+from .redis_server import RedisServer, free_port
 from .test_redis import PREFIX, store_of
 
 RIGHTS = f"~{PREFIX}:* &{PREFIX}:* +@all -@admin -@dangerous +info"
@@ -62,7 +62,7 @@ async def test_a_wrong_password_is_told_and_not_repeated(redis_server):
 @pytest.mark.parametrize(
     ("flags", "what"),
     [
-        (("--cluster-enabled", "yes"), "is a Redis Cluster"),
+        (("--cluster-enabled", "yes", "--cluster-port", str(free_port())), "is a Redis Cluster"),
         (("--replicaof", "127.0.0.1 1"), "is a replica"),
     ],
 )

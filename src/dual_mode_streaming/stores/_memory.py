@@ -20,7 +20,7 @@ from dual_mode_streaming.stores._base import (
     StreamInfo,
     check_stream,
 )
-from dual_mode_streaming.stores._publishing import FOREVER, MARKS
+from dual_mode_streaming.stores._publishing import FOREVER, MARKS, next_step
 
 
 class MemoryStore:
@@ -176,7 +176,7 @@ class MemoryStore:
         stored = self._streams.get(check_stream(stream))
         if stored is None or not stored.is_abandoned(self._now()):
             return None
-        generation = stored.generations[-1][0] + 1
+        generation = stored.generations[-1][0] + next_step()
         stored.generations.append((generation, stored.head + 1))
         stored.lease = self._now() + self.limits.lease
         return generation

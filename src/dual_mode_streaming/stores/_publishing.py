@@ -1,4 +1,4 @@
-"""What the stores have in common about streams with many writers."""
+"""What the stores have in common about generations, and about streams with many writers."""
 
 import secrets
 from typing import Final

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
@@ -20,6 +19,8 @@ from dual_mode_streaming.stores._base import (
     StreamInfo,
     check_stream,
 )
+from dual_mode_streaming.stores._publishing import next_step
+from dual_mode_streaming.stores._redis_clock import ServerClock
 from dual_mode_streaming.stores._redis_connection import ScriptClient
 from dual_mode_streaming.stores._redis_index import AT_ONCE, IndexNotes
 from dual_mode_streaming.stores._redis_publish import flat_marks, milliseconds, published
@@ -77,6 +78,7 @@ class RedisStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lease = max(1, round(self.limits.lease * 1000))
         self._retention = max(1, round(self.limits.retention * 1000))
+        self._clock = ServerClock(self.limits.lease)
         self._connect()
 
     def _connect(self) -> None:
@@ -216,7 +218,7 @@ class RedisStore:
             earliest=int(earliest),
             generations=begun,
             cancelling=bool(cancelling),
-            lease=int(left) / 1000,
+            lease=self._left(reply) if reply[13] is None else int(left) / 1000,
             expired=bool(expired),
         )
 
@@ -226,8 +228,13 @@ class RedisStore:
 
     async def take_over(self, stream: str) -> int | None:
         """See `Store.take_over`. A retry of the same call gets the same generation."""
-        token = secrets.token_hex(8)
-        reply = await self._client.run("TAKE_OVER", stream, self._lease, self._retention, token)
+        status = await self._status(stream)
+        if status is None or self._left(status) > 0:
+            return None
+        step, over = next_step(), status[2]
+        reply = await self._client.run(
+            "TAKE_OVER", stream, self._lease, self._retention, step, over
+        )
         if reply is None:
             return None
         self._index.note(stream, "running", reply[1], reply[2])
@@ -237,13 +244,16 @@ class RedisStore:
 
     async def abandoned(self) -> list[str]:
         """See `Store.abandoned`. The index is corrected where it is wrong."""
-        due = [stream.decode() for stream in await self._client.run_index("DUE", AT_ONCE)]
+        far = 3 * self._lease if self._clock.was_set_back else ""
+        now, *streams = await self._client.run_index("DUE", AT_ONCE, far)
+        self._clock.see(int(now))
+        due = [stream.decode() for stream in streams]
         if not due:
             return []
         found = []
         replies = await asyncio.gather(*(self._status(stream) for stream in due))
         for stream, status in zip(due, replies, strict=True):
-            if status is not None and status[1] == b"running" and int(status[0]) <= 0:
+            if status is not None and status[1] == b"running" and self._left(status) <= 0:
                 found.append(stream)
             else:
                 self._index.note_status(stream, status)
@@ -304,6 +314,10 @@ class RedisStore:
     async def _status(self, stream: str) -> Any:
         """Return the short reply of the script STATUS."""
         return await self._client.run("STATUS", stream, self._retention, 0)
+
+    def _left(self, status: Any) -> float:
+        """Return the seconds that are left of the lease, from a reply of the script STATUS."""
+        return self._clock.left(int(status[2]), int(status[0]))
 
     async def _is_kept(self, stream: str) -> bool:
         """Return whether a stream exists and has not expired."""

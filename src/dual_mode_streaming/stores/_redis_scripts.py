@@ -173,7 +173,8 @@ end
 """
 )
 
-# lease, retention, token of the call -> generation, `lease`, bytes; nil if it is not abandoned
+# lease, retention, step to the next generation, `lease` that is known to be over, or ''
+# -> generation, `lease`, bytes; nil if it is not abandoned
 TAKE_OVER = (
     COMMON
     + """
@@ -183,8 +184,8 @@ local state, lease, generation, head, generations, size, taken, lifetime = unpac
 if state ~= 'running' or lifetime then return false end
 if taken == ARGV[3] then return {generation, lease, size} end
 local now = clock()
-if tonumber(lease) > now then return false end
-generation, lease = text(generation + 1), now + ARGV[1]
+if tonumber(lease) > now and lease ~= ARGV[4] then return false end
+generation, lease = text(generation + ARGV[3]), now + ARGV[1]
 redis.call('HSET', meta, 'generation', generation, 'lease', text(lease), 'taken', ARGV[3],
   'generations', generations .. ',' .. generation .. ':' .. text(head + 1))
 expire(lease, tonumber(ARGV[2]))
@@ -298,10 +299,18 @@ end
 """
 )
 
-# most streams -> streams whose lease seems to have ended
+# most streams, how long no lease is or '' -> the time, streams whose lease seems to have ended
 DUE = (
     _INDEX
     + """
-return redis.call('ZRANGEBYSCORE', running, '-inf', text(now), 'LIMIT', 0, ARGV[1])
+local due = redis.call('ZRANGEBYSCORE', running, '-inf', text(now), 'LIMIT', 0, ARGV[1])
+if ARGV[2] ~= '' then
+  local far = text(now + ARGV[2])
+  for _, stream in ipairs(
+    redis.call('ZRANGEBYSCORE', running, far, '+inf', 'LIMIT', 0, ARGV[1])) do
+    due[#due + 1] = stream
+  end
+end
+return {text(now), unpack(due)}
 """
 )

@@ -1,6 +1,7 @@
 """Streams in a SQLite file. They survive the process, and processes of one machine can share them.
 
-The machine's clock (`time.time`) is the clock of the store. One thread writes, and commits together
+The clock of leases is `time.monotonic`, which the processes of a machine share and nobody can set;
+that of everything else is the machine's wall clock. One thread writes, and commits together
 what waits for it: a hundred producers need one flush of the disk, not a hundred. A few other
 threads read. Beside the file are its write-ahead log (`-wal`, `-shm`) and a lock (`-lock`).
 """

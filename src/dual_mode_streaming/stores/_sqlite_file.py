@@ -49,8 +49,9 @@ create table entries (stream integer not null, seq integer not null, generation 
 # `streams` has what changes about a stream, `made` what does not. The other tables refer to a
 # stream by its number, which is never used again. `tick` counts the transactions that changed a
 # stream; `changed` is the last such tick of a stream, and `deleted` that of the last deletion.
+# `lease` is a time of `time.monotonic`, valid for the start of the system that `boot` names.
 # `lifetime` is null for a stream with one writer; with many, `lease` is when the stream is removed,
-# and `boot` what the system had as its boot when the last generation began.
+# by the wall clock, and `boot` belongs to the last generation.
 # `garbage` lists the streams whose entries are still to be removed.
 
 

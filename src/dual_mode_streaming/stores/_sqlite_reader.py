@@ -7,11 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Final, TypeVar
 
 from dual_mode_streaming.stores._base import Entry, NewStream, StreamInfo
-from dual_mode_streaming.stores._sqlite_file import open_for_reading, store_error
+from dual_mode_streaming.stores._sqlite_file import boot, open_for_reading, store_error
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ and seq > ? order by seq limit ?
 
 _INFO: Final = """
 select ended, emptied, state, head, earliest, generations, cancelling, lease, operation, owner,
-  fingerprint, request, lifetime
+  fingerprint, request, lifetime, boot
 from streams join made on made.stream = number where streams.stream = ?
 """
 
@@ -75,7 +75,8 @@ select stream from streams where idempotency_key = ? and emptied is not 1
 """
 
 _ENDED_LEASES: Final = """
-select stream from streams where ended is null and lifetime is null and lease <= ? limit ?
+select stream from streams
+where ended is null and lifetime is null and (lease <= ? or boot <> ?) limit ?
 """
 
 
@@ -107,11 +108,12 @@ def info(connection: sqlite3.Connection, stream: str, retention: float) -> Strea
         return None
     ended, emptied, state, head, earliest, generations, cancelling, lease, *made = row
     now = time()
-    operation, owner, fingerprint, request, lifetime = made
+    operation, owner, fingerprint, request, lifetime, booted = made
     if ended is not None and now >= ended + 2 * retention:
         return None
     if lifetime is not None and now >= lease:
         return None
+    left = lease - monotonic() if booted == boot() else 0.0
     begun = tuple((generation, first) for generation, first in json.loads(generations))
     is_expired = bool(emptied) or (ended is not None and now >= ended + retention)
     return StreamInfo(
@@ -129,7 +131,7 @@ def info(connection: sqlite3.Connection, stream: str, retention: float) -> Strea
         earliest=head + 1 if is_expired else earliest,
         generations=begun,
         cancelling=bool(cancelling),
-        lease=lease - now,
+        lease=lease - now if lifetime is not None else left,
         expired=is_expired,
     )
 
@@ -142,4 +144,6 @@ def find(connection: sqlite3.Connection, idempotency_key: str, retention: float)
 
 def abandoned(connection: sqlite3.Connection) -> list[str]:
     """See `Store.abandoned`."""
-    return [stream for (stream,) in connection.execute(_ENDED_LEASES, (time(), _ABANDONED))]
+    return [
+        stream for (stream,) in connection.execute(_ENDED_LEASES, (monotonic(), boot(), _ABANDONED))
+    ]

@@ -7,13 +7,13 @@ and all changes are written together at the end.
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from time import time
+from time import monotonic, time
 from typing import Any, Final
 
 from dual_mode_streaming.errors import StoreFull
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import AppendResult, Limits, NewStream
-from dual_mode_streaming.stores._publishing import FOREVER
+from dual_mode_streaming.stores._publishing import FOREVER, next_step
 from dual_mode_streaming.stores._sqlite_file import boot
 from dual_mode_streaming.stores._sqlite_rows import (
     EntryRow,
@@ -53,7 +53,8 @@ class Tables:
         self._connection = connection
         self._run = connection.execute
         self._limits = limits
-        self._now = 0.0
+        self._now = 0.0  # the wall clock, for what is kept for long
+        self._clock = 0.0  # the clock of leases, which nobody can set
         self._streams = self._bytes = self._tick = self._deleted = 0  # as in `totals`
         self._totals = (0, 0, 0, 0)  # as they were at the beginning
         self._rows: dict[str, StreamRow | None] = {}
@@ -68,7 +69,7 @@ class Tables:
     def begin(self) -> None:
         """Begin a transaction."""
         self._run("begin immediate")
-        self._now = time()
+        self._now, self._clock = time(), monotonic()
         self._clear()
         self._totals = self._run("select streams, bytes, tick, deleted from totals").fetchone()
         self._streams, self._bytes, self._tick, self._deleted = self._totals
@@ -112,7 +113,7 @@ class Tables:
             return own
         tick, deleted = self._run("select tick, deleted from totals").fetchone()
         seen, self._seen = self._seen, tick
-        if seen is None or deleted > seen:
+        if seen is None or deleted > seen or tick < seen:  # the last: of a backup
             return None
         changed = "select stream from streams where changed > ?"
         return {stream for (stream,) in self._run(changed, (seen,))} if tick > seen else set()
@@ -148,9 +149,10 @@ class Tables:
 
     def _made(self, new: NewStream, idempotency_key: str | None) -> tuple[Any, ...]:
         """Return the values of a new row."""
-        lease = self._limits.lease if new.lifetime is None else min(new.lifetime, FOREVER)
+        lease = self._clock + self._limits.lease
+        if new.lifetime is not None:
+            lease = self._now + min(new.lifetime, FOREVER)
         generations = json.dumps([[new.generation, 1]])
-        lease += self._now
         key = idempotency_key
         return new.stream, key, new.generation, generations, lease, new.lifetime, boot()
 
@@ -181,7 +183,7 @@ class Tables:
         row.head += len(added)
         row.size += size
         self._bytes += size
-        row.lease = self._now + self._limits.lease
+        row.lease, row.boot = self._clock + self._limits.lease, boot()
         if end is not None:
             row.state, row.ended = end, self._now
             self._run("update streams set ended = ? where number = ?", (self._now, row.number))
@@ -203,11 +205,13 @@ class Tables:
     def take_over(self, stream: str) -> int | None:
         """See `Store.take_over`."""
         row = self._row(stream)
-        if row is None or row.state != "running" or row.lease > self._now or row.lifetime:
+        if row is None or row.state != "running" or row.lifetime:
             return None
-        row.generation += 1
+        if row.lease > self._clock and row.boot == boot():
+            return None
+        row.generation += next_step()
         row.generations = json.dumps([*json.loads(row.generations), [row.generation, row.head + 1]])
-        row.lease = self._now + self._limits.lease
+        row.lease, row.boot = self._clock + self._limits.lease, boot()
         self._touch(row, is_change=False)
         return row.generation
 

@@ -177,20 +177,24 @@ class StoreConformance(PublishConformance):
             await self.until(store, stream, lambda info: info.is_abandoned)
             assert stream in await store.abandoned()
             taken = await asyncio.gather(*(store.take_over(stream) for _ in range(3)))
-            assert sorted(taken, key=str) == [2, None, None]
+            (second,) = (one for one in taken if one is not None)
+            assert second > 1
             assert stream not in await store.abandoned()
             assert await store.append(stream, 1, 4, _some(4, 6)) is AppendResult.FENCED
             assert await store.append(stream, 1, 4, ()) is AppendResult.FENCED
             assert await store.append(stream, 1, 4, (), end="done") is AppendResult.FENCED
-            assert await store.append(stream, 2, 4, [b"new 4"]) is AppendResult.OK
+            assert await store.append(stream, second, 4, [b"new 4"]) is AppendResult.OK
             info = await self.info_of(store, stream)
-            assert info.generations == ((1, 1), (2, 4))
-            assert _tuples(await store.read(stream, 2)) == [(1, 3, b"entry 3"), (2, 4, b"new 4")]
+            assert info.generations == ((1, 1), (second, 4))
+            assert _tuples(await store.read(stream, 2)) == [
+                (1, 3, b"entry 3"),
+                (second, 4, b"new 4"),
+            ]
             assert info.has(1, 3)
-            assert info.has(2, 4)
+            assert info.has(second, 4)
             assert not info.has(1, 4)
-            assert not info.has(2, 5)
-            assert not info.has(3, 5)
+            assert not info.has(second, 5)
+            assert not info.has(second + 1, 5)
 
     async def test_an_append_renews_the_lease(self) -> None:
         async with self.store(lease=0.3) as store:
