@@ -31,8 +31,8 @@ class ChatMessage(FrozenModel):
     """
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str | tuple[Part, ...] = ""
-    tool_calls: tuple[ToolCall, ...] = ()
+    content: str | Annotated[tuple[Part, ...], Field(fail_fast=True)] = ""
+    tool_calls: Annotated[tuple[ToolCall, ...], Field(fail_fast=True)] = ()
     tool_call_id: str | None = None
     is_error: bool = False
 
@@ -117,13 +117,14 @@ class ChatRequest(FrozenModel):
 
     messages: Annotated[
         tuple[ChatMessage, ...],
+        Field(fail_fast=True),
         BeforeValidator(_as_messages, json_schema_input_type=tuple[ChatMessage, ...] | str),
         Field(json_schema_extra={"minItems": 1}),
     ]
     model: Annotated[str, Field(max_length=200, pattern=r"^[!-~]*$")] = ""
     max_tokens: int | None = Field(None, ge=1, strict=True)
-    stop: tuple[str, ...] = ()
-    tools: tuple[Tool, ...] = ()
+    stop: Annotated[tuple[str, ...], Field(fail_fast=True)] = ()
+    tools: Annotated[tuple[Tool, ...], Field(fail_fast=True)] = ()
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: StrictBool | None = None
     temperature: float | None = Field(None, ge=0, le=2, strict=True)

@@ -98,6 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         observers=[metrics.answers],
         admission=admission,
         drain_delay=settings.drain_delay,
+        body_values=settings.body_values,
         **settings.response_options(),
     )
     feed = host_feed()

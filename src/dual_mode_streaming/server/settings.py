@@ -22,6 +22,7 @@ from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server._config import HttpLimits, Seconds
 from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.stores._factory import check_address, is_redis
+from dual_mode_streaming.web._json_size import BODY_VALUES
 from dual_mode_streaming.web._options import Options
 
 __all__ = ["Settings", "SettingsError", "load"]
@@ -115,6 +116,7 @@ class Settings(HttpLimits, BaseSettings):
     drain_delay: float = Field(0.2, ge=0, allow_inf_nan=False)
     drain_timeout: Seconds = 4.0
     body_limit: Count = 4 * 1024 * 1024
+    body_values: Count = BODY_VALUES
 
     heartbeat: Seconds = 15.0
     grace: float = Field(1.0, ge=0, allow_inf_nan=False)

@@ -42,6 +42,7 @@ class AppState:
         admission: the limits that a request must pass.
         observers: the observers of its answers.
         on_begin: called when the app begins to serve in an event loop, set by `install`.
+        body_values: the most values and names in a JSON body; None for no limit.
         lifespan: the context of what runs for as long as the app serves, set by `install`. Its
             argument is whether the app handles signals.
         on_first_request: called when the app is served without a lifespan, set by `install`. Its
@@ -53,11 +54,16 @@ class AppState:
     on_first_request: Callable[[bool], None]
 
     def __init__(
-        self, defaults: Options, observers: Iterable[Observer], admission: Admission | None
+        self,
+        defaults: Options,
+        observers: Iterable[Observer],
+        admission: Admission | None,
+        body_values: int | None,
     ) -> None:
         resolved_options(defaults)  # a wrong option is an error here
         self.defaults = defaults
         self.admission = admission or Admission()
+        self.body_values = body_values
         self.observers = Observers((STREAM_LOG, *observers))
         self._servings: WeakKeyDictionary[asyncio.AbstractEventLoop, Serving] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop | None, Serving | None] = None, None

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from dual_mode_streaming.running.owner import logger
+from dual_mode_streaming.web._json_size import JSONSize
 
 _BUFFER_BYTES: Final = 256 * 1024
 """The part of an unread body that is buffered, in bytes. Then the upload is paused."""
@@ -172,10 +173,25 @@ class SharedReceive:
 
 
 class ServerReceive(SharedReceive):
-    """The outermost one: its source is the `receive` of the server."""
+    """The outermost one: its source is the `receive` of the server.
 
-    __slots__ = ()
+    Attributes:
+        size: counts the JSON values of the body as it is read; None if it is not counted.
+    """
+
+    __slots__ = ("size",)
     _of_server = True
+
+    def __init__(self, source: Receive) -> None:
+        super().__init__(source)
+        self.size: JSONSize | None = None
+
+    async def __call__(self) -> Message:
+        """Return the next message. Raises Problem (413) if the body has too many values."""
+        message = await super().__call__()
+        if self.size is not None and message["type"] == "http.request":
+            self.size.feed(message.get("body") or b"")
+        return message
 
 
 def share(request: Request | None, receive: Receive) -> SharedReceive:

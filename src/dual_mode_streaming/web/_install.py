@@ -20,6 +20,7 @@ from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.stores import Limits, Store, StoreError
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._drain import draining_on_signals
+from dual_mode_streaming.web._json_size import BODY_VALUES
 from dual_mode_streaming.web._middleware import RequestStateMiddleware, WholeApp
 from dual_mode_streaming.web._observing import Observer
 from dual_mode_streaming.web._openapi import add_streams
@@ -45,6 +46,7 @@ def install(
     signals: bool = True,
     drain_delay: float = 0.0,
     prefix: str = "/streams",
+    body_values: int | None = BODY_VALUES,
     **defaults: Unpack[Options],
 ) -> None:
     """Add to an app what its dual-mode endpoints need: limits, drain, recordings and OpenAPI.
@@ -72,6 +74,9 @@ def install(
         drain_delay: the time in seconds between a signal, after which new answers are refused, and
             the end of the open answers.
         prefix: the path under which recorded streams are read, cancelled and deleted.
+        body_values: the most values and names in a JSON body, for every route of the app; None for
+            no limit. A body with more is refused with 413 before it is parsed: the event loop could
+            do nothing else meanwhile.
         defaults: the options of all endpoints; those of an endpoint win. See `Options`.
 
     Raises:
@@ -85,7 +90,9 @@ def install(
         raise RuntimeError("install(app) must come before the app serves its first request")
     if not _PREFIX.fullmatch(prefix):
         raise ValueError(f"prefix must be a path such as /streams or /api/streams, not {prefix!r}")
-    state = AppState(defaults, observers, admission)
+    if body_values is not None and (isinstance(body_values, bool) or body_values < 1):
+        raise ValueError(f"body_values must be at least 1, or None, not {body_values!r}")
+    state = AppState(defaults, observers, admission, body_values)
     registry = RecordingRegistry(app, state, store, limits, owner, prefix)
     app.state.dual_mode, app.state.dual_mode_recordings = state, registry
     state.on_begin = lambda: _places.begin(registry)

@@ -11,6 +11,7 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._body import ServerReceive
 from dual_mode_streaming.web._cursors import MAX_CURSOR_BYTES, read_header
+from dual_mode_streaming.web._json_size import JSONSize, may_be_json
 from dual_mode_streaming.web._problems import render_problem, vary_by_accept
 from dual_mode_streaming.web._request_state import KEY, RequestState
 
@@ -21,8 +22,9 @@ _EXPOSED: Final = ("Location", "Retry-After")
 class RequestStateMiddleware:
     """The outermost middleware of an app with `install`.
 
-    It creates the state of each request, refuses a Last-Event-ID that is too long, adds `Vary:
-    Accept` to the error responses of handlers, and exposes our headers to scripts of other origins.
+    It creates the state of each request, refuses a Last-Event-ID that is too long and a JSON body
+    with too many values, adds `Vary: Accept` to the error responses of handlers, and exposes our
+    headers to scripts of other origins.
     """
 
     def __init__(self, app: ASGIApp, state: AppState) -> None:
@@ -41,15 +43,24 @@ class RequestStateMiddleware:
         shared = ServerReceive(receive)
         scope[KEY] = state = RequestState(shared)
         state.enter(self._state)
-        is_cross_origin = False
+        is_cross_origin = is_coded = False
+        content_type = b""
         for name, value in scope.get("headers", ()):
             if name == b"origin":
                 is_cross_origin = True
+            elif name == b"content-type":
+                content_type = value
+            elif name == b"content-encoding":
+                is_coded = True  # whoever decodes it counts
             elif name == b"last-event-id":
                 if len(value) > MAX_CURSOR_BYTES:
                     problem = Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
                     return await render_problem(problem)(scope, receive, send)
                 read_header(scope)
+
+        limit = self._state.body_values
+        if limit is not None and not is_coded and may_be_json(content_type):
+            shared.size = JSONSize(limit, is_json=b"json" in content_type.lower())
 
         async def send_with_vary(message: Message) -> None:
             if message["type"] == "http.response.start":

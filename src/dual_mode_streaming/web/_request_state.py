@@ -16,6 +16,7 @@ from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._body import ServerReceive
 from dual_mode_streaming.web._cursors import END_ID, cursor_of
+from dual_mode_streaming.web._json_size import BODY_VALUES
 from dual_mode_streaming.web._observing import Answer, Observers
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._problems import problem_of
@@ -85,6 +86,11 @@ class RequestState:
     def defaults(self) -> Options:
         """The options of the app for its endpoints; a mounted app has its own."""
         return self._apps[-1].defaults if self._apps else {}
+
+    @property
+    def body_values(self) -> int | None:
+        """The most values in a JSON body, of the outermost app; None for no limit."""
+        return self._apps[0].body_values if self._apps else BODY_VALUES
 
     def enter(self, app: AppState) -> None:
         """Note that the request is in an app: the outermost one first, then one mounted in it.

@@ -12,11 +12,14 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from dual_mode_streaming.web._output import check_route
 from dual_mode_streaming.web._signatures import described, layers
 from dual_mode_streaming.web._spec import EndpointSpec, all_specs, spec_of
+from dual_mode_streaming.web._validation import bound_errors
 from dual_mode_streaming.web.recorded._operation import operation_name
 
 
 def check_routes(app: FastAPI) -> None:
     """Warn of reversed decorators, and of dependencies that end before the generator does.
+
+    The validation errors of every route are bounded (see `bound_errors`).
 
     The routes of included routers and of mounted apps are checked, too. Raises TypeError if a route
     declares an output that cannot be (see `check_route`).
@@ -27,6 +30,8 @@ def check_routes(app: FastAPI) -> None:
     for context in contexts:
         spec, endpoint = spec_of(context.endpoint), context.endpoint
         name = operation_name(context.methods, context.path or "")
+        dependant: Dependant | None = getattr(context, "dependant", None)
+        bound_errors(dependant)
         if spec is None:
             if _is_of(endpoint, decorated) and not _is_of(endpoint, served):
                 _warn(
@@ -35,7 +40,6 @@ def check_routes(app: FastAPI) -> None:
                 )
             continue
         check_route(context, spec.output)
-        dependant: Dependant | None = getattr(context, "dependant", None)
         for parameter, dependency, scope in _ending(dependant):
             value = (
                 f"dual_mode: the value of {_name(dependency)} (parameter {parameter!r} of {name})"

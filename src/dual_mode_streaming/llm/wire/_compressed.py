@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from dual_mode_streaming.errors import Problem
 
+_MEMBERS: Final = 100
+"""The most members of a compressed body. Each is a copy of what follows it."""
+
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # of zlib: the window's size and the container
 
 
@@ -53,8 +56,11 @@ def decompressed(content: bytes, coding: str, limit: int) -> bytes:
 
 def _read(content: bytes, reader: Callable[[bytes], Any], limit: int) -> bytes:
     """Read all members of a compressed body."""
-    whole = bytearray()
+    whole, members = bytearray(), 0
     while content:
+        members += 1
+        if members > _MEMBERS:
+            raise Problem(413, f"the body has more than {_MEMBERS} compressed members")
         member = reader(content)
         whole += member.decompress(content, limit + 1 - len(whole))
         if len(whole) > limit:

@@ -15,13 +15,15 @@ from dual_mode_streaming.llm._forwarding import Origin, sent_headers
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.wire._compressed import decompressed
 from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest
+from dual_mode_streaming.web._json_size import JSONSize
 from dual_mode_streaming.web._problems import CLIENT_GONE
+from dual_mode_streaming.web._request_state import request_state
 
 
 async def read_body(request: Request, limit: int) -> dict[str, Any]:
     """Read the body, a JSON object of at most `limit` bytes, and no more than that.
 
-    It may be compressed: the limit is of what it holds.
+    It may be compressed: the limit is of what it holds. The number of values is limited, too.
 
     Raises:
         Problem: 413 for a larger body, 415 for another coding, 400 if it is not a JSON object.
@@ -38,7 +40,10 @@ async def read_body(request: Request, limit: int) -> dict[str, Any]:
                 raise too_large
     except ClientDisconnect:
         raise Problem(CLIENT_GONE.status_code, "the client has left") from None
-    content = decompressed(bytes(body), request.headers.get("content-encoding", ""), limit)
+    coding, state = request.headers.get("content-encoding", ""), request_state(request.scope)
+    content = decompressed(bytes(body), coding, limit)
+    if (coding or state.receive is None) and state.body_values is not None:
+        JSONSize(state.body_values).feed(content)  # the middleware of `install` has not counted it
     try:
         # json.loads accepts NaN and lone surrogates, which no answer could repeat.
         value = pydantic_core.from_json(content, allow_inf_nan=False)
