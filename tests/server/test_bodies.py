@@ -119,13 +119,17 @@ def check(url: str, process: psutil.Process, paths: list[str]) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(300)
 def test_no_body_holds_the_service(start_service):
-    service = start_service("--log-level", "critical")
+    service = start_service(
+        "--log-level", "critical", DUAL_MODE_LLM_FIRST="0", DUAL_MODE_LLM_RATE="0"
+    )
     paths = ["/chat", "/tokens", "/v1/chat/completions", "/v1/messages", "/v1/responses"]
     check(service.url, psutil.Process(service.process.pid), paths)
 
 
 @pytest.mark.full
+@pytest.mark.timeout(300)
 def test_no_body_holds_an_app_of_a_user(tmp_path: Path):
     with started("uvicorn", USERS, tmp_path) as (process, url):
         check(url, psutil.Process(process.pid), ["/order", "/strict", "/any", "/list"])
