@@ -1,9 +1,13 @@
 """A real Chromium, and pages that must not complain."""
 
+import contextlib
 import shutil
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import not_available
@@ -43,3 +47,20 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert not errors, errors
+
+
+@contextlib.contextmanager
+def in_thread(app: Any) -> Iterator[str]:
+    """Serve an ASGI app in a thread, and give its URL."""
+    config = uvicorn.Config(app, port=0, log_level="warning")
+    server = uvicorn.Server(config)
+    listener = config.bind_socket()
+    listener.listen()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()

@@ -1,8 +1,15 @@
 """A plain EventSource in a real browser: a finite stream ends, a feed goes on for ever."""
 
 import socket
+from typing import Annotated
 
 import pytest
+from fastapi import FastAPI, Header, HTTPException, Response
+
+from dual_mode_streaming import ServerSentEvent, dual_mode
+from dual_mode_streaming.errors import BrokenTransfer
+
+from .conftest import in_thread
 
 SMALLEST = """
 ([path]) => {
@@ -47,6 +54,31 @@ def test_the_feed_is_unnamed_messages_with_ids(page, service):
     times = [sample["time"] for sample in page.evaluate("seen")]
     assert times == sorted(set(times))
     assert page.evaluate("source.readyState") == 1
+
+
+def test_ids_beyond_ascii_come_back_as_they_went(page):
+    app, shown = FastAPI(), []
+
+    @app.get("/")
+    def empty() -> Response:
+        return Response("", media_type="text/html")
+
+    @app.get("/ids")
+    @dual_mode
+    async def ids(last_event_id: Annotated[str | None, Header()] = None):
+        shown.append(last_event_id)
+        name = {None: "Zürich", "Zürich": "日本 🎈"}.get(last_event_id)
+        if name is None:
+            raise HTTPException(204)
+        yield ServerSentEvent([name], id=name, retry=1)
+        raise BrokenTransfer("so that the browser comes again")
+
+    with in_thread(app) as url:
+        page.goto(url)
+        page.evaluate(SMALLEST, ["/ids"])
+        page.wait_for_function("source.readyState === EventSource.CLOSED")
+        assert page.evaluate("seen") == [["Zürich"], ["日本 🎈"]]
+    assert shown == [None, "Zürich", "日本 🎈"]
 
 
 @pytest.mark.full

@@ -3,15 +3,15 @@
 import json
 import re
 import subprocess
-import threading
 
 import pytest
-import uvicorn
 from playwright.sync_api import Page, expect
 
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 from tests.conftest import run_service
+
+from .conftest import in_thread
 
 SLOWLY = {"DUAL_MODE_LLM_RATE": "25", "DUAL_MODE_LLM_FIRST": "0.1", "DUAL_MODE_LLM_JITTER": "0"}
 LONG = " ".join(f"word{number}" for number in range(30))
@@ -246,22 +246,12 @@ class Refusing:
 
 
 def test_the_page_itself_asks_again_when_it_is_refused(page):
-    config = uvicorn.Config(Refusing(3), port=0, log_level="warning")
-    server = uvicorn.Server(config)
-    listener = config.bind_socket()
-    listener.listen()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        page.goto(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with in_thread(Refusing(3)) as url:
+        page.goto(url)
         ask(page, "Please")
         expect(page.locator("#stream-state")).to_contain_text("Refused for now (503). Try ")
         whole_and_unbroken(page)
-    finally:
         page.goto("about:blank")
-        server.should_exit = True
-        thread.join(10)
-        listener.close()
 
 
 @pytest.mark.full

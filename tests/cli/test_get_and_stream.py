@@ -1,11 +1,12 @@
 """`dual-mode get` and `dual-mode stream`: what is on stdout, what on stderr, and the exit codes."""
 
 import json
+import re
 import signal
 
 import pytest
 
-from .conftest import started
+from .conftest import Terminal, started
 
 PROBLEM = b'{"status": 502, "detail": "the source is gone"}'
 
@@ -228,3 +229,25 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, text):
     with pytest.raises(SystemExit, match="2"):
         ResumeFile.load(place, request_from("localhost", None, None, None))
     assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["get", "stream"])
+def test_a_terminal_is_told_of_the_next_attempt_in_one_line(scripted, command):
+    def end(connection):
+        if command == "get":
+            body = b'{"data":[]}'
+            head = (
+                f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            )
+            connection.socket.sendall(f"{head}\r\n\r\n".encode() + body)
+        else:
+            whole(DONE)(connection)
+
+    scripted.answers = [status("503 Not yet", "Retry-After: 0"), end]
+    with Terminal(command, scripted.url) as terminal:
+        terminal.until("dual-mode: ")
+        line = terminal.until("\n")
+        assert terminal.left() == 0
+    assert re.fullmatch(r".*503.*; next attempt in \d+\.\d s, at \d\d:\d\d:\d\d", line), line
+    assert "dual-mode:" not in terminal.seen
+    assert len(scripted.asked) == 2

@@ -15,6 +15,7 @@ from dual_mode_streaming.testing import (
 )
 
 STREAM = {"accept": "text/event-stream"}
+LIMITED = {"messages": "limited"}
 SCRIPT = """
 [[reply]]
 match = "limited"
@@ -85,6 +86,23 @@ async def test_failures_are_failures_in_every_mode(client):
     assert [event.event for event in events] == [None, None, "error"]
     assert assert_error(events, 529)["detail"] == "a failure on purpose"
     assert (await client.post("/chat", json={"messages": "breaks"})).status_code == 529
+
+
+async def test_a_limit_that_the_model_reports_after_the_commit_ends_the_reader(tmp_path):
+    (tmp_path / "script.toml").write_text(SCRIPT)
+    llm = {"first": 0, "rate": 0, "script": tmp_path / "script.toml"}
+    transport = StreamingTransport(create_app(Settings(llm=llm, grace=0)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        async with http.stream("POST", "/chat", json=LIMITED, headers=STREAM) as response:
+            assert response.status_code == 200
+            events = await collect_events(response)
+        problem = assert_error(events, 429)
+        assert problem["retry_after"] == "99"
+        shown = {**STREAM, "last-event-id": events[-1].id}
+        again = await http.post("/chat", json=LIMITED, headers=shown)
+        assert (again.status_code, again.content) == (204, b"")
+        assert (await http.get(response.headers["location"], headers=shown)).status_code == 204
+        assert (await http.post("/chat", json=LIMITED)).headers["retry-after"] == "99"
 
 
 async def test_an_answer_counts_as_long_as_the_model_works_and_not_only_while_it_is_read():

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from dual_mode_streaming import dual_mode
+from dual_mode_streaming import ServerSentEvent, dual_mode
 from dual_mode_streaming.testing import (
     RawClient,
     StreamingTransport,
@@ -173,6 +173,51 @@ async def test_the_assertions_say_what_they_found():
         assert_error(done)
     with pytest.raises(AssertionError, match="status 404"):
         assert_error(error, 404)
+
+
+def event(data, name=None, id=None):
+    return ServerSentEvent(data=data, event=name, id=id)
+
+
+HEX = "0" * 32
+RESET = event("{}", "reset")
+
+
+def recorded(*numbers, generation=1):
+    return [event(str(n), id=f"{HEX}.{generation}.{n}") for n in numbers]
+
+
+def end(items, sequence=None):
+    return event(f'{{"items":{items}}}', "done", sequence and f"{HEX}.1.{sequence}")
+
+
+@pytest.mark.parametrize(
+    ("events", "items"),
+    [
+        ([*recorded(3, 4), end(4, 5)], [3, 4]),  # after a cursor, or joined late
+        ([*recorded(2, generation=7), end(2, 3)], [2]),  # another worker has gone on
+        ([end(4, 5)], []),  # only the end was missing
+        ([event("1"), event("2"), RESET, event("1"), end(1)], [1]),
+        ([RESET, RESET, event("9", "named"), end(1)], [9]),
+        ([*recorded(7), RESET, *recorded(3, 4), end(4, 5)], [3, 4]),  # a gap
+        ([*recorded(1, 2), RESET, end(2, 3)], []),
+    ],
+)
+def test_done_counts_what_came_before_a_late_beginning_and_not_what_a_reset_discards(events, items):
+    assert assert_done(events) == items
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([*recorded(3), end(4, 5)], f"counts 4 items, but 1 arrived after the 2 before {HEX}.1.3"),
+        ([event("1"), RESET, end(1)], "counts 1 items, but 0 arrived"),
+        ([event("1"), end(1), RESET], "but the end is reset"),
+    ],
+)
+def test_done_that_counts_wrongly(events, message):
+    with pytest.raises(AssertionError, match=message):
+        assert_done(events)
 
 
 async def test_a_real_server_and_clients_that_stall_and_abort():
