@@ -312,6 +312,31 @@ def test_items_of_the_input_add_tools(kind):
     assert "input[1].tools[0]" in refused.value.detail
 
 
+def test_blocks_of_the_conversation_change_the_tools_and_the_effort():
+    def change(kind, **tool):
+        return {"role": "system", "content": [{"type": kind, "tool": tool}]}
+
+    new = {"name": "new", "input_schema": {"type": "object"}}
+    messages = [
+        USER,
+        change("tool_addition", type="tool_definition", definition=new),
+        change("tool_addition", type="tool_reference", name="kept"),
+        change("tool_removal", type="tool_reference", name="old"),
+        {"role": "system", "content": "Hm.", "output_config": {"effort": "low"}},
+        USER,
+    ]
+    body = {"messages": messages, "output_config": {"effort": "high"}}
+    tools = [{"name": "old"}, {"name": "kept"}]
+    request = parsed(AnthropicMessages(), body, tools=tools)
+    assert [tool.name for tool in request.tools] == ["kept", "new"]
+    assert request.effort == "low"
+    assert [m.role for m in request.messages] == ["user", "system", "user"]
+    wrong = [USER, change("tool_addition", type="tool_definition", definition=3)]
+    with pytest.raises(Problem, match="tools"):
+        parsed(AnthropicMessages(), {"messages": wrong})
+    assert not parsed(AnthropicMessages(), {"messages": [USER, change("tool_removal", x=[])]}).tools
+
+
 def test_items_that_only_configure_say_nothing():
     update = {"type": "configuration_update", "reasoning": {"effort": "low"}}
     tools = {"type": "additional_tools", "tools": []}

@@ -22,6 +22,7 @@ from dual_mode_streaming.llm.wire import (
     AnthropicMessages,
     ChatCompletionFrames,
     MessageFrames,
+    OpenAIResponses,
     ResponseFrames,
     response_object,
 )
@@ -33,8 +34,8 @@ def text(content):
     return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=content))
 
 
-def thought(content="", signature=None):
-    delta = ThinkingDelta(content=content, signature=signature)
+def thought(content="", signature=None, redacted=None):
+    delta = ThinkingDelta(content=content, signature=signature, redacted=redacted)
     return StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=delta)
 
 
@@ -342,3 +343,71 @@ def test_any_text_comes_through_both(pieces):
     events = EventDecoder().feed(b"".join(frames.item(text(piece)) for piece in pieces))
     deltas = [json.loads(e.data) for e in events if e.event == "content_block_delta"]
     assert [delta["delta"]["text"] for delta in deltas] == pieces
+
+
+def events_of(frames, items):
+    """The data of the frames of an answer."""
+    sent = frames.opening() + b"".join(map(frames.item, items)) + frames.done()
+    return [json.loads(event.data) for event in EventDecoder().feed(sent)]
+
+
+def blocks_of(items):
+    """The content of a streamed message, as a client of Anthropic's puts it together."""
+    blocks = []
+    for event in events_of(MessageFrames("m", "model", "r", 0), items):
+        if event["type"] == "content_block_start":
+            blocks.append(event["content_block"])
+        elif event["type"] == "content_block_delta":
+            for name in ("thinking", "signature", "text"):
+                if name in event["delta"]:
+                    blocks[-1][name] += event["delta"][name]
+    return blocks
+
+
+SIGNED = [thought("One "), thought("two."), thought(signature="s1")]
+OMITTED = [thought(signature="s2")]  # its text stays with the provider
+REDACTED = [thought(redacted="r1")]
+AT_ONCE = [thought("Three.", signature="s3")]
+THOUGHTS = {
+    "signed": SIGNED,
+    "two signed": SIGNED + AT_ONCE,
+    "redacted": REDACTED,
+    "redacted twice": REDACTED * 2,
+    "omitted": OMITTED,
+    "omitted, signed": OMITTED + SIGNED,
+    "redacted, signed": REDACTED + SIGNED,
+    "signed, redacted": SIGNED + REDACTED,
+    "all": AT_ONCE + REDACTED + SIGNED + OMITTED,
+    "signed, open": [*SIGNED, thought("Four.")],
+}
+
+
+@pytest.mark.parametrize("name", THOUGHTS)
+@pytest.mark.parametrize("rest", [[], [text("Hi")]], ids=["alone", "text"])
+def test_each_block_of_thinking_keeps_its_place_and_its_seal(name, rest):
+    items = [*THOUGHTS[name], *rest, complete("stop")]
+    whole = fold(items)
+    wanted = [
+        (t.content, t.signature or t.redacted, bool(t.redacted)) for t in whole.message.thoughts
+    ]
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+
+    anthropic = AnthropicMessages()
+    batch = anthropic.batch(anthropic.parse(asked), "req_1", whole)["content"]
+    assert blocks_of(items) == batch
+    history = [*asked["messages"], {"role": "assistant", "content": batch}]
+    assert sealed(anthropic.parse({**asked, "messages": history})) == wanted
+
+    events = events_of(ResponseFrames("1", {}), items)
+    output = [e["item"] for e in events if e["type"] == "response.output_item.done"]
+    assert output == response_object("1", {}, whole)["output"]
+    assert output == events[-1]["response"]["output"]
+    history = [*asked["messages"], *output]
+    assert sealed(OpenAIResponses().parse({"model": "m", "input": history})) == wanted
+
+
+def sealed(request):
+    """The thinking of a history."""
+    parts = [part for message in request.chat.messages for part in message.parts]
+    kinds = [part for part in parts if part.type == "thinking"]
+    return [(part.text, part.signature, part.is_redacted) for part in kinds]

@@ -133,6 +133,13 @@ class Message(FrozenModel):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_results: tuple[ToolResult, ...] = ()
 
+    @property
+    def thoughts(self) -> tuple[ThinkingDelta, ...]:
+        """The blocks of the thinking; all of it is one, if none is signed or redacted."""
+        if self.thinking and not self.thinking_blocks:
+            return (ThinkingDelta(content=self.thinking, signature=self.signature),)
+        return self.thinking_blocks
+
 
 _REQUIRED: Final[dict[EventType, set[str]]] = {
     EventType.TEXT_DELTA: {"text_delta"},

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,19 @@ class Agent:
         (self.work / "two.txt").write_text("the second word is papaya\n")
         (self.work / "red.png").write_bytes(red_png())
 
-    def call(self, what: str) -> dict[str, Any]:
-        """Return the call of the tool with which the agent looks at a file, for a script."""
+    def call(self, what: str, tools: Sequence[str] = ("exec",)) -> dict[str, Any]:
+        """Return the call of the tool with which the agent looks at a file.
+
+        Codex has other tools with models that it does not know.
+        """
         path = str(self.work / what)
         if self.name != "codex":
             return {"name": "Read", "arguments": {"file_path": path}}
         if what.endswith(".png"):
             return {"name": "view_image", "arguments": {"path": path}}
-        return {"name": "exec", "arguments": {"input": CODEX_READS.format(what)}}
+        if "exec" in tools:
+            return {"name": "exec", "arguments": {"input": CODEX_READS.format(what)}}
+        return {"name": "exec_command", "arguments": {"cmd": f"cat {what}"}}
 
     def command(self, question: str, *, goes_on: bool = False) -> list[str]:
         """Return the command that asks a question, in the same session if it goes on."""
@@ -87,7 +93,7 @@ class Agent:
 
     def answer(self, output: str) -> str:
         """Return the final answer in what the program printed."""
-        lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in output.split("\n") if line.startswith("{")]
         if self.name != "codex":
             assert not lines[-1]["is_error"], lines[-1]
             return str(lines[-1]["result"])

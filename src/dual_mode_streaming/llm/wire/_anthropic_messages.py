@@ -6,7 +6,13 @@ from typing import Any, Final
 import pydantic_core
 
 from dual_mode_streaming.errors import Problem
-from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent, Usage
+from dual_mode_streaming.llm._events import (
+    EventType,
+    FinishReason,
+    StreamEvent,
+    ThinkingDelta,
+    Usage,
+)
 from dual_mode_streaming.llm._forwarding import Dialect
 from dual_mode_streaming.llm.wire._anthropic_request import parse_anthropic, parse_counted
 from dual_mode_streaming.llm.wire._format import WireRequest, event_frame, message_of
@@ -53,12 +59,7 @@ class AnthropicMessages:
         """Return a message."""
         message, usage = event.message, event.usage or Usage()
         assert message is not None
-        content: list[dict[str, Any]] = []
-        if message.thinking:
-            signature = message.signature or ""
-            content.append(
-                {"type": "thinking", "thinking": message.thinking, "signature": signature}
-            )
+        content = [_thought(thought) for thought in message.thoughts]
         if message.content:
             content.append({"type": "text", "text": message.content, "citations": []})
         for call in message.tool_calls:
@@ -113,12 +114,7 @@ class MessageFrames:
                 begun = b"" if self._open == "text" else self._block("text", text="", citations=[])
                 return begun + _TEXT_DELTA % (self._index, dumps(item.text_delta.content))
             case EventType.THINKING_DELTA if item.thinking_delta is not None:
-                frames = self._block("thinking", thinking="", signature="")
-                if content := item.thinking_delta.content:
-                    frames += self._delta(type="thinking_delta", thinking=content)
-                if signature := item.thinking_delta.signature:
-                    frames += self._delta(type="signature_delta", signature=signature)
-                return frames
+                return self._thought(item.thinking_delta)
             case EventType.TOOL_CALL_START if call is not None:
                 return self._close() + self._block(**_tool_use(call.id, call.name, {}))
             case EventType.TOOL_CALL_DELTA if call is not None:
@@ -144,6 +140,18 @@ class MessageFrames:
         """Return the error event."""
         error = _error(problem["status"], message_of(problem), self._request_id)
         return b"event: error\ndata: " + dumps(error) + b"\n\n"
+
+    def _thought(self, thinking: ThinkingDelta) -> bytes:
+        """Return the frames of a piece of thinking; a signature ends its block."""
+        if thinking.redacted:
+            return self._close() + self._block(**_thought(thinking)) + self._close()
+        frames = self._block("thinking", thinking="", signature="")
+        if thinking.content:
+            frames += self._delta(type="thinking_delta", thinking=thinking.content)
+        if thinking.signature:
+            signed = self._delta(type="signature_delta", signature=thinking.signature)
+            frames += signed + self._close()
+        return frames
 
     def _block(self, type: str, **start: Any) -> bytes:
         """Return the end of another open block and the start of one; nothing if it is open."""
@@ -204,6 +212,13 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "inference_geo": None,
         "service_tier": "standard",
     }
+
+
+def _thought(thinking: ThinkingDelta) -> dict[str, Any]:
+    if thinking.redacted:
+        return {"type": "redacted_thinking", "data": thinking.redacted}
+    signature = thinking.signature or ""
+    return {"type": "thinking", "thinking": thinking.content, "signature": signature}
 
 
 def _tool_use(identity: str | None, name: str | None, given: Any) -> dict[str, Any]:

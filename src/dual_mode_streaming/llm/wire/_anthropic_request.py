@@ -16,6 +16,8 @@ from dual_mode_streaming.llm.wire._parsing import (
 
 _SUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {"container": (), "mcp_servers": ()}
 _ONE_CALL: Final = "disable_parallel_tool_use"
+_CHANGES: Final = ("tool_addition", "tool_removal")
+"""Blocks of the conversation that change the tools, and say nothing."""
 _THINKING: Final = {"enabled": True, "adaptive": "auto", "between_tools": "auto", "disabled": False}
 
 
@@ -41,20 +43,21 @@ def parse_counted(body: dict[str, Any]) -> WireRequest:
     chosen = _tool_choice(choice)
     config = body.get("output_config")
     config = config if isinstance(config, dict) else {}
+    tools, effort = _changed(body.get("messages"), as_list(body.get("tools") or []))
     chat = ChatRequest.model_validate(
         {
             "messages": _messages(body.get("system"), body.get("messages")),
             "model": model,
             "max_tokens": body.get("max_tokens"),
             "stop": body.get("stop_sequences") or (),
-            "tools": _tools(body.get("tools") or [], chosen),
+            "tools": _tools(tools, chosen),
             "tool_choice": chosen,
             "parallel_tool_calls": parallel,
             "temperature": body.get("temperature"),
             "top_p": body.get("top_p"),
             "top_k": body.get("top_k"),
             **_thinking(body.get("thinking")),
-            "effort": config.get("effort"),
+            "effort": effort or config.get("effort"),
             "output": _output(config.get("format") or body.get("output_format")),
         }
     )
@@ -111,6 +114,7 @@ def _messages(system: Any, given: Any) -> list[dict[str, Any]]:
 def _split(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]]:
     """Return one of their messages as ours, where each tool result is a message of its own."""
     results, calls, others = [], [], []
+    changes = 0
     for number, block in enumerate(blocks):
         kind = block.get("type") if isinstance(block, dict) else None
         at = f"{where}.content.{number}"
@@ -121,6 +125,8 @@ def _split(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]]:
         elif kind == "tool_use" and role == "assistant":
             arguments = json.dumps(block.get("input") or {}, ensure_ascii=False)
             calls.append({"id": block.get("id"), "name": block.get("name"), "arguments": arguments})
+        elif kind in _CHANGES:
+            changes += 1
         else:
             others.append(block)
     message: dict[str, Any] = {
@@ -129,7 +135,32 @@ def _split(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]]:
     }
     if calls:
         message["tool_calls"] = calls
-    return [*results, message] if others or calls or not results else results
+    is_said = others or calls or not (results or changes)
+    return [*results, message] if is_said else results
+
+
+def _changed(given: Any, tools: list[Any]) -> tuple[list[Any], Any]:
+    """Return the tools as the conversation changes them, and the newest effort that it asks for."""
+    effort = None
+    for message in given if isinstance(given, list) else []:
+        if not isinstance(message, dict):
+            continue
+        config = message.get("output_config")
+        effort = (config.get("effort") if isinstance(config, dict) else None) or effort
+        content = message.get("content")
+        for block in content if isinstance(content, list) else []:
+            kind = block.get("type") if isinstance(block, dict) else None
+            tool = block.get("tool") if kind in _CHANGES else None
+            if not isinstance(tool, dict):
+                continue
+            changed = tool.get("definition") or tool
+            name = changed.get("name") if isinstance(changed, dict) else None
+            is_new = kind == "tool_addition" and tool.get("type") == "tool_definition"
+            if is_new or kind == "tool_removal":
+                tools = [t for t in tools if not isinstance(t, dict) or t.get("name") != name]
+            if is_new:
+                tools = [*tools, changed]
+    return tools, effort
 
 
 def _part(block: dict[str, Any], where: str) -> dict[str, Any] | None:

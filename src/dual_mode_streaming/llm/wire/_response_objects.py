@@ -6,8 +6,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from dual_mode_streaming.llm._events import EventType, FinishReason, StreamEvent, ToolCall, Usage
+from dual_mode_streaming.llm._events import (
+    EventType,
+    FinishReason,
+    StreamEvent,
+    ThinkingDelta,
+    ToolCall,
+    Usage,
+)
 from dual_mode_streaming.llm.wire._format import event_frame, message_of
+from dual_mode_streaming.llm.wire._responses_items import REDACTED
 from dual_mode_streaming.sse import HEARTBEAT, dumps
 
 _INCOMPLETE: Final[dict[FinishReason | None, str]] = {
@@ -108,9 +116,7 @@ class ResponseFrames:
             case EventType.TEXT_DELTA if item.text_delta is not None:
                 return self._grow("message", item.text_delta.content)
             case EventType.THINKING_DELTA if item.thinking_delta is not None:
-                frames = self._grow("reasoning", item.thinking_delta.content)
-                self._signature = item.thinking_delta.signature
-                return frames
+                return self._think(item.thinking_delta)
             case EventType.TOOL_CALL_START if call is not None:
                 made = ToolCall(id=call.id or "", name=call.name or "", arguments="")
                 return self._end() + self._begin("function_call", made)
@@ -152,7 +158,7 @@ class ResponseFrames:
         if self._ended is not None:
             return self._ended
         frames = b""
-        if self._kind is None:  # no content: an empty message
+        if self._kind is None and not self._items:  # no content: an empty message
             frames = self._begin("message")
         incomplete = event.finish_reason in _INCOMPLETE
         frames += self._end("incomplete" if incomplete else "completed")
@@ -160,6 +166,18 @@ class ResponseFrames:
         if self._on_items is not None:
             self._on_items(self._items)
         return frames + self._frame(f"response.{whole['status']}", response=whole), whole
+
+    def _think(self, thinking: ThinkingDelta) -> bytes:
+        """Return the frames of a piece of thinking; a signature ends its item."""
+        sealed = _sealed(thinking)
+        frames = b""
+        if sealed and (thinking.redacted or self._kind != "reasoning"):
+            frames = self._end() + self._begin("reasoning")
+        frames += self._grow("reasoning", thinking.content)
+        if sealed:
+            self._signature = sealed
+            frames += self._end()
+        return frames
 
     def _grow(self, kind: Kind, text: str) -> bytes:
         """Return the delta of an item; a new item ends the open one and starts."""
@@ -240,26 +258,30 @@ def _items(identity: str, whole: StreamEvent, status: str, calls: Calls) -> list
     """Return the items of a message; only the last can be incomplete."""
     message = whole.message
     assert message is not None
-    parts: list[tuple[Kind, str, ToolCall | None]] = []
-    if message.thinking:
-        parts.append(("reasoning", message.thinking, None))
+    parts: list[tuple[Kind, str, ToolCall | None, str | None]] = [
+        ("reasoning", thought.content, None, _sealed(thought)) for thought in message.thoughts
+    ]
     if message.content:
-        parts.append(("message", message.content, None))
-    parts += [("function_call", call.arguments, call) for call in message.tool_calls]
-    parts = parts or [("message", "", None)]
+        parts.append(("message", message.content, None, None))
+    parts += [("function_call", call.arguments, call, None) for call in message.tool_calls]
+    parts = parts or [("message", "", None, None)]
     return [
         _item(
             identity,
             index,
             kind,
             text,
-            status if index == len(parts) - 1 else "completed",
+            status if index == len(parts) - 1 and not sealed else "completed",
             call=call,
-            signature=message.signature if kind == "reasoning" else None,
+            signature=sealed,
             special=calls.get(call.name, {}) if call is not None else {},
         )
-        for index, (kind, text, call) in enumerate(parts)
+        for index, (kind, text, call, sealed) in enumerate(parts)
     ]
+
+
+def _sealed(thinking: ThinkingDelta) -> str | None:
+    return REDACTED + thinking.redacted if thinking.redacted else thinking.signature
 
 
 def _item(

@@ -11,6 +11,8 @@ from dual_mode_streaming.llm.wire._parsing import as_list, content_of, invalid
 
 _ROLES: Final = ("user", "assistant", "system", "developer")
 _RESULTS: Final = ("function_call_output", "custom_tool_call_output")
+REDACTED: Final = "redacted:"
+"""Before the `encrypted_content` of a reasoning item that is a redacted block of another API."""
 _SETTINGS: Final = ("additional_tools", "configuration_update")
 """Items that change the request and say nothing; `settings_of_items` reads them."""
 
@@ -159,6 +161,9 @@ def _thinking(item: dict[str, Any]) -> dict[str, Any]:
     ]
     signature = item.get("encrypted_content")
     sealed = signature if isinstance(signature, str) and signature else None
+    if sealed and sealed.startswith(REDACTED):
+        data = sealed.removeprefix(REDACTED)
+        return {"type": "thinking", "signature": data, "is_redacted": True}
     return {"type": "thinking", "text": "".join(texts), "signature": sealed}
 
 
