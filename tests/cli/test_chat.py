@@ -166,3 +166,25 @@ def test_a_failure_ends_a_question_and_not_a_conversation(scripted):
         terminal.until("> ")
         terminal.type("/quit\n")
         assert terminal.left() == 0
+
+
+def test_a_terminal_gets_no_control_character_of_a_server(scripted):
+    bad = "\x1b]52;c;aGk=\x07\x1b]0;title\x07\x9b2J"
+    thought = {"type": "thinking_delta", "thinking_delta": {"content": f"mused{bad}"}}
+
+    def answer(connection):
+        frame = b"id: s.1.1\ndata: %s\n\n" % json.dumps(thought).encode()
+        connection.send(frame, word(2, f"Said{bad}"), DONE, head=RECORDED)
+
+    raw = b": x\x1b]0;title\x07\xc2\x9b2J\n\n"
+    scripted.answers = [
+        answer,
+        lambda connection: connection.send(raw, word(1, "a"), DONE, head=RECORDED),
+    ]
+    with Terminal("chat", "--thinking", "--url", scripted.url, "Why?") as terminal:
+        shown = terminal.until("Said") + terminal.until("J")
+        assert "mused" in shown
+        assert not {"\x1b", "\x07", "\x9b"} & {*shown}
+    with Terminal("stream", "--raw", scripted.url) as terminal:
+        shown = terminal.until("done")
+        assert not {"\x1b", "\x07", "\x9b"} & {*shown}

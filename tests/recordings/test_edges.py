@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-from dual_mode_streaming import Record, ServerSentEvent, drain, dual_mode, install
+from dual_mode_streaming import Admission, Record, ServerSentEvent, drain, dual_mode, install
 from dual_mode_streaming.stores import MemoryStore, StoreError, StoreFull
 from dual_mode_streaming.testing import StreamingTransport, read_events
 from dual_mode_streaming.web._fingerprint import fingerprint
@@ -453,3 +453,30 @@ async def test_what_a_store_says_of_itself_is_for_the_log(caplog):
 async def test_the_end_of_an_unrecorded_stream_is_204_from_the_query_too(http, stage):
     answer = await http.get("/count?last_event_id=abcdef0123.end", headers=EVENTS)
     assert answer.status_code == 204
+
+
+async def test_who_waits_for_an_end_counts_as_an_open_answer():
+    gate = asyncio.Event()
+
+    async def slow() -> AsyncIterator[int]:
+        await gate.wait()
+        yield 1
+
+    admission = Admission(client_streams=2)
+    app = app_with("/slow", slow, installed={"admission": admission})
+    async with running(app) as http:
+        accepted = await http.get("/slow", headers=RESPOND_ASYNC)
+        url = accepted.headers["location"]
+        recordings = registry_of(app).recordings_in()
+        waiting = [asyncio.create_task(http.get(f"{url}?wait=60")) for _ in range(2)]
+        async with asyncio.timeout(5):
+            while recordings.readers.get(url.removeprefix("/streams/"), 0) < 2:
+                await asyncio.sleep(0.001)
+        at_once = await http.get(f"{url}?wait=60")
+        assert (at_once.status_code, at_once.headers["retry-after"]) == (202, "1")
+        assert (await http.get(url, headers=EVENTS)).status_code == 429
+        cancelled = await http.post(f"{url}/cancel")  # it is not refused, to free what is open
+        assert cancelled.status_code in (200, 202)
+        for ended in await asyncio.gather(*waiting):
+            assert ended.status_code == 409
+        assert (await http.get("/slow", headers=RESPOND_ASYNC)).status_code == 202

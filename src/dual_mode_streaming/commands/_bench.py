@@ -18,6 +18,7 @@ from dual_mode_streaming.commands._errors import (
     code_of_status,
     needed,
     one_line_errors,
+    printable,
     write,
 )
 from dual_mode_streaming.commands._request_options import (
@@ -178,7 +179,8 @@ def _table(report: dict[str, Any]) -> None:
     )
     console.print(text.format(**report), markup=False)
     for kind, count in report["errors_by_kind"].items():
-        console.print(f"{count} errors: {kind}", style="red", markup=False)
+        said = printable(f"{count} errors: {kind}", sys.stdout)
+        console.print(said, style="red", markup=False)
 
 
 def _shown(milliseconds: Any) -> str:

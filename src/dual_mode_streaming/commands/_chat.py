@@ -22,6 +22,7 @@ from dual_mode_streaming.commands._errors import (
     message_of,
     note,
     one_line_errors,
+    printable,
     write,
 )
 from dual_mode_streaming.commands._request_options import Header, request_from
@@ -174,7 +175,7 @@ class _Conversation:
         async with contextlib.aclosing(self._backend.ask(question)) as events:
             async for event in events:
                 if thought := event.get("thinking_delta", {}).get("content"):
-                    sys.stderr.write(thought)
+                    sys.stderr.write(printable(thought, sys.stderr))
                     sys.stderr.flush()
                 if text := event.get("text_delta", {}).get("content"):
                     texts.append(text)

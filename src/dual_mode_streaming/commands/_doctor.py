@@ -54,5 +54,5 @@ def _shown(results: Iterable[CheckResult], as_json: bool) -> Iterable[CheckResul
             level = (f"{result.level:4}", _COLOURS[result.level])
             console.print(Text.assemble(level, said))
             if result.hint:
-                console.print(Text(f"      → {result.hint}", "dim"))
+                console.print(Text(printable(f"      → {result.hint}", sys.stdout), "dim"))
         yield result

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from dual_mode_streaming.commands._errors import ExitCode, code_of_status, fail
+from dual_mode_streaming.commands._errors import ExitCode, code_of_status, fail, write
 from dual_mode_streaming.commands._request_options import HTTPRequest, http_options
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ def copy(request: HTTPRequest, dialect: "Dialect", max_events: int | None, timeo
             for chunk in response.iter_bytes():
                 # Line by line, since a frame ends with a line and is counted only then.
                 for line in chunk.splitlines(keepends=True):
-                    sys.stdout.buffer.write(line)
+                    if sys.stdout.isatty():
+                        write(line.decode("utf-8", "replace"))
+                    else:
+                        sys.stdout.buffer.write(line)
                     for event in decoder.feed(line):
                         name = event.event or ""
                         ended = ended or name in dialect.end_events

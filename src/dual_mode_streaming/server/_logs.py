@@ -4,6 +4,7 @@ import logging
 import logging.config
 import re
 from typing import Any, Final
+from urllib.parse import unquote
 
 from asgi_correlation_id import CorrelationIdFilter
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -11,17 +12,66 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """The format of the `X-Request-ID` that a client may set; any other is replaced by a new one."""
 
-_SECRET: Final = re.compile(r"(?i)((?:access_token|token|api_key|key)=)[^&\s\"]*")
+_PAIR: Final = re.compile(r"([^\s?&;=\"'/]+)=(['\"]?[^\s&;\"']+)")
+_NAME: Final = re.compile(r"(?i)(token|key|secret|password|authorization|signature)\W*")
+_OTHERS: Final = (
+    re.compile(
+        r"(?i)((?:authorization|api-key|cookie)['\"]?\s*[:,=]\s*b?['\"]?(?:\w+\s)?)[^\s'\",]+"
+    ),
+    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"),
+    re.compile(r"(://)[^/\s@'\"]+(?=@)"),
+)
+"""What comes before a secret, and the secret: in a header, in an address."""
+
+_ENCODED: Final = re.compile(r"[^\s\"]*%[0-9A-Fa-f]{2}[^\s\"]*")
+_ROUNDS: Final = 4
+
+
+def redacted(text: str) -> str:
+    """Return a text without the secrets in it, however often they are percent-encoded."""
+    return _ENCODED.sub(_decoded_if_secret, _redacted(text))
+
+
+def _redacted(text: str) -> str:
+    text = _PAIR.sub(_without_value, text)
+    for secret in _OTHERS:
+        text = secret.sub(r"\1…", text)
+    return text
+
+
+def _without_value(pair: re.Match[str]) -> str:
+    name = pair[1]
+    for _ in range(_ROUNDS):
+        name = unquote(name)
+    ends = [found.end() for found in _NAME.finditer(name)]
+    value = "…" if len(name) in ends else _PAIR.sub(_without_value, pair[2])
+    return f"{pair[1]}={value}"
+
+
+def _decoded_if_secret(found: re.Match[str]) -> str:
+    """Return a word as it is; decoded, if that shows a secret."""
+    word = found[0]
+    for _ in range(_ROUNDS):
+        decoded = unquote(word)
+        if decoded == word:
+            return found[0]
+        word = decoded
+        if (hidden := _redacted(word)) != word:
+            return "".join(each if each.isprintable() and each != " " else "?" for each in hidden)
+    return found[0] if unquote(word) == word else "…"
 
 
 class _Redacted(logging.Filter):
-    """Removes secrets from the query strings in uvicorn's access log."""
+    """Removes secrets from what is logged: the targets of requests, and texts of exceptions."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                _SECRET.sub(r"\1…", arg) if isinstance(arg, str) else arg for arg in record.args
-            )
+        try:
+            record.msg, record.args = redacted(record.getMessage()), ()
+        except Exception:  # wrong arguments: the handler reports them
+            return True
+        if record.exc_info and not record.exc_text:
+            record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None  # formatters would format it again
         return True
 
 

@@ -108,6 +108,8 @@ def serve(settings: Settings) -> None:
         workers=settings.workers,
         limits=settings,
         http=StreamingProtocol,
+        # uvicorn believes every program of this host; here nobody is believed who is not named.
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", ""),
         ws="none",  # no route is a WebSocket
         log_config=log_config(settings.log_level, settings.log_format),
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),

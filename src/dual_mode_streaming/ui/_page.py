@@ -7,6 +7,7 @@ from typing import Any
 
 from dual_mode_streaming.bridges.streamlit import LiveText
 from dual_mode_streaming.ui._chats import AnswerSource, Chats, DisplayedMessage
+from dual_mode_streaming.ui._markdown import pieces_without_links, without_links
 from dual_mode_streaming.ui.sources import from_llm, from_service, llm_client, service_client
 
 _STOPPED = ":material/stop_circle: Stopped"
@@ -73,9 +74,9 @@ def _draw(st: Any, message: DisplayedMessage, *, joins: bool) -> None:
         if message.live is not None and message.live.is_live:
             _stream(st, message, message.live, text, below, stop if joins else None)
         else:
-            text.markdown(message.text)
+            text.markdown(without_links(message.text))
         if message.error:
-            below.error(message.error, icon=":material/error:")
+            below.error(without_links(message.error), icon=":material/error:")
         elif message.status == "stopped":
             below.caption(_STOPPED)
 
@@ -95,7 +96,7 @@ def _stream(
         stop.button("Stop", key="stop", icon=":material/stop_circle:", on_click=live.stop)
     try:
         with text:
-            st.write_stream(live)
+            st.write_stream(pieces_without_links(live))
     except Exception:
         if message.error is None:  # else `_draw` shows the error
             raise

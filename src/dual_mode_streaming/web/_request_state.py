@@ -131,7 +131,7 @@ class RequestState:
             return Begun(form, cursor, resumes, ended=True)
         if scope["method"] == "HEAD" or self.head:
             return Begun(form, cursor, resumes, head=True)
-        await self._admit(scope)
+        await self.admit(scope)
         return Begun(form, cursor, resumes)
 
     def negotiate(self, scope: Scope) -> Negotiated:
@@ -139,8 +139,8 @@ class RequestState:
         self.negotiated = True
         return _negotiated(scope, None)
 
-    async def _admit(self, scope: Scope) -> None:
-        """Reserve a slot. Raises TooMany."""
+    async def admit(self, scope: Scope) -> None:
+        """Reserve a slot, which `close` or `leave` frees. Raises TooMany."""
         try:
             if self.draining:
                 raise TooMany(503, End.DRAINING.value, "draining")

@@ -17,6 +17,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.limits import TooMany
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.recordings import Cursor, Recordings, StreamGone
 from dual_mode_streaming.running.owner import Owner, logger
@@ -267,7 +268,8 @@ async def until_ended(
 ) -> StreamInfo:
     """Wait until a stream ends, at most for `seconds`; return its state.
 
-    The wait ends early when the server shuts down or the client disconnects.
+    The wait ends early when the server shuts down or the client disconnects. It counts as an open
+    answer; if a limit leaves no slot for it, there is no wait.
     """
     state = request_state(request.scope)
     if info.state != "running" or seconds <= 0 or state.draining:
@@ -288,6 +290,10 @@ async def until_ended(
             if waiting.end is None:
                 raise
 
+    try:
+        await state.admit(request.scope)
+    except TooMany:
+        return info
     state.open(waiting)
     try:
         waiting.watch()
