@@ -24,6 +24,9 @@ FLUSH_BYTES: Final = 64 * 1024
 FLUSH_RECORDS: Final = 256
 """The bounds of one append. A single larger record is written by itself."""
 
+_LAST_APPEND: Final = 1.0
+"""The time in seconds for the end of a stream at a shutdown, which waits for no store."""
+
 
 class Producer:
     """Writes one stream, in one generation, after its entry number `head`.
@@ -80,6 +83,8 @@ class Producer:
         try:
             async with self._writer:
                 await self._owner.run(self._produce())
+        except TimeoutError:
+            logger.error("the recorded stream %s has no end: its store is too slow", self._stream)
         except Exception:
             logger.exception("the recorded stream %s has no end", self._stream)
         finally:
@@ -173,11 +178,13 @@ class Producer:
         items = self._writer.head + len(self._batch)
         last = [*self._batch, StreamRecord.end(state, {**body, "items": items}).pack()]
         try:
-            await self._writer.append(last, end=state)
+            async with asyncio.timeout(_LAST_APPEND if end is End.DRAINING else None):
+                await self._writer.append(last, end=state)
         except asyncio.CancelledError:
             if end is not None:
                 raise
-            await self._writer.append(last, end=state)  # stopped after the source had ended
+            async with asyncio.timeout(_LAST_APPEND):  # stopped after the source had ended
+                await self._writer.append(last, end=state)
 
     def _on_result(self, result: AppendResult) -> None:
         """Stop the generator if the result of an append says so."""

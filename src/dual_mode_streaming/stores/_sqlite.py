@@ -7,6 +7,7 @@ threads read. Beside the file are its write-ahead log (`-wal`, `-shm`) and a loc
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -32,6 +33,9 @@ from dual_mode_streaming.stores._sqlite_writer import WriteRequest, WriterThread
 
 T = TypeVar("T")
 
+logger = logging.getLogger("dual_mode_streaming")
+
+_CLOSING: Final = 3.0  # seconds in which the thread that writes should end
 _QUEUE: Final = 1024  # requests in the queue of the writer; more of them wait
 
 
@@ -198,8 +202,11 @@ class SQLiteStore:
             self._reader.close()
             return
         self._writer.stop()
-        await asyncio.shield(asyncio.wrap_future(self._writer.ended))
-        self._writer.join()
+        ended, _ = await asyncio.wait({asyncio.wrap_future(self._writer.ended)}, timeout=_CLOSING)
+        if ended:
+            self._writer.join()
+        else:  # the thread ends by itself, at the latest with the process
+            logger.error("%s is locked by another process, and is closed later", self._path)
 
     def reopen(self) -> None:
         """Let the store be used again after `aclose`."""

@@ -148,18 +148,22 @@ class FileLock:
             return
         if self._file is None:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        deadline = time.monotonic() + self._timeout
+        began = time.monotonic()
         while True:
             try:
                 return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > began + self._timeout:
                     raise StoreError(f"{self._path} is locked by another process") from None
             time.sleep(0.001)
 
     def __exit__(self, *_: object) -> None:
         if sys.platform != "win32" and self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def hurry(self, timeout: float) -> None:
+        """Wait no longer than that from now on, also in another thread that waits already."""
+        self._timeout = min(self._timeout, timeout)
 
     def close(self) -> None:
         """Close the file."""

@@ -28,6 +28,7 @@ _PORTION_PAUSE: Final = 0.005  # seconds between two portions of garbage, if the
 _LONGEST_LOG: Final = 64 * 1024 * 1024  # bytes of the write-ahead log before readers are waited for
 _LOG_TIMEOUT: Final = 0.05  # seconds to wait for them, and
 _LOG_PAUSE: Final = 1.0  # before it is tried again
+_LAST_WAIT: Final = 1.0  # seconds to wait for the lock once the thread is to end
 _LOST: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY")
 
 
@@ -91,7 +92,8 @@ class WriterThread(threading.Thread):
         self._requests.put(request)
 
     def stop(self) -> None:
-        """End the thread after the requests that were put before."""
+        """End the thread after the requests that were put before. It waits for no other process."""
+        self._lock.hurry(_LAST_WAIT)
         self._requests.put(None)
 
     def run(self) -> None:
