@@ -183,7 +183,8 @@ class Producer:
         except asyncio.CancelledError:
             if end is not None:
                 raise
-            async with asyncio.timeout(_LAST_APPEND):  # stopped after the source had ended
+            limit = _LAST_APPEND if self._owner.end is End.DRAINING else None
+            async with asyncio.timeout(limit):  # stopped after the source had ended
                 await self._writer.append(last, end=state)
 
     def _on_result(self, result: AppendResult) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.server._config import HttpLimits
 from dual_mode_streaming.web._request_state import request_state
 
@@ -19,6 +20,10 @@ if sys.platform == "linux":
 _LINGER: Final = 1.0
 """The time in seconds in which a refused client may go on sending. If the connection were closed at
 once, a reset could overtake the answer (RFC 9112, section 9.6)."""
+
+_FIRST_LOOK: Final = 0.002
+_LAST_LOOK: Final = 4.0
+"""The first and the last pause in seconds between two looks whether a client is still there."""
 
 _LINGER_BYTES: Final = 1024 * 1024
 """The maximum number of bytes that are received in that time."""
@@ -65,6 +70,7 @@ class StreamingProtocol(HttpToolsProtocol):
     - A shutdown ends the open answers; uvicorn's own waits for them.
     - `HttpLimits` bound the cost of a client that sends a large head, sends slowly, or does not
       read.
+    - A client that closes its writing half, and reads on, is answered.
     - There is no pipelining: if a request arrives before the previous one is answered, the
       connection is closed after that answer, and the client has to repeat the request (RFC 9112,
       section 9.3.2).
@@ -132,6 +138,37 @@ class StreamingProtocol(HttpToolsProtocol):
         if self.cycle is not None:  # or the scope and this protocol would be a reference cycle
             scope: Any = self.cycle.scope
             scope.setdefault("extensions", {})["dual_mode.abort"] = _abort_nothing
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer a client that has closed its writing half only, as some do after their request.
+
+        One that has left says the same. So something harmless is sent, which it would reset.
+        """
+        cycle = self.cycle
+        if cycle is None or cycle.more_body or cycle.response_complete or self._refused:
+            return None
+        if cycle.scope["http_version"] == "1.0" or not self.transport.can_write_eof():  # TLS
+            return None
+        if not cycle.response_started:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        else:
+            answer = request_state(dict(cycle.scope)).observed
+            if answer is None:
+                return None  # a stream of which nothing is known
+            if answer.mode is not ResponseMode.BATCH and cycle.chunked_encoding:
+                self.transport.write(b"1\r\n\n\r\n")  # an empty line, between two frames
+        cycle.keep_alive = False
+        self._watch_reset(_FIRST_LOOK)
+        return True
+
+    def _watch_reset(self, pause: float) -> None:
+        """Look, less and less often, whether the client has reset the connection."""
+        if self._lost:
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+        elif pause < _LAST_LOOK:
+            self.loop.call_later(pause, self._watch_reset, 2 * pause)
 
     def _expect(self, seconds: float | None) -> None:
         """Set the timeout of the next part of a request, or of its end; None for no timeout."""
