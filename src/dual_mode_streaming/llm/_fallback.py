@@ -16,7 +16,7 @@ NO_WEBSOCKET: Final = Problem(
 )
 """Codex tries a WebSocket first. At this status, and at no other, it goes on with HTTP at once."""
 
-_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 class _LastRoute(APIRoute):
@@ -72,17 +72,22 @@ def refuse_websocket(routes: APIRouter, path: str, body: bytes) -> None:
 def problem_of_path(routes: APIRouter, request: Request) -> Problem:
     """Return the problem of a request that no route of a router answers."""
     path = f"/v1/{request.path_params['rest']}"
-    allowed = {
-        method
+    found = [
+        route
         for route in routes.routes
         if isinstance(route, APIRoute) and not isinstance(route, _LastRoute)
         if route.path_regex.match(path)
+    ]
+    allowed = {
+        method
+        for route in found
+        if route.path == found[0].path  # not of "…/{id}", where "…/input_tokens" is a path
         for method in route.methods or ()
     }
     if "websocket" in request.headers.get("upgrade", "").lower():
         return NO_WEBSOCKET
     named = f"{request.method} {path[:200]}"
-    if allowed:
+    if allowed and path != "/v1/responses/compact":  # not the id of a response
         methods = ", ".join(sorted(allowed))
         detail = f"{named}: the method is not allowed here; allowed: {methods}"
         return Problem(405, detail, headers={"allow": methods})

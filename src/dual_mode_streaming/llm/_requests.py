@@ -67,7 +67,7 @@ class Tool(FrozenModel):
     name: str = Field(min_length=1, max_length=128)
     description: str = ""
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
-    strict: bool | None = None
+    strict: bool | None = Field(None, strict=True)
 
 
 class NamedTool(FrozenModel):
@@ -81,7 +81,7 @@ class OutputFormat(FrozenModel):
 
     json_schema: dict[str, Any] | None = None
     name: str | None = None
-    strict: bool | None = None
+    strict: bool | None = Field(None, strict=True)
 
 
 ToolChoice = Literal["auto", "none", "required"] | NamedTool

@@ -133,7 +133,10 @@ def llm_routes(
         return listed(request, ModelList.body)
 
     @routes.get(
-        "/v1/models/{model:path}", summary="An available model", response_model=dict[str, Any]
+        "/v1/models/{model:path}",
+        summary="An available model",
+        response_model=dict[str, Any],
+        responses={404: {"description": _REFUSALS[404]}},
     )
     async def model(request: Request, model: str) -> Response:
         return listed(request, lambda models: models.one(model))

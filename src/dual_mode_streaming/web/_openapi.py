@@ -47,6 +47,13 @@ PROBLEM_SCHEMA: Final = {
         "detail": {"type": "string"},
     },
 }
+BAD_BODY_SCHEMA: Final = {
+    "title": "BadBody",
+    "description": "FastAPI could not parse the body.",
+    "type": "object",
+    "required": ["detail"],
+    "properties": {"detail": {"type": "string"}},
+}
 DONE_SCHEMA: Final = {
     "type": "object",
     "required": ["items"],
@@ -122,6 +129,8 @@ def _describe(
     content["application/jsonl"] = {"itemSchema": item}
     for code, description in _ERRORS.items():
         responses.setdefault(str(code), _problem_response(code, description, problem))
+    if "requestBody" in operation and "content" in responses.get("400", {}):
+        responses["400"]["content"].setdefault("application/json", {"schema": BAD_BODY_SCHEMA})
     responses[status]["headers"] = {
         "Vary": {"description": "Includes Accept.", "schema": {"type": "string"}}
     } | responses[status].get("headers", {})
