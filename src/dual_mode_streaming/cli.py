@@ -12,6 +12,7 @@ from dual_mode_streaming.commands._bench import bench
 from dual_mode_streaming.commands._chat import chat
 from dual_mode_streaming.commands._doctor import doctor
 from dual_mode_streaming.commands._get import get
+from dual_mode_streaming.commands._openapi import openapi
 from dual_mode_streaming.commands._record import record
 from dual_mode_streaming.commands._serve import serve
 from dual_mode_streaming.commands._stream import stream
@@ -47,7 +48,7 @@ def _root(
     """Serve, read and measure dual-mode endpoints: batch JSON or Server-Sent Events."""
 
 
-for _command in (serve, chat, stream, get, bench, doctor, record, ui):
+for _command in (serve, chat, stream, get, bench, doctor, record, openapi, ui):
     app.command()(_command)
 
 

@@ -14,10 +14,12 @@ from tests.conftest import DUAL_MODE, ROOT
 
 from .conftest import PLAIN
 
+COMMANDS = ("serve", "chat", "stream", "get", "bench", "doctor", "record", "openapi", "ui")
+
 
 def test_help_lists_the_commands():
     told = subprocess.run([DUAL_MODE, "--help"], capture_output=True, text=True).stdout
-    for command in ("serve", "chat", "stream", "get", "bench", "doctor", "record"):
+    for command in COMMANDS:
         assert f" {command} " in told
 
 
@@ -42,7 +44,7 @@ def test_nothing_heavy_is_loaded_before_a_command_runs():
 @pytest.mark.parametrize(
     ("words", "count", "offered"),
     [
-        ("dual-mode ", 1, {"serve", "chat", "stream", "get", "bench", "doctor", "record", "ui"}),
+        ("dual-mode ", 1, {*COMMANDS}),
         ("dual-mode bench --mode ", 3, {"stream", "lines", "batch"}),
     ],
 )
@@ -77,7 +79,7 @@ def without_figures(text):
 
 
 def test_the_page_records_every_command():
-    for command in ("chat", "stream", "get", "bench", "doctor"):
+    for command in ("chat", "stream", "get", "openapi", "bench", "doctor"):
         assert any(f"dual-mode {command}" in line for line, _ in RECORDED)
 
 

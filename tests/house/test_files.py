@@ -130,12 +130,26 @@ def test_what_the_page_for_elsewhere_is_tested_with_is_pinned():
     assert pins_of(elsewhere / "decorators.txt")
     assert pins_of(elsewhere / "readers.txt")
     assert pins_of(elsewhere / "genai-processors.txt")
+    assert pins_of(elsewhere / "clients.txt")
     assert pins_of("tests/typing/pyright.txt")
-    wanted = json.loads((elsewhere / "next" / "package.json").read_text("utf-8"))["dependencies"]
-    locked = json.loads((elsewhere / "next" / "package-lock.json").read_text("utf-8"))["packages"]
-    for name, version in wanted.items():
-        assert locked[f"node_modules/{name}"]["version"] == version
-    assert not [name for name, entry in locked.items() if "resolved" in entry]
+    for folder in ("next", "sse", "clients"):
+        package = (elsewhere / folder / "package.json").read_text("utf-8")
+        lock = (elsewhere / folder / "package-lock.json").read_text("utf-8")
+        locked = json.loads(lock)["packages"]
+        for name, version in json.loads(package)["dependencies"].items():
+            assert locked[f"node_modules/{name}"]["version"] == version
+        assert not [name for name, entry in locked.items() if "resolved" in entry]
+
+
+def test_the_page_for_elsewhere_has_the_versions_of_the_generators():
+    page = (ROOT / "docs" / "elsewhere.md").read_text("utf-8")
+    clients = ROOT / "tests" / "elsewhere" / "clients"
+    pins = json.loads((clients / "package.json").read_text("utf-8"))["dependencies"]
+    python = pins_of(clients.with_suffix(".txt"))
+    named = ["openapi-typescript", "openapi-fetch", "@hey-api/openapi-ts", "orval"]
+    assert all(f"{name} {pins[name]}" in page for name in named)
+    assert f"openapi-generator {python['openapi-generator-cli']}" in page
+    assert f"openapi-python-client {python['openapi-python-client']}" in page
 
 
 def test_the_orientation_is_short():

@@ -314,6 +314,9 @@ def items_of(model: Any) -> Any:
 
 def expect_good_names(document: dict[str, Any]) -> None:
     validate(document, cls=OpenAPIV32SpecValidator)
+    for mapping in re.findall(r'"mapping": (\{[^}]*\})', json.dumps(document)):
+        names = [path.rpartition("/")[2] for path in json.loads(mapping).values()]
+        assert set(names) <= set(document["components"]["schemas"])
     schemas = document["components"]["schemas"]
     assert all(re.fullmatch(r"[a-zA-Z0-9._-]+", name) for name in schemas)
     titles = [schema["title"] for schema in schemas.values() if "title" in schema]
@@ -344,6 +347,18 @@ def test_names_of_components_are_valid_and_titles_unique(model, fold):
     name = refused["application/problem+json"]["schema"]["$ref"].rpartition("/")[2]
     assert {"type", "title", "status"} <= set(schemas[name]["properties"])
     assert set(schemas["Problem"]["properties"]) != {"mine"} or name != "Problem"
+
+
+def test_a_union_whose_members_are_renamed_keeps_its_mapping():
+    async def echo(body: Text) -> AsyncIterator[Event]:
+        yield body
+
+    app = app_of(items)
+    app.post("/echo")(dual_mode(echo))
+    schemas = app.openapi()["paths"]["/echo"]["post"]["responses"]["200"]["content"]
+    line = schemas["application/jsonl"]["itemSchema"]
+    members = {part["$ref"] for part in line["oneOf"]}
+    assert set(line["discriminator"]["mapping"].values()) == members
 
 
 @pytest.mark.parametrize("separate", [True, False])

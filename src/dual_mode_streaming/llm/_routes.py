@@ -156,6 +156,11 @@ def llm_routes(
     return routes
 
 
+def _text_or(part: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a text or a list of parts; generators know no lists of types."""
+    return {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": part}]}
+
+
 def _documented(
     required: list[str], error_example: dict[str, Any], *, streams: bool
 ) -> dict[str, Any]:
@@ -163,13 +168,13 @@ def _documented(
     message = {
         "type": "object",
         "required": ["role", "content"],
-        "properties": {"role": {"type": "string"}, "content": {"type": ["string", "array"]}},
+        "properties": {"role": {"type": "string"}, "content": _text_or({"type": "object"})},
     }
     types: dict[str, Any] = {
         "model": {"type": "string", "minLength": 1},
         "max_tokens": {"type": "integer", "minimum": 1},
         "messages": {"type": "array", "minItems": 1, "items": message},
-        "input": {"type": ["string", "array"], "minItems": 1, "items": message},
+        "input": _text_or(message),
     }
     body: dict[str, Any] = {
         "type": "object",

@@ -24,6 +24,13 @@ from dual_mode_streaming.web._json_size import BODY_VALUES
 from dual_mode_streaming.web._middleware import RequestStateMiddleware, WholeApp
 from dual_mode_streaming.web._observing import Observer
 from dual_mode_streaming.web._openapi import add_streams
+from dual_mode_streaming.web._openapi_profile import (
+    VERSIONS,
+    OpenAPIVersion,
+    as_3_1,
+    serve_profiles,
+    wanted_version,
+)
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._problems import rendered_problem
 from dual_mode_streaming.web._route_checks import check_routes
@@ -47,6 +54,7 @@ def install(
     drain_delay: float = 0.0,
     prefix: str = "/streams",
     body_values: int | None = BODY_VALUES,
+    openapi: OpenAPIVersion = "3.2",
     **defaults: Unpack[Options],
 ) -> None:
     """Add to an app what its dual-mode endpoints need: limits, drain, recordings and OpenAPI.
@@ -77,6 +85,9 @@ def install(
         body_values: the most values and names in a JSON body, for every route of the app; None for
             no limit. A body with more is refused with 413 before it is parsed: the event loop could
             do nothing else meanwhile.
+        openapi: the version of the OpenAPI document; `?profile=3.1` and `?profile=3.2` at its URL
+            choose it for one request. Many generators of clients refuse 3.2. In 3.1 `schema` stands
+            where 3.2 has `itemSchema`, the schema of each item of a stream.
         defaults: the options of all endpoints; those of an endpoint win. See `Options`.
 
     Raises:
@@ -92,6 +103,8 @@ def install(
         raise ValueError(f"prefix must be a path such as /streams or /api/streams, not {prefix!r}")
     if body_values is not None and (isinstance(body_values, bool) or body_values < 1):
         raise ValueError(f"body_values must be at least 1, or None, not {body_values!r}")
+    if openapi not in VERSIONS:
+        raise ValueError(f"openapi must be one of {', '.join(VERSIONS)}, not {openapi!r}")
     state = AppState(defaults, observers, admission, body_values)
     registry = RecordingRegistry(app, state, store, limits, owner, prefix)
     app.state.dual_mode, app.state.dual_mode_recordings = state, registry
@@ -101,10 +114,11 @@ def install(
     routes = stream_routes(registry, app)
     app.include_router(routes)
     app.router.routes.insert(0, app.router.routes.pop())  # before a route that catches all
-    add_openapi = functools.partial(_add_openapi, app, state, routes)
+    add_openapi = functools.partial(_add_openapi, app, state, routes, openapi)
     _add_middleware(app, state, add_openapi)
     _add_lifespan(app, state, registry, routes, drain_delay if signals else None)
     app.openapi_version = "3.2.0"
+    serve_profiles(app)
     add_openapi()
 
 
@@ -189,7 +203,9 @@ def _is_recorded(route: Any) -> bool:
     return spec is not None and spec.record is not None
 
 
-def _add_openapi(app: FastAPI, state: AppState, routes: StreamsRouter) -> None:
+def _add_openapi(
+    app: FastAPI, state: AppState, routes: StreamsRouter, default: OpenAPIVersion
+) -> None:
     """Add the streams to the app's OpenAPI document whenever FastAPI makes a new one."""
     make = app.openapi
     if getattr(make, "adds_streams", False):
@@ -203,7 +219,7 @@ def _add_openapi(app: FastAPI, state: AppState, routes: StreamsRouter) -> None:
             add_streams(document, app, state.defaults)
             routes.arrange(document["paths"])
             enriched = document
-        return document
+        return document if wanted_version(default) == "3.2" else as_3_1(document)
 
     openapi.adds_streams = True  # type: ignore[attr-defined]
     app.openapi = openapi  # type: ignore[method-assign]

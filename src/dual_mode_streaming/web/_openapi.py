@@ -278,14 +278,11 @@ def _free_name(name: str, definition: Any, schemas: Mapping[str, Any]) -> str:
 
 
 def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
-    """Return the schema with its references changed to the new names."""
+    """Return the schema with its references changed to the new names, also those of a mapping."""
     if isinstance(schema, dict):
-        return {
-            key: _REF + names[value.removeprefix(_REF)]
-            if key == "$ref" and value.removeprefix(_REF) in names
-            else _renamed(value, names)
-            for key, value in schema.items()
-        }
+        return {key: _renamed(value, names) for key, value in schema.items()}
     if isinstance(schema, list):
         return [_renamed(part, names) for part in schema]
+    if isinstance(schema, str) and schema.startswith(_REF):
+        return _REF + names.get(schema.removeprefix(_REF), schema.removeprefix(_REF))
     return schema

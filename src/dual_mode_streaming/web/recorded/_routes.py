@@ -189,7 +189,9 @@ def stream_routes(registry: RecordingRegistry, app: FastAPI) -> StreamsRouter:
         request: Request,
         stream: Id,
         last: Annotated[str | None, Query(alias="last_event_id")] = None,
-        last_of_polyfill: Annotated[str | None, Query(alias="lastEventId")] = None,
+        last_of_polyfill: Annotated[
+            str | None, Query(alias="lastEventId", include_in_schema=False)
+        ] = None,
         last_header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
         start: Annotated[str | None, Query(alias="from", pattern="^(start|now)$")] = None,
         on_gap: Annotated[str | None, Query(pattern="^(reset|fail)$")] = None,
