@@ -7,11 +7,12 @@ client decodes from the frames always gives the batch body.
 
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from pydantic import TypeAdapter
 
 from dual_mode_streaming._codec import ItemCodec, SerializationOptions
+from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.sse import (
     HEARTBEAT,
     RESERVED_EVENTS,
@@ -28,6 +29,7 @@ __all__ = [
     "LineFrames",
     "Representation",
     "SerializationOptions",
+    "WireFormat",
 ]
 
 Fold = Callable[[AsyncIterator[Any]], Awaitable[Any]]
@@ -71,6 +73,51 @@ class Frames(Protocol):
             problem: an RFC 9457 problem.
             final: False if the client shall reconnect, so the frame must not stop it.
         """
+        ...
+
+
+class WireFormat(Protocol):
+    """A foreign format of an endpoint: requests in, frames out, refusals its own way.
+
+    `dual_mode(wire=...)` answers in it. Only `begin` sees the request; what it returns is stored
+    with a recorded answer, so that any worker renders the same answer again from its items.
+
+    Attributes:
+        headers: the headers of a streamed answer.
+        key: the name of the parameter with which a client names a recorded answer, to read it again
+            or to stop it; empty if it cannot.
+        resume: what a key names. `"newest"`: a conversation, of which only the running answer is
+            read again, from its start; a new request ends it. `"each"`: one answer, also when it
+            has ended; its frames have ids, and a client goes on after one.
+    """
+
+    headers: Mapping[str, str]
+    key: str
+    resume: Literal["newest", "each"]
+
+    def begin(self, body: Any) -> Mapping[str, Any]:
+        """Return what `frames` needs of a request's JSON body, as JSON; raises Problem.
+
+        Its member `key` is the value of the key, if the request has one.
+        """
+        ...
+
+    def frames(self, begun: Mapping[str, Any], identity: str) -> Frames:
+        """Return the frames of one answer.
+
+        Two calls with the same arguments must give the same frames for the same items. Those of a
+        recorded answer are made of the JSON of its items. A method
+        `stopped()` of theirs returns the end of an answer that its user stopped; without it such
+        an answer has failed.
+
+        Args:
+            begun: what `begin` returned.
+            identity: differs from answer to answer: 32 hexadecimal digits.
+        """
+        ...
+
+    def error(self, problem: Problem) -> Any:
+        """Return the body of a refusal: JSON, or text if it is a string."""
         ...
 
 

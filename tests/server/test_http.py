@@ -311,7 +311,7 @@ def test_head_is_what_get_would_begin_with(service, paths):
                     continue  # it takes its time
                 got = client.get(path, headers={"accept": accept})
                 assert head.status_code == got.status_code, path
-                assert head.headers["content-type"] == got.headers["content-type"], path
+                assert head.headers.get("content-type") == got.headers.get("content-type"), path
 
 
 def test_head_starts_no_generator(service):

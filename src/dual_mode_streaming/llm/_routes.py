@@ -19,7 +19,7 @@ from dual_mode_streaming.llm._fallback import (
 from dual_mode_streaming.llm._models import ModelList
 from dual_mode_streaming.llm.wire._answer import WireResponse, completion, json_response
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages, AnthropicTokenCount
-from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest
+from dual_mode_streaming.llm.wire._format import ModelFormat, WireRequest
 from dual_mode_streaming.llm.wire._hop import Hop
 from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
@@ -58,11 +58,11 @@ def llm_routes(
     kept = Responses(responses, client, admission, hop, body_limit)
     routes = APIRouter(tags=["LLM"])
 
-    async def parsed(wire: WireFormat, request: Request) -> WireRequest:
+    async def parsed(wire: ModelFormat, request: Request) -> WireRequest:
         headers = hop.passed(request.headers)
         return parse_request(wire, await read_body(request, body_limit), headers)
 
-    def complete(wire: WireFormat, request: Request) -> Response:
+    def complete(wire: ModelFormat, request: Request) -> Response:
         async def respond(request_id: str) -> Response:
             return completion(wire, client, await parsed(wire, request), request_id)
 
@@ -141,7 +141,7 @@ def llm_routes(
     async def model(request: Request, model: str) -> Response:
         return listed(request, lambda models: models.one(model))
 
-    def wire_of(request: Request) -> WireFormat:
+    def wire_of(request: Request) -> ModelFormat:
         by_anthropic = "anthropic-version" in request.headers or "/v1/messages" in request.url.path
         return anthropic if by_anthropic else chat
 

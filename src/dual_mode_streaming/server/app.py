@@ -19,6 +19,7 @@ from dual_mode_streaming.server._metrics import Metrics
 from dual_mode_streaming.server._middleware import BodyLimit, HeadAsGet, validation_error
 from dual_mode_streaming.server.routes._chat import chat_routes
 from dual_mode_streaming.server.routes._feed import Sample, host_feed
+from dual_mode_streaming.server.routes._frontends import frontend_routes
 from dual_mode_streaming.server.routes._journal import journal_routes
 from dual_mode_streaming.server.routes._page import page_routes
 from dual_mode_streaming.server.routes._slow import slow_routes
@@ -134,6 +135,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app.include_router(slow_routes())
     app.include_router(chat_routes(client, admission))
+    app.include_router(frontend_routes(client, admission))
     app.include_router(llm_routes(client, admission=admission, body_limit=settings.body_limit))
     if settings.llm.journal:
         app.include_router(journal_routes(provider, admission))

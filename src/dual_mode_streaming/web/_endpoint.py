@@ -16,7 +16,8 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming.rendering import Fold
+from dual_mode_streaming.negotiation import ResponseMode
+from dual_mode_streaming.rendering import Fold, WireFormat
 from dual_mode_streaming.web._cursors import cursor_read, takes_cursor
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._output import Output, refuse_sse_class
@@ -26,8 +27,10 @@ from dual_mode_streaming.web._sources import source_of
 from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec, spec_of
 from dual_mode_streaming.web._stream_flag import StreamFlag
 from dual_mode_streaming.web._typed import Decorator, Endpoint, FoldDecorator, P, R, T
+from dual_mode_streaming.web._wired import answer_wired, wire_form
 from dual_mode_streaming.web.recorded._endpoint import answer_recorded
 from dual_mode_streaming.web.recorded._operation import parameter_adapters
+from dual_mode_streaming.web.recorded._wired import add_operations
 
 
 @overload
@@ -39,6 +42,7 @@ def dual_mode(
     stream_flag: str | None = "stream",
     handles_last_event_id: bool | None = None,
     record: bool | Record = False,
+    wire: WireFormat | None = None,
     **options: Unpack[Options],
 ) -> FoldDecorator[T]: ...
 @overload
@@ -48,6 +52,7 @@ def dual_mode(
     stream_flag: str | None = "stream",
     handles_last_event_id: bool | None = None,
     record: bool | Record = False,
+    wire: WireFormat | None = None,
     **options: Unpack[Options],
 ) -> Decorator: ...
 def dual_mode(
@@ -58,6 +63,7 @@ def dual_mode(
     stream_flag: str | None = "stream",
     handles_last_event_id: bool | None = None,
     record: bool | Record = False,
+    wire: WireFormat | None = None,
     **options: Unpack[Options],
 ) -> Any:
     """Serve an async generator function as batch JSON, Server-Sent Events and JSON Lines.
@@ -84,6 +90,9 @@ def dual_mode(
         record: record the items in the app's store (see `install`). The generator then continues
             when its client leaves, and clients can resume or join the stream. A `Record` has
             the details.
+        wire: a foreign format of the stream, such as `UIMessageStream()`. It is the answer unless
+            Accept names JSON or the stream flag is given, which select the package's own. If the
+            endpoint is recorded, it has the path operations `.resume` and `.stop`.
         options: see `Options`. They win over the options of `install`.
 
     Returns:
@@ -100,7 +109,9 @@ def dual_mode(
         if isinstance(function, staticmethod | classmethod):
             return type(function)(decorate(function.__func__))
         return _path_operation(
-            _specification(function, fold, stream_flag, handles_last_event_id, record, options)
+            _specification(
+                function, fold, stream_flag, handles_last_event_id, record, wire, options
+            )
         )
 
     resolved_options(options)  # a wrong option is an error here
@@ -115,6 +126,7 @@ def _specification(
     stream_flag: str | None,
     handles_last_event_id: bool | None,
     record: bool | Record,
+    wire: WireFormat | None,
     options: Options,
 ) -> EndpointSpec:
     """Return the arguments of the decorator as a specification, with all annotations resolved."""
@@ -133,6 +145,7 @@ def _specification(
         handles_last_event_id=handles_last_event_id,
         record=Record() if record is True else record or None,
         options=options,
+        wire=wire,
     )
 
 
@@ -163,7 +176,11 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
             ) from None
         for each in hidden:
             del values[each]
-        mode = spec.stream_flag.mode(request, values)
+        mode: Any = spec.stream_flag.mode(request, values)
+        if spec.wire is not None and mode is None:
+            mode = wire_form(request)
+            if mode.mode is ResponseMode.STREAM:
+                return await answer_wired(spec, spec.wire, request, values, mode, injected)
         if spec.record is not None:
             return await answer_recorded(spec, request, values, mode=mode, injected=injected)
         route = request.scope.get("route")
@@ -188,6 +205,8 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
     endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
     endpoint.generator = spec.function  # type: ignore[attr-defined]
     attach_spec(endpoint, spec)
+    if spec.wire is not None and spec.record is not None and spec.wire.key:
+        add_operations(endpoint, spec, spec.wire)
     return endpoint
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from inspect import Signature
 from typing import Any
 
-from dual_mode_streaming.rendering import Representation
+from dual_mode_streaming.rendering import Representation, WireFormat
 from dual_mode_streaming.stores import Store
 from dual_mode_streaming.web._options import Options
 from dual_mode_streaming.web._output import Output
@@ -45,6 +45,7 @@ class EndpointSpec:
         stream_flag: reads the flag that decides the mode before Accept does.
         handles_last_event_id: whether the function itself continues after a Last-Event-ID.
         record: how it is recorded; None if it is not.
+        wire: the foreign format of its streams; None if there is none.
         options: the options of the decorator; they win over those of the app and the defaults.
     """
 
@@ -56,6 +57,7 @@ class EndpointSpec:
     handles_last_event_id: bool
     record: Record | None
     options: Options
+    wire: WireFormat | None = None
     _of_routes: dict[int, tuple[Any, Representation]] = field(default_factory=dict, repr=False)
 
     def source(self, values: Mapping[str, Any]) -> AsyncIterator[Any]:

@@ -41,6 +41,16 @@ class Endpoint(Protocol[P, R_co]):
         """The undecorated function, for unit tests and for other code."""
         ...
 
+    @property
+    def resume(self) -> Callable[..., Awaitable[Response]]:
+        """The path operation that reads an answer again; only with `wire` and `record`."""
+        ...
+
+    @property
+    def stop(self) -> Callable[..., Awaitable[Response]]:
+        """The path operation that stops an answer; only with `wire` and `record`."""
+        ...
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Response]: ...
     @overload
     def __get__(self, instance: None, owner: type[Any], /) -> Self: ...

@@ -19,7 +19,7 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._forwarding import Dialect, answered_headers
 from dual_mode_streaming.llm.simulator._script import Script, last_message
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
-from dual_mode_streaming.llm.wire._format import WireFormat
+from dual_mode_streaming.llm.wire._format import ModelFormat
 from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import parse_request
@@ -28,7 +28,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_FORMATS: Final[dict[str, WireFormat]] = {
+_FORMATS: Final[dict[str, ModelFormat]] = {
     "/chat/completions": OpenAIChat(),
     "/responses": OpenAIResponses(),
     "/messages": AnthropicMessages(),

@@ -16,7 +16,7 @@ from dual_mode_streaming.llm._client import LLMClient
 from dual_mode_streaming.llm._forwarding import Answer, Forwarded
 from dual_mode_streaming.llm._problems import answer_events, problem_of_provider
 from dual_mode_streaming.llm._provider import ProviderError
-from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest, new_request_id
+from dual_mode_streaming.llm.wire._format import ModelFormat, WireRequest, new_request_id
 from dual_mode_streaming.llm.wire._forwarded import ForwardedFrames
 from dual_mode_streaming.llm.wire._recorded import VerbatimFrames
 from dual_mode_streaming.negotiation import ResponseMode
@@ -41,7 +41,7 @@ class WireResponse(Response):
 
     def __init__(
         self,
-        wire: WireFormat,
+        wire: ModelFormat,
         request: Request,
         admit: Admit,
         respond: Callable[[str], Awaitable[Response]],
@@ -82,7 +82,7 @@ class Keeper(Protocol):
 
 
 def completion(
-    wire: WireFormat,
+    wire: ModelFormat,
     client: LLMClient,
     request: WireRequest,
     request_id: str,
@@ -134,7 +134,7 @@ def completion(
     return response
 
 
-def frames_response(wire: WireFormat, request_id: str, frames: AsyncIterator[bytes]) -> Response:
+def frames_response(wire: ModelFormat, request_id: str, frames: AsyncIterator[bytes]) -> Response:
     """Return frames that were made before, as a stream."""
     return _Completion(
         wire,
@@ -147,7 +147,7 @@ def frames_response(wire: WireFormat, request_id: str, frames: AsyncIterator[byt
     )
 
 
-def json_response(wire: WireFormat, request_id: str, body: Any) -> Response:
+def json_response(wire: ModelFormat, request_id: str, body: Any) -> Response:
     """Return a body as JSON."""
     headers = {wire.id_header: request_id}
     return Response(dumps(body), headers=headers, media_type="application/json")
@@ -157,7 +157,7 @@ class _Completion(DualModeResponse):
     """A dual-mode response that renders its refusals in a wire format."""
 
     def __init__(
-        self, wire: WireFormat, request_id: str, content: AsyncIterator[Any], **options: Any
+        self, wire: ModelFormat, request_id: str, content: AsyncIterator[Any], **options: Any
     ) -> None:
         super().__init__(content, **options)
         self._wire = wire
@@ -178,7 +178,7 @@ def _problem_of(error: Exception, path: str) -> Problem:
     return problem_of(error)
 
 
-def _render(wire: WireFormat, problem: Problem, request_id: str) -> Response:
+def _render(wire: ModelFormat, problem: Problem, request_id: str) -> Response:
     headers = MutableHeaders(headers=problem.headers or {})
     headers.setdefault(wire.id_header, request_id)
     upstream = problem.members.get("upstream")

@@ -34,7 +34,7 @@ class WireRequest:
     calls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-class WireFormat(Protocol):
+class ModelFormat(Protocol):
     """A wire format: how requests are parsed, and how answers and refusals are rendered.
 
     Attributes:

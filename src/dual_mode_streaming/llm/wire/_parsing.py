@@ -14,7 +14,7 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._forwarding import Origin, sent_headers
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.wire._compressed import decompressed
-from dual_mode_streaming.llm.wire._format import WireFormat, WireRequest
+from dual_mode_streaming.llm.wire._format import ModelFormat, WireRequest
 from dual_mode_streaming.web._json_size import JSONSize
 from dual_mode_streaming.web._problems import CLIENT_GONE
 from dual_mode_streaming.web._request_state import request_state
@@ -55,7 +55,7 @@ async def read_body(request: Request, limit: int) -> dict[str, Any]:
 
 
 def parse_request(
-    wire: WireFormat, body: dict[str, Any], headers: Mapping[str, str]
+    wire: ModelFormat, body: dict[str, Any], headers: Mapping[str, str]
 ) -> WireRequest:
     """Parse a body, and keep it as the origin of the request.
 

@@ -30,7 +30,7 @@ async def answer_recorded(
     request: Request,
     values: Mapping[str, Any],
     *,
-    mode: ResponseMode | None,
+    mode: ResponseMode | Negotiated | None,
     injected: Response,
 ) -> Response:
     """Return the answer of `_begin`, or its refusal as a response.
@@ -48,7 +48,7 @@ async def _begin(
     request: Request,
     values: Mapping[str, Any],
     *,
-    mode: ResponseMode | None,
+    mode: ResponseMode | Negotiated | None,
     injected: Response,
 ) -> Response:
     """Answer with a new recording, or with the one whose cursor or idempotency key the client sent.
@@ -71,7 +71,7 @@ async def _begin(
     recordings = registry.recordings_in(spec.record.store)
     owner = registry.owner_of(request)
     status = getattr(request.scope["route"], "status_code", None) or 200
-    settled = None if mode is None else Negotiated(mode, mode.media_type)
+    settled = Negotiated(mode, mode.media_type) if isinstance(mode, ResponseMode) else mode
     begun = await request_state(request.scope).begin(request.scope, settled)
     if begun.head or begun.ended:
         return DualModeResponse(

@@ -14,6 +14,7 @@ from dual_mode_streaming.errors import ItemTooLarge, Problem
 from dual_mode_streaming.recordings import Operation, StreamRecord
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import RESERVED_EVENTS, dumps
+from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._signatures import described
@@ -80,15 +81,26 @@ class RecordedOperation:
         start = {} if self.adapters is None else {_RESUME_FROM: 0}
         return self.spec.source({**values, **start})
 
-    def packed(self, values: Mapping[str, Any]) -> bytes:
-        """Return the arguments as JSON, for a worker that resumes; empty if none can."""
-        if self.adapters is None:
+    def packed(self, values: Mapping[str, Any], begun: Mapping[str, Any] | None = None) -> bytes:
+        """Return what is stored with a recording, as JSON; empty if that is nothing.
+
+        Args:
+            values: the arguments, which are stored if a worker can resume.
+            begun: what the wire format of the endpoint needs of the request.
+        """
+        if self.adapters is None and begun is None:
             return b""
         packed = {
             name: adapter.dump_python(values[name], mode="json", by_alias=True)
-            for name, adapter in self.adapters.items()
+            for name, adapter in (self.adapters or {}).items()
         }
-        return pydantic_core.to_json(packed)
+        return pydantic_core.to_json({"values": packed, "begun": begun})
+
+
+def begun_of(info: StreamInfo) -> Mapping[str, Any]:
+    """Return what the wire format of a recording needs; nothing of one in another format."""
+    stored = pydantic_core.from_json(info.new.request) if info.new.request else {}
+    return stored.get("begun") or {}
 
 
 def operation_name(methods: Iterable[str] | None, path: str) -> str:
@@ -136,7 +148,7 @@ def _resumed(
     spec: EndpointSpec, adapters: Mapping[str, TypeAdapter[Any]], request: bytes, items: int
 ) -> AsyncIterator[Any]:
     """Return the source that continues a recording after `items` items."""
-    packed = pydantic_core.from_json(request)
+    packed = pydantic_core.from_json(request)["values"]
     values = {name: adapters[name].validate_python(packed[name]) for name in packed}
     return spec.source({**values, _RESUME_FROM: items})
 

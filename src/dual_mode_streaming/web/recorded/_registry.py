@@ -124,6 +124,11 @@ class RecordingRegistry:
             self._add_routes()
         return self._operations.get(name)
 
+    def operations_of(self, spec: EndpointSpec) -> list[RecordedOperation]:
+        """Return the operations of an endpoint, one for each of its routes."""
+        self._add_routes()
+        return [self._operations[route.name] for route in self._routes if route.spec is spec]
+
     def operation_of(self, spec: EndpointSpec, request: Request) -> RecordedOperation:
         """Return the operation of a request; an endpoint may have several routes.
 

@@ -103,11 +103,11 @@ def _checked(stored: StoredRecord | Gap, raised: Sequence[BaseException]) -> Str
         raise Problem(410, f"the stream has no records before {stored.earliest} any more")
     record = stored.record
     if record.kind == "end" and record.name != "done":
-        raise _failure_of(record, raised)
+        raise failure_of(record, raised)
     return record
 
 
-def _failure_of(end: StreamRecord, raised: Sequence[BaseException]) -> BaseException:
+def failure_of(end: StreamRecord, raised: Sequence[BaseException]) -> BaseException:
     """Return an end other than `done` as an error: what was raised or recorded, or a 409."""
     if end.is_error and raised:
         return raised[0]
@@ -179,7 +179,7 @@ class _RecordFrames:
         if item.record.kind != "end":
             self.count += 1
         elif self._raised is not None and not self.count and item.record.is_error:
-            raise _failure_of(item.record, self._raised)
+            raise failure_of(item.record, self._raised)
         if item.frame is None:
             item.frame = self._rendered(item.record, item.cursor)
         frame: bytes = item.frame

@@ -1,0 +1,219 @@
+"""What a generator yields, as the parts of a front end's message."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from dual_mode_streaming.llm._events import (
+    EventType,
+    Message,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolResult,
+)
+from dual_mode_streaming.llm._problems import STATUS
+from dual_mode_streaming.llm.wire._format import message_of
+from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
+
+_EVENTS: Final = frozenset(map(str, EventType))
+
+
+def event_of(item: Any) -> StreamEvent | dict[str, Any]:
+    """Return an item as an event, or as the frame of a format that it is: an object with a type.
+
+    Args:
+        item: a `StreamEvent`, also as JSON, a text, an object of JSON, or a `ServerSentEvent` of
+            one of these.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if isinstance(item, StreamEvent):
+        return item
+    if isinstance(item, ServerSentEvent):
+        item = item.data
+    if isinstance(item, str):
+        return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=item))
+    if hasattr(item, "model_dump"):
+        item = item.model_dump(mode="json", by_alias=True)
+    if isinstance(item, dict) and isinstance(item.get("type"), str):
+        if item["type"] in _EVENTS:
+            try:
+                return StreamEvent.model_validate(item)
+            except ValidationError:  # a format may have a frame with the name of an event
+                pass
+        return item
+    raise TypeError(
+        f"an answer in this format has text, StreamEvents, or objects with a type, not {item!r:.80}"
+    )
+
+
+class PartFrames:
+    """The frames of a message of parts. A format says how each of them begins, goes on and ends.
+
+    An answer without a MESSAGE_COMPLETE, such as one of text only, is complete when it ends.
+    """
+
+    heartbeat = HEARTBEAT
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._open = ""  # the kind of the open part: text or reasoning
+        self._parts = 0  # how many there were
+        self._calls: dict[int, tuple[str, str, list[str]]] = {}  # the open ones
+        self._is_complete = self._has_failed = False
+
+    def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
+        """Return the frames before the first item; this format has neither retry nor reset."""
+        return b""
+
+    def item(self, item: Any) -> bytes:
+        """Return the frames of an item; see `event_of` for what it may be."""
+        self.count += 1
+        event = event_of(item)
+        if isinstance(event, dict):
+            return self._chunk(event)
+        if event.type is EventType.MESSAGE_COMPLETE and event.message is not None:
+            return b"".join(map(self._event, (*_deltas(event.message), event)))
+        return self._event(event)
+
+    def done(self) -> bytes:
+        """Return the end of the answer; nothing if it has ended."""
+        if self._has_failed:
+            return b""
+        ending = b"" if self._is_complete else self._end_parts() + self._complete(None)
+        return ending + self._last()
+
+    def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes | None:
+        """Return the end of a failed answer."""
+        if self._has_failed or self._is_complete:
+            return b"" if self._has_failed else self._last()
+        self._has_failed = True
+        ending = self._end_parts() + self._error(message_of(problem), problem.get("code"))
+        return ending + self._last()
+
+    def stopped(self) -> bytes:
+        """Return the end of an answer that its user stopped."""
+        if self._has_failed or self._is_complete:
+            return self.done()
+        self._has_failed = True
+        return self._end_parts() + self._abort() + self._last()
+
+    def _event(self, event: StreamEvent) -> bytes:
+        call = event.tool_call
+        if event.text_delta is not None:
+            return self._grow("text", event.text_delta.content)
+        if event.thinking_delta is not None:
+            frames = self._grow("reasoning", event.thinking_delta.content)
+            return frames + (self._end_part() if event.thinking_delta.signature else b"")
+        if call is not None:
+            return self._call(event.type, call)
+        if event.tool_result is not None:
+            return self._end_parts() + self._result(event.tool_result)
+        if event.type is EventType.ERROR:
+            status = event.status or STATUS.get(event.error_type or "server", 502)
+            failure = {"status": status, "detail": event.error, "code": event.error_type}
+            return self.failed(failure) or b""
+        self._is_complete = True
+        return self._end_parts() + self._complete(event)
+
+    def _grow(self, kind: str, text: str) -> bytes:
+        if not text:
+            return b""
+        begun = b""
+        if self._open != kind:
+            begun = self._end_part()
+            self._open = kind
+            self._parts += 1
+            begun += self._begin_part(kind)
+        return begun + self._delta(kind, text)
+
+    def _call(self, kind: EventType, call: ToolCallDelta) -> bytes:
+        if kind is EventType.TOOL_CALL_START:
+            identity, name = call.id or "", call.name or ""
+            before = self._end_part()
+            self._calls[call.index] = identity, name, []
+            return before + self._begin_call(identity, name)
+        identity, name, arguments = self._calls.get(call.index, ("", "", []))
+        if kind is EventType.TOOL_CALL_DELTA:
+            arguments.append(call.arguments or "")
+            return self._grow_call(identity, call.arguments) if call.arguments else b""
+        if self._calls.pop(call.index, None) is None:
+            return b""
+        return self._end_call(identity, name, "".join(arguments))
+
+    def _end_part(self) -> bytes:
+        kind, self._open = self._open, ""
+        return self._finish_part(kind) if kind else b""
+
+    def _end_parts(self) -> bytes:
+        frames = self._end_part()
+        for index in tuple(self._calls):
+            identity, name, arguments = self._calls.pop(index)
+            frames += self._end_call(identity, name, "".join(arguments))
+        return frames
+
+    # What a format says of it
+
+    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+        """Return the frame of an object of the format."""
+        return frame(chunk)
+
+    def _begin_part(self, kind: str) -> bytes:
+        raise NotImplementedError
+
+    def _delta(self, kind: str, text: str) -> bytes:
+        raise NotImplementedError
+
+    def _finish_part(self, kind: str) -> bytes:
+        raise NotImplementedError
+
+    def _begin_call(self, identity: str, name: str) -> bytes:
+        raise NotImplementedError
+
+    def _grow_call(self, identity: str, text: str) -> bytes:
+        raise NotImplementedError
+
+    def _end_call(self, identity: str, name: str, arguments: str) -> bytes:
+        raise NotImplementedError
+
+    def _result(self, result: ToolResult) -> bytes:
+        raise NotImplementedError
+
+    def _complete(self, event: StreamEvent | None) -> bytes:
+        raise NotImplementedError
+
+    def _error(self, message: str, code: str | None) -> bytes:
+        raise NotImplementedError
+
+    def _abort(self) -> bytes:
+        raise NotImplementedError
+
+    def _last(self) -> bytes:
+        return b""
+
+
+def frame(chunk: Mapping[str, Any]) -> bytes:
+    """Return an unnamed event with a JSON object."""
+    return b"data: %b\n\n" % dumps(chunk)
+
+
+def _deltas(message: Message) -> Iterator[StreamEvent]:
+    """Yield a whole message as the events of a streamed one."""
+    if message.thinking:
+        delta = ThinkingDelta(content=message.thinking)
+        yield StreamEvent(type=EventType.THINKING_DELTA, thinking_delta=delta)
+    if message.content:
+        text = TextDelta(content=message.content)
+        yield StreamEvent(type=EventType.TEXT_DELTA, text_delta=text)
+    for index, call in enumerate(message.tool_calls):
+        start = ToolCallDelta(index=index, id=call.id, name=call.name)
+        yield StreamEvent(type=EventType.TOOL_CALL_START, tool_call=start)
+        part = ToolCallDelta(index=index, arguments=call.arguments)
+        yield StreamEvent(type=EventType.TOOL_CALL_DELTA, tool_call=part)
+        yield StreamEvent(type=EventType.TOOL_CALL_END, tool_call=ToolCallDelta(index=index))
+    for result in message.tool_results:
+        yield StreamEvent(type=EventType.TOOL_RESULT, tool_result=result)

@@ -1,0 +1,74 @@
+"""Answers in a foreign wire format: which requests get one, the answer, and its refusals."""
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic_core
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate
+from dual_mode_streaming.rendering import WireFormat
+from dual_mode_streaming.web._spec import EndpointSpec
+from dual_mode_streaming.web._wire_response import WiredResponse, refusal
+from dual_mode_streaming.web.recorded._wired import answer_recorded_wired
+
+
+def wire_form(request: Request) -> Negotiated:
+    """Return the form of an answer by Accept: the stream, unless it names JSON.
+
+    Raises:
+        NotAcceptable: nothing acceptable is available.
+    """
+    accept = ",".join(request.headers.getlist("accept"))
+    form = negotiate(accept)
+    if form.mode is ResponseMode.BATCH and "json" not in accept.lower():
+        return Negotiated(ResponseMode.STREAM, ResponseMode.STREAM.media_type)
+    return form
+
+
+async def answer_wired(
+    spec: EndpointSpec,
+    wire: WireFormat,
+    request: Request,
+    values: Mapping[str, Any],
+    form: Negotiated,
+    injected: Response,
+) -> Response:
+    """Return the answer in a wire format, or its refusal in the same."""
+    try:
+        begun = wire.begin(await _body_of(request))
+        if spec.record is not None:
+            return await answer_recorded_wired(spec, wire, request, values, begun, form, injected)
+    except Problem as problem:
+        return refusal(wire, problem)
+    route = request.scope.get("route")
+    identity = secrets.token_hex(16)
+    representation = spec.representation_of(route)
+    return WiredResponse(
+        wire,
+        spec.source(values),
+        mode=form,
+        representation=dataclasses.replace(
+            representation, frames=lambda: wire.frames(begun, identity)
+        ),
+        status_code=getattr(route, "status_code", None) or 200,
+        injected=injected,
+        request=request,
+        handles_last_event_id=True,  # the format has no reset
+        **spec.options,
+    )
+
+
+async def _body_of(request: Request) -> Any:
+    """Return the JSON body of a request; None if it has none. Raises Problem."""
+    if request.method in ("GET", "HEAD") or getattr(request, "_form", None) is not None:
+        return None
+    content = await request.body()
+    try:
+        return pydantic_core.from_json(content) if content else None
+    except ValueError as error:
+        raise Problem(400, f"the body is not valid JSON: {error}") from error

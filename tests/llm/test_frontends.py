@@ -1,0 +1,408 @@
+"""Endpoints in the wire formats of front ends: the AI SDK's UI message stream, and AG-UI."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from dual_mode_streaming import EventDecoder, dual_mode, install
+from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.llm import (
+    EventType,
+    Message,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
+from dual_mode_streaming.llm.wire import AGUI, UIChat, UIMessageStream
+from dual_mode_streaming.testing import serving
+from tests.stores.redis_server import RedisServer
+
+
+def text(content):
+    return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=content))
+
+
+def call(kind, **fields):
+    return StreamEvent(type=kind, tool_call=ToolCallDelta(index=0, **fields))
+
+
+END = StreamEvent(
+    type=EventType.MESSAGE_COMPLETE,
+    finish_reason="stop",
+    usage=Usage(input_tokens=2, output_tokens=3),
+)
+THOUGHT = StreamEvent(
+    type=EventType.THINKING_DELTA, thinking_delta=ThinkingDelta(content="hm", signature="s")
+)
+RESULT = StreamEvent(
+    type=EventType.TOOL_RESULT, tool_result=ToolResult(id="c1", content='{"degrees": 7}')
+)
+ANSWER = [
+    THOUGHT,
+    text("Let me "),
+    text("see."),
+    call(EventType.TOOL_CALL_START, id="c1", name="weather"),
+    call(EventType.TOOL_CALL_DELTA, arguments='{"city":'),
+    call(EventType.TOOL_CALL_DELTA, arguments='"Oslo"}'),
+    call(EventType.TOOL_CALL_END),
+    RESULT,
+    {"type": "data-weather", "data": {"degrees": 7}},
+    text("7 degrees."),
+    END,
+]
+ERROR = StreamEvent(type=EventType.ERROR, error="no model", error_type="overloaded", status=529)
+WHOLE = StreamEvent(
+    type=EventType.MESSAGE_COMPLETE,
+    finish_reason="tool_calls",
+    usage=Usage(),
+    message=Message(
+        content="Hi",
+        tool_calls=(ToolCall(id="c", name="t", arguments="{}"),),
+        tool_results=(ToolResult(id="c", content="no", is_error=True),),
+    ),
+)
+
+
+def chunks_of(content):
+    events = EventDecoder().feed(content)
+    return [e.data if e.data == "[DONE]" else json.loads(e.data) for e in events]
+
+
+def kinds(chunks):
+    return [chunk if isinstance(chunk, str) else chunk["type"] for chunk in chunks]
+
+
+class Gated:
+    """A generator that yields a word whenever the test allows it, and says when it has ended."""
+
+    def __init__(self):
+        self.allowed = asyncio.Semaphore(0)
+        self.runs = 0
+        self.closed = asyncio.Event()
+
+    def allow(self, count):
+        for _ in range(count):
+            self.allowed.release()
+
+    async def words(self, prompt):
+        self.runs += 1
+        self.closed.clear()
+        try:
+            for word in ("one ", "two ", "three"):
+                await self.allowed.acquire()
+                if prompt == "fails":
+                    raise Problem(529, "no model")
+                yield word
+        finally:
+            self.closed.set()
+
+
+class Run(BaseModel):
+    runId: str
+    prompt: str = ""
+
+
+def app_of(gated, store="memory", *, record=True, items=None):
+    app = FastAPI()
+    install(app, store=store, signals=False, owner=lambda request: request.headers.get("who", ""))
+
+    async def made(prompt):
+        if items is None:
+            async for word in gated.words(prompt):
+                yield word
+        for item in items or ():
+            yield item
+
+    @dual_mode(wire=UIMessageStream(), record=record)
+    def chat(body: UIChat) -> AsyncIterator[StreamEvent | str | dict]:
+        return made(body.chat().messages[-1].text)
+
+    @dual_mode(wire=AGUI(), record=record)
+    def agui(body: Run) -> AsyncIterator[StreamEvent | str | dict]:
+        return made(body.prompt)
+
+    app.post("/chat")(chat)
+    app.post("/agui")(agui)
+    if record:
+        app.get("/chat/{chat_id}/stream")(chat.resume)
+        app.post("/chat/{chat_id}/stop")(chat.stop)
+        app.get("/agui")(agui.resume)
+        app.post("/agui/{runId}/stop")(agui.stop)
+    return app
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+async def two(request, tmp_path):
+    """Clients of two workers on one store, or of one in memory twice, and the first's generator."""
+    gated, store = Gated(), "memory"
+    if request.param == "redis":
+        store = request.getfixturevalue("redis").url
+    elif request.param == "sqlite":
+        store = f"sqlite:{tmp_path / 'file'}"
+    async with contextlib.AsyncExitStack() as stack:
+        clients = []
+        for _ in range(1 if store == "memory" else 2):
+            url = await stack.enter_async_context(serving(app_of(gated, store)))
+            client = httpx.AsyncClient(base_url=url, timeout=30)
+            clients.append(await stack.enter_async_context(client))
+        yield clients[0], clients[-1], gated
+
+
+def ui(prompt="Hi", chat="c-1", **more):
+    parts = [{"type": "text", "text": prompt}]
+    return {"id": chat, "messages": [{"id": "u1", "role": "user", "parts": parts}], **more}
+
+
+@contextlib.asynccontextmanager
+async def streamed(client, method, path, **options):
+    async with client.stream(method, path, **options) as response:
+        lines = response.aiter_lines()
+
+        async def chunks():
+            async for line in lines:
+                if line.startswith("data: "):
+                    data = line.removeprefix("data: ")
+                    yield data if data == "[DONE]" else json.loads(data)
+
+        made = chunks()
+        yield response, made
+        await made.aclose()
+
+
+async def asked(app, path, **options):
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        return await client.post(path, **options)
+
+
+async def rest(chunks):
+    return [chunk async for chunk in chunks]
+
+
+@pytest.mark.parametrize("record", [False, True])
+async def test_a_message_of_all_parts_for_usechat(record):
+    response = await asked(app_of(None, record=record, items=ANSWER), "/chat", json=ui())
+    assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
+    assert response.headers["content-type"].startswith("text/event-stream")
+    chunks = chunks_of(response.content)
+    assert kinds(chunks) == [
+        *("start", "start-step", "reasoning-start", "reasoning-delta", "reasoning-end"),
+        *("text-start", "text-delta", "text-delta", "text-end"),
+        *("tool-input-start", "tool-input-delta", "tool-input-delta", "tool-input-available"),
+        *("tool-output-available", "data-weather", "finish-step", "start-step"),
+        *("text-start", "text-delta", "text-end", "finish-step", "finish", "[DONE]"),
+    ]
+    by_kind = dict(zip(kinds(chunks), chunks, strict=True))
+    assert by_kind["tool-input-available"]["input"] == {"city": "Oslo"}
+    assert by_kind["tool-output-available"]["output"] == {"degrees": 7}
+    assert by_kind["finish"]["finishReason"] == "stop"
+    assert by_kind["finish"]["messageMetadata"]["usage"]["totalTokens"] == 5
+    assert by_kind["start"]["messageId"]
+    assert "event:" not in response.text
+
+
+@pytest.mark.parametrize("record", [False, True])
+async def test_a_run_of_all_parts_for_ag_ui(record):
+    response = await asked(
+        app_of(None, record=record, items=ANSWER), "/agui", json={"runId": "r", "threadId": "t"}
+    )
+    chunks = chunks_of(response.content)
+    assert kinds(chunks) == [
+        *("RUN_STARTED", "REASONING_START", "REASONING_MESSAGE_START"),
+        *("REASONING_MESSAGE_CONTENT", "REASONING_MESSAGE_END", "REASONING_END"),
+        *("TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END"),
+        *("TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_ARGS", "TOOL_CALL_END"),
+        *("TOOL_CALL_RESULT", "RAW", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"),
+        *("TEXT_MESSAGE_END", "CUSTOM", "RUN_FINISHED"),
+    ]
+    assert chunks[-1] == {"type": "RUN_FINISHED", "threadId": "t", "runId": "r"}
+    frames = response.text.strip().split("\n\n")
+    assert all(frame.count("data: ") == 1 for frame in frames)
+    if record:
+        assert all(frame.startswith("id: ") for frame in frames)
+
+
+@pytest.mark.parametrize("path", ["/chat", "/agui"])
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize(
+    ("items", "end"),
+    [
+        (["Hi"], ("finish", "RUN_FINISHED")),
+        ([text("Hi")], ("finish", "RUN_FINISHED")),
+        ([WHOLE], ("finish", "RUN_FINISHED")),
+        ([], ("finish", "RUN_FINISHED")),
+        (["Hi", ERROR], ("error", "RUN_ERROR")),
+        ([ERROR], ("error", "RUN_ERROR")),
+    ],
+)
+async def test_the_end_of_an_answer_is_true(path, record, items, end):
+    response = await asked(
+        app_of(None, record=record, items=items), path, json=ui() | {"runId": "r"}
+    )
+    told = [kind for kind in kinds(chunks_of(response.content)) if kind != "[DONE]"]
+    assert told[-1] == end[path == "/agui"]
+    assert told.count(told[-1]) == 1
+
+
+async def test_other_forms_are_there_too():
+    app = app_of(None, items=["a", "b"])
+    json_ = await asked(app, "/chat", json=ui(), headers={"accept": "application/json"})
+    plain = await asked(app, "/chat?stream=true", json=ui())
+    lines = await asked(app, "/chat", json=ui(), headers={"accept": "application/jsonl"})
+    assert json_.json() == {"data": ["a", "b"]}
+    assert "event: done" in plain.text
+    assert lines.text == '"a"\n"b"\n'
+
+
+async def test_a_refusal_is_in_the_format(two):
+    one, _, gated = two
+    gated.allow(9)
+    refused = await one.post("/chat", json=ui("fails"))
+    assert (refused.status_code, refused.text) == (529, "no model")
+    refused = await one.post("/agui", json={"runId": "r", "prompt": "fails"})
+    assert refused.status_code == 529
+    assert refused.json() == {"type": "RUN_ERROR", "message": "no model", "code": "529"}
+    wrong = await one.post("/chat", json=ui() | {"messages": [{"role": "user"}]})
+    assert (wrong.status_code, wrong.text) == (400, "messages[0].parts: a list is needed")
+
+
+async def test_a_reload_gets_the_running_answer_whole_and_then_live(two):
+    one, other, gated = two
+    assert (await other.get("/chat/c-1/stream")).status_code == 204
+    async with streamed(one, "POST", "/chat", json=ui()) as (_, chunks):
+        gated.allow(1)
+        seen = [await anext(chunks) for _ in range(4)]
+    assert kinds(seen)[-1] == "text-delta"
+    async with streamed(other, "GET", "/chat/c-1/stream") as (response, chunks):
+        assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
+        again = [await anext(chunks) for _ in range(4)]
+        assert again == seen, "with the same id, so no message is there twice"
+        gated.allow(2)
+        assert kinds(await rest(chunks))[-2:] == ["finish", "[DONE]"]
+    assert gated.runs == 1
+    assert (await other.get("/chat/c-1/stream")).status_code == 204
+    assert (await other.get("/chat/c-2/stream")).status_code == 204
+    assert (await other.get("/chat/c-1/stream", headers={"who": "else"})).status_code == 204
+
+
+async def test_a_stop_by_any_worker_ends_the_model_and_every_reader(two):
+    one, other, gated = two
+    async with streamed(one, "POST", "/chat", json=ui()) as (_, chunks):
+        gated.allow(1)
+        for _ in range(4):
+            await anext(chunks)
+        assert (await other.post("/chat/c-1/stop", headers={"who": "else"})).json() == {
+            "stopped": False
+        }
+        assert (await other.post("/chat/c-1/stop")).json() == {"stopped": True}
+        assert gated.closed.is_set()
+        assert kinds(await rest(chunks)) == ["text-end", "abort", "[DONE]"]
+    assert (await one.get("/chat/c-1/stream")).status_code == 204
+    assert (await one.post("/chat/c-1/stop")).json() == {"stopped": False}
+
+
+async def test_a_new_request_of_a_chat_ends_the_one_that_runs(two):
+    one, other, gated = two
+    async with streamed(one, "POST", "/chat", json=ui()) as (_, first):
+        gated.allow(1)
+        for _ in range(4):
+            await anext(first)
+        async with streamed(other, "POST", "/chat", json=ui()) as (_, same):
+            assert kinds([await anext(same)]) == ["start"]
+            assert gated.runs == 1, "the same request again joins"
+        again = ui(trigger="regenerate-message")
+        async with streamed(other, "POST", "/chat", json=again) as (_, second):
+            assert kinds(await rest(first))[-2:] == ["abort", "[DONE]"]
+            gated.allow(3)
+            assert kinds(await rest(second))[-2:] == ["finish", "[DONE]"]
+    assert gated.runs == 2
+    gated.allow(3)
+    later = await one.post("/chat", json=again)
+    assert kinds(chunks_of(later.content))[-2:] == ["finish", "[DONE]"]
+    assert gated.runs == 3
+
+
+async def test_a_message_that_goes_on_keeps_its_id():
+    assistant = {"id": "a7", "role": "assistant", "parts": []}
+    body = ui() | {"messages": [*ui()["messages"], assistant, *ui()["messages"][:0]]}
+    wire = UIMessageStream()
+    assert wire.begin(body)["message"] == "a7"
+    assert "message" not in wire.begin(body | {"trigger": "regenerate-message"})
+
+
+async def test_a_run_goes_on_after_any_frame_exactly_once(two):
+    one, other, gated = two
+    gated.allow(3)
+    whole = (await one.post("/agui", json={"runId": "r1"})).text.strip().split("\n\n")
+    for number, seen in enumerate(whole):
+        cursor = {"last-event-id": seen.partition("\n")[0].removeprefix("id: ")}
+        for method, path in (("POST", "/agui"), ("GET", "/agui?offset=-1&runId=r1")):
+            body = {"json": {"runId": "r1"}} if method == "POST" else {}
+            after = await other.request(method, path, headers=cursor, **body)
+            got = after.text.strip().split("\n\n") if after.text.strip() else []
+            assert got == whole[number + 1 :]
+    assert gated.runs == 1
+
+
+async def test_a_run_is_joined_by_its_id_and_an_unknown_one_refused(two):
+    one, other, gated = two
+    async with streamed(one, "POST", "/agui", json={"runId": "r2"}) as (_, first):
+        gated.allow(1)
+        seen = [await anext(first) for _ in range(3)]
+        async with streamed(other, "GET", "/agui?offset=-1&runId=r2") as (_, joined):
+            assert [await anext(joined) for _ in range(3)] == seen
+            gated.allow(2)
+            assert await rest(joined) == await rest(first)
+    again = await other.post("/agui", json={"runId": "r2"})
+    assert kinds(chunks_of(again.content))[-1] == "RUN_FINISHED"
+    assert gated.runs == 1
+    assert (await other.post("/agui", json={"runId": "r2", "prompt": "x"})).status_code == 409
+    for answer in (
+        await other.get("/agui?offset=-1&runId=r3"),
+        await other.get("/agui?runId=r2", headers={"who": "else"}),
+        await other.post("/agui", json={"runId": "r3"}, headers={"last-event-id": "x"}),
+    ):
+        assert (answer.status_code, answer.json()["type"]) == (404, "RUN_ERROR")
+    assert gated.runs == 1
+
+
+async def test_a_drain_never_looks_like_the_end_of_an_answer(tmp_path):
+    gated, store = Gated(), f"sqlite:{tmp_path / 'file'}"
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(app_of(gated, store)))
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
+        leaving = contextlib.AsyncExitStack()
+        left = await leaving.enter_async_context(serving(app_of(gated, store)))
+        chat = streamed(client, "POST", f"{left}/chat", json=ui())
+        _, chunks = await stack.enter_async_context(chat)
+        gated.allow(1)
+        await anext(chunks)
+        joined = streamed(client, "GET", f"{url}/chat/c-1/stream")
+        _, elsewhere = await stack.enter_async_context(joined)
+        await anext(elsewhere)
+        readers = [asyncio.create_task(rest(each)) for each in (chunks, elsewhere)]
+        await leaving.aclose()
+        here, there = await asyncio.gather(*readers, return_exceptions=True)
+        assert isinstance(here, httpx.RemoteProtocolError) or kinds(here)[-2:] == [
+            "error",
+            "[DONE]",
+        ]
+        assert kinds(there)[-2:] == ["error", "[DONE]"]
+        assert (await client.get(f"{url}/chat/c-1/stream")).status_code == 204
