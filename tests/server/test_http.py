@@ -299,7 +299,8 @@ def test_head_is_what_get_would_begin_with(service, paths):
         for path, methods in paths.items():
             path = path.replace("{stream}", "0" * 32).replace("/data", "/data?count=1")
             if "GET" not in methods:
-                assert client.head(path).status_code == 405, path
+                expected = 404 if path == "/v1/responses/input_tokens" else 405  # no such response
+                assert client.head(path).status_code == expected, path
                 continue
             for accept in ("application/json", "text/event-stream"):
                 head = client.head(path, headers={"accept": accept})
