@@ -198,8 +198,9 @@ async def test_a_batch_fails_as_a_whole(accept):
     assert (await client.run()).status == 418
 
 
-async def test_dependencies_see_a_failure_that_the_stream_has_told():
-    """A transaction must roll back, though the exception ends in the stream."""
+@pytest.mark.parametrize("accept", MODES)
+async def test_dependencies_see_the_failure_in_every_mode(accept):
+    """A transaction must roll back, though the exception ends in the stream or its cut."""
     app = FastAPI()
     seen: list[Any] = []
 
@@ -216,8 +217,11 @@ async def test_dependencies_see_a_failure_that_the_stream_has_told():
         yield 1
         raise ValueError("late")
 
-    answer = await get(app)
-    assert answer.events[-1].event == "error"
+    if accept == "text/event-stream":
+        assert (await get(app, accept=accept)).events[-1].event == "error"
+    else:
+        with pytest.raises((ValueError, BrokenTransfer)):
+            await get(app, accept=accept)
     assert [str(error) for error in seen] == ["late"]
 
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
+from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Host, Mount
 
@@ -200,6 +201,12 @@ def test_one_router_in_two_apps():
             answer = http.get(f"{prefix}/rec", headers=EVENTS)
             assert f"event: {name}" in answer.text
             assert answer.headers["location"].startswith(f"{prefix}/")
+
+
+@pytest.mark.parametrize("made", [APIRouter, Starlette, lambda: FastAPI])
+def test_install_takes_an_app_of_fastapi_only(made):
+    with pytest.raises(TypeError, match="install needs the FastAPI app that is served, not this"):
+        install(made())
 
 
 def test_a_second_install_on_one_app_is_refused_in_one_line():

@@ -171,8 +171,8 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
             request, injected = values[request_name], values[response_name]
         except KeyError:
             raise TypeError(
-                f"{name} is a path operation, which FastAPI calls; call {name}.generator(...) for "
-                "its items, or use a TestClient"
+                f"{name} is a path operation, which FastAPI calls for an HTTP request; call "
+                f"{name}.generator(...) for its items, or use a TestClient"
             ) from None
         for each in hidden:
             del values[each]

@@ -93,8 +93,11 @@ def install(
     Raises:
         RuntimeError: `install` was called before on this app, or the app serves already.
         TypeError, ValueError: there is no such option, or its value is out of range; `prefix` is
-            not a path such as `/streams`.
+            not a path such as `/streams`; `app` is no FastAPI app.
     """
+    if not isinstance(app, FastAPI):
+        kind = type(app).__name__
+        raise TypeError(f"install needs the FastAPI app that is served, not this {kind}")
     if hasattr(app.state, "dual_mode"):
         raise RuntimeError("install(app) was called on this app before; once is enough")
     if app.middleware_stack is not None:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from dual_mode_streaming.errors import BatchLimitExceeded, Problem, StreamOverflow
+from dual_mode_streaming.errors import BatchLimitExceeded, BrokenTransfer, Problem, StreamOverflow
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.rendering import (
     EventFrames,
@@ -228,7 +228,12 @@ class DualModeResponse(Response):
             reset=reset,
             observed=state.observed,
         )
-        await self._run(owner, sink.run(self.content))
+        try:
+            await self._run(owner, sink.run(self.content))
+        except BrokenTransfer as broken:
+            if broken.__cause__ is not None:
+                await fail_dependencies(scope, broken.__cause__)
+            raise
         if not sink.begun and owner.end is End.DISCONNECTED:
             await CLIENT_GONE(scope, receive, send)
         if self._injected is not None and final not in (None, self._injected.raw_headers):
