@@ -95,9 +95,8 @@ def install(
         TypeError, ValueError: there is no such option, or its value is out of range; `prefix` is
             not a path such as `/streams`; `app` is no FastAPI app.
     """
-    if not isinstance(app, FastAPI):
-        kind = type(app).__name__
-        raise TypeError(f"install needs the FastAPI app that is served, not this {kind}")
+    if not issubclass(given := type(app), FastAPI):
+        raise TypeError(f"install needs the FastAPI app that is served, not this {given.__name__}")
     if hasattr(app.state, "dual_mode"):
         raise RuntimeError("install(app) was called on this app before; once is enough")
     if app.middleware_stack is not None:
