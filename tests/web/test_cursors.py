@@ -292,3 +292,11 @@ async def test_a_dependency_of_the_route_reads_it_in_an_app_with_install():
 
     answer = await get(app, accept="application/json", headers=[("Last-Event-ID", "日本")])
     assert json.loads(answer.body) == {"data": ["日本"]}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("function", [parameter, default, model, of(nested)])
+async def test_an_endpoint_that_takes_the_header_gets_a_cursor_of_the_query(function, place):
+    app = app_of(function)
+    answer = await get(app, accept="application/json", **sent(place, "日本"))
+    assert json.loads(answer.body) == {"data": ["日本"]}

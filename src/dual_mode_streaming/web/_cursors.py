@@ -84,9 +84,14 @@ def read_header(scope: Scope) -> str:
 
 
 async def cursor_read(request: Request) -> None:
-    """Read the header before the dependencies of an endpoint do, as one of them."""
+    """Read the cursor before the dependencies of an endpoint do, as one of them.
+
+    An endpoint that takes the header gets a cursor of the query there, too.
+    """
     assert request.headers is not None  # it makes a list of those of the scope, and keeps it
-    read_header(request.scope)
+    scope = request.scope
+    if not read_header(scope) and (shown := cursor_of(scope)):
+        scope["headers"].append((b"last-event-id", _Utf8(shown.encode("utf-8", "replace"))))
 
 
 def takes_cursor(parameters: Iterable[inspect.Parameter]) -> bool:
