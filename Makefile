@@ -154,7 +154,7 @@ screenshots: $(STAMP) $(UI)  ## make docs/playground.png and docs/chat.png anew
 PINS := $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock" --python-version 3.11
 COMPILE := $(PINS) pyproject.toml
-TESTED := --extra server --extra openai --extra redis --extra client --extra otel
+TESTED := --extra server --extra apidocs --extra openai --extra redis --extra client --extra otel
 FOREIGN := tests/llm/foreign
 ELSEWHERE := tests/elsewhere
 NPM := npm install --package-lock-only --omit-lockfile-registry-resolved --save-exact --silent

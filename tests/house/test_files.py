@@ -77,7 +77,7 @@ SERVER = ["server", "llm", "client", "cli", "metrics"]
 @pytest.mark.parametrize(
     ("file", "extras", "groups"),
     [
-        ("requirements.txt", [*SERVER, "openai", "redis", "otel"], ["dev"]),
+        ("requirements.txt", [*SERVER, "apidocs", "openai", "redis", "otel"], ["dev"]),
         ("deploy/requirements.txt", [*SERVER, "openai", "redis"], []),
         ("benchmarks/requirements.txt", SERVER, ["bench"]),
         ("docs/requirements.txt", [], ["docs"]),
@@ -89,7 +89,7 @@ def test_every_requirement_is_pinned_and_fits_the_package(file, extras, groups):
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     project, optional = pyproject["project"], pyproject["project"]["optional-dependencies"]
     # Extras are for users; what only we need is in groups, which no wheel has.
-    assert set(optional) == {*SERVER, "openai", "otel", "redis", "ui"}
+    assert set(optional) == {*SERVER, "apidocs", "openai", "otel", "redis", "ui"}
     assert set(pyproject["dependency-groups"]) == {"dev", "bench", "docs"}
     wanted = [project["dependencies"], *(optional[extra] for extra in extras)]
     wanted += [pyproject["dependency-groups"][group] for group in groups]

@@ -118,7 +118,7 @@ async def test_one_sampler_serves_all_readers_and_stops_after_the_last():
 def test_health_docs_and_page(service):
     assert httpx.get(f"{service}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{service}/readyz").json() == {"status": "ok"}
-    assert "swagger" in httpx.get(f"{service}/docs").text
+    assert "scalar" in httpx.get(f"{service}/docs").text
     page = httpx.get(f"{service}/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "http://" not in page.text.replace("http://www.w3.org", ""), "the page loads nothing"

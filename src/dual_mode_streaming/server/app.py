@@ -18,6 +18,7 @@ from dual_mode_streaming.server._logs import REQUEST_ID
 from dual_mode_streaming.server._metrics import Metrics
 from dual_mode_streaming.server._middleware import BodyLimit, HeadAsGet, validation_error
 from dual_mode_streaming.server.routes._chat import chat_routes
+from dual_mode_streaming.server.routes._docs import docs_routes, scalar_script
 from dual_mode_streaming.server.routes._feed import Sample, host_feed
 from dual_mode_streaming.server.routes._frontends import frontend_routes
 from dual_mode_streaming.server.routes._journal import journal_routes
@@ -68,6 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="dual-mode-streaming",
         summary="One async generator, answered as batch JSON or as Server-Sent Events.",
         lifespan=lifespan,
+        docs_url="/docs" if (scalar := scalar_script()) is None else None,
+        redoc_url=None,
     )
     signer = settings.tokens()
     admission = settings.admission()
@@ -143,6 +146,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(token_routes(admission, owner, signer))
     app.include_router(metrics.routes())
     app.include_router(page_routes())
+    if scalar is not None:
+        app.include_router(docs_routes(scalar))
 
     @app.get("/healthz", summary="Whether the process is alive")
     async def healthz() -> Health:
