@@ -101,13 +101,15 @@ class Channel(Generic[T]):
 
         Returns the cursor of the last one. See `publish`; raises ValueError if there are none.
         """
-        records = []
-        for item in items:
-            data, name = self.codec.named(item)
-            records.append(StreamRecord("json", name or "", data))
+        records = [self.record(item) for item in items]
         if not records:
             raise ValueError("there is nothing to publish")
         return str(await self._log(parameters).publish(records, key=key))
+
+    def record(self, item: Any) -> StreamRecord:
+        """Return a message as it is stored. Raises ValidationError, as `publish`."""
+        data, name = self.codec.named(item)
+        return StreamRecord("json", name or "", data)
 
     def subscribe(
         self, *, after: str | None = None, from_: From = "start", **parameters: Any
@@ -168,6 +170,14 @@ class Channel(Generic[T]):
     def _log(self, parameters: dict[str, Any]) -> ChannelLog:
         name = self._template.fill(parameters)
         return ChannelLog(_places.recordings_at(self._store), name, self._retention)
+
+
+def channel_of(name: str) -> Channel[Any] | None:
+    """Return the channel of this process, on its app's store, that has the name."""
+    for channel in _channels:
+        if channel._store is None and channel._template.has(name):
+            return channel
+    return None
 
 
 def parsed_cursor(text: str | None) -> Cursor | None:

@@ -76,6 +76,14 @@ class NameTemplate:
             filled.append(_check_segment(text, f"{part} of the channel {self.text!r}"))
         return check_name("/".join(filled))
 
+    def has(self, name: str) -> bool:
+        """Return whether a name is one of this template."""
+        segments = name.split("/")
+        return len(segments) == len(self.parts) and all(
+            is_parameter or part == segment
+            for (part, is_parameter), segment in zip(self.parts, segments, strict=True)
+        )
+
     def meets(self, other: "NameTemplate") -> bool:
         """Return whether both can have the same name, although they are different."""
         return (

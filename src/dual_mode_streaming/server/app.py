@@ -103,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         admission=admission,
         drain_delay=settings.drain_delay,
         body_values=settings.body_values,
+        channels=True,
         **settings.response_options(),
     )
     feed = host_feed()

@@ -24,6 +24,19 @@ class StoredEvent(ServerSentEvent):
         """Return the frame."""
         return self.frame  # type: ignore[attr-defined, no-any-return]
 
+    @classmethod
+    def reset(cls, data: Any) -> "StoredEvent":
+        """Return the event that says which messages are missing."""
+        return cls(_event("reset", "", dumps(data)), None)
+
+
+def rendered(record: StoredRecord) -> Any:
+    """Return the event of a JSON message, rendered once for all readers in this process."""
+    if record.frame is None:
+        name, data = record.record.name, record.record.data
+        record.frame = StoredEvent(_event(name, str(record.cursor), data))
+    return record.frame
+
 
 async def items_of(
     subscription: Subscription[Any], mode: ResponseMode, shown: str, codec: ItemCodec
@@ -46,8 +59,7 @@ async def items_of(
     if mode is ResponseMode.STREAM and shown:
         after = Cursor.parse(shown)
         if after is None or not subscription.has(after):
-            reset = {"reason": "not_recorded", "requested": shown[:80]}
-            yield StoredEvent(_event("reset", "", dumps(reset)), None)
+            yield StoredEvent.reset({"reason": "not_recorded", "requested": shown[:80]})
             after = None
     own = subscription.codec
     is_same = codec.item_type == own.item_type and codec.options == own.options
@@ -59,12 +71,9 @@ async def items_of(
                     raise BrokenTransfer("messages of the channel are no longer kept")
                 yield own.parsed(record.record.data)
             elif isinstance(record, Gap):
-                yield StoredEvent(_event("reset", "", dumps(record.as_json())), None)
+                yield StoredEvent.reset(record.as_json())
             elif is_same:
-                if record.frame is None:
-                    name, data = record.record.name, record.record.data
-                    record.frame = StoredEvent(_event(name, str(record.cursor), data))
-                yield record.frame
+                yield rendered(record)
             else:
                 yield _converted(record, own, codec)
     finally:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final, Unpack
 
 import anyio
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -36,6 +36,7 @@ from dual_mode_streaming.web._problems import rendered_problem
 from dual_mode_streaming.web._route_checks import check_routes
 from dual_mode_streaming.web._routes import mounted_apps
 from dual_mode_streaming.web._spec import spec_of
+from dual_mode_streaming.web.channels._routes import ChannelRule, channel_routes
 from dual_mode_streaming.web.recorded._registry import OwnerOf, RecordingRegistry
 from dual_mode_streaming.web.recorded._routes import StreamsRouter, stream_routes
 
@@ -55,6 +56,7 @@ def install(
     prefix: str = "/streams",
     body_values: int | None = BODY_VALUES,
     openapi: OpenAPIVersion = "3.2",
+    channels: bool | ChannelRule = False,
     **defaults: Unpack[Options],
 ) -> None:
     """Add to an app what its dual-mode endpoints need: limits, drain, recordings and OpenAPI.
@@ -88,6 +90,9 @@ def install(
         openapi: the version of the OpenAPI document; `?profile=3.1` and `?profile=3.2` at its URL
             choose it for one request. Many generators of clients refuse 3.2. In 3.1 `schema` stands
             where 3.2 has `itemSchema`, the schema of each item of a stream.
+        channels: whether `/channels/{name}` serves the channels in the store to clients. A function
+            `(request, name, action)` returns whether a request may `create`, `write`, `read` or
+            `delete` a channel; with True everyone may create one, and its owner may do the rest.
         defaults: the options of all endpoints; those of an endpoint win. See `Options`.
 
     Raises:
@@ -114,8 +119,13 @@ def install(
     for kind in (Problem, StoreError):
         app.exception_handlers.setdefault(kind, rendered_problem)  # the app may have its own
     routes = stream_routes(registry, app)
-    app.include_router(routes)
-    app.router.routes.insert(0, app.router.routes.pop())  # before a route that catches all
+    added: list[APIRouter] = [routes]
+    if channels:
+        rule = None if channels is True else channels
+        added.append(channel_routes(registry, app, rule, "/channels"))
+    for router in added:
+        app.include_router(router)
+        app.router.routes.insert(0, app.router.routes.pop())  # before a route that catches all
     add_openapi = functools.partial(_add_openapi, app, state, routes, openapi)
     _add_middleware(app, state, add_openapi)
     _add_lifespan(app, state, registry, routes, drain_delay if signals else None)

@@ -3,7 +3,6 @@
 docs/protocol.md specifies the answers.
 """
 
-import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Coroutine
@@ -17,16 +16,15 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from dual_mode_streaming.errors import Problem
-from dual_mode_streaming.limits import TooMany
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
-from dual_mode_streaming.recordings import Cursor, Recordings, StreamGone
-from dual_mode_streaming.running.owner import Owner, logger
+from dual_mode_streaming.recordings import Cursor, Recordings
+from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.stores._base import StreamInfo
-from dual_mode_streaming.web._body import share
 from dual_mode_streaming.web._cursors import cursor_of
 from dual_mode_streaming.web._problems import MEDIA_TYPE, render_problem, rendered_problem
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._routes import route_path, taken_by
+from dual_mode_streaming.web._waiting import wait_while
 from dual_mode_streaming.web.recorded._endpoint import attach
 from dual_mode_streaming.web.recorded._openapi import STATE
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
@@ -273,33 +271,14 @@ async def until_ended(
     The wait ends early when the server shuts down or the client disconnects. It counts as an open
     answer; if a limit leaves no slot for it, there is no wait.
     """
-    state = request_state(request.scope)
-    if info.state != "running" or seconds <= 0 or state.draining:
+    if info.state != "running" or seconds <= 0:
         return info
-    shared = state.receive or share(request, request.receive)
-    waiting = Owner(seconds, shared.until_disconnect)
 
     async def follow() -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                after = Cursor.at(info, info.head)
-                async with contextlib.aclosing(recordings.read(info, after)) as records:
-                    async for _ in records:
-                        pass
-        except (TimeoutError, StreamGone):
-            pass
-        except asyncio.CancelledError:
-            if waiting.end is None:
-                raise
+        after = Cursor.at(info, info.head)
+        async with contextlib.aclosing(recordings.read(info, after)) as records:
+            async for _ in records:
+                pass
 
-    try:
-        await state.admit(request.scope)
-    except TooMany:
-        return info
-    state.open(waiting)
-    try:
-        waiting.watch()
-        await waiting.run(follow())
-    finally:
-        state.close(waiting)
+    await wait_while(request, seconds, follow())
     return await recordings.store.info(info.new.stream) or info
