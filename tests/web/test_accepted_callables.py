@@ -722,3 +722,16 @@ def test_a_recorded_function_that_returns_an_iterator(function):
         answer = client.get("/?n=2", headers={"accept": "text/event-stream"})
         assert 'data: {"n":2}' in answer.text
         assert client.get("/?n=3").json() == {"data": [{"n": 3}]}
+
+
+@pytest.mark.parametrize("fold", [5, "total", [len]])
+def test_a_fold_that_cannot_be_called_is_refused(fold):
+    with pytest.raises(TypeError, match="a fold is an async function of the async iterator"):
+        dual_mode(fold=fold)
+
+
+def test_a_fold_that_is_no_async_function_is_named():
+    app = FastAPI()
+    app.get("/")(dual_mode(fold=lambda items: 5)(agen))
+    with pytest.raises(TypeError, match=r"the fold .*lambda.* is no async function"):
+        TestClient(app).get("/")

@@ -629,6 +629,25 @@ def test_the_paths_of_a_list_are_those_of_its_items(name, paths, accept):
     assert "secret" not in text
 
 
+class Enveloped(TypedDict):
+    data: list[Out]
+
+
+@dataclasses.dataclass
+class EnvelopedData:
+    data: list[Out]
+
+
+@pytest.mark.parametrize("model", [Enveloped, EnvelopedData])
+async def test_the_shape_of_a_batch_as_a_dict_or_a_dataclass(model):
+    async def source():
+        yield Row(name="a")
+
+    app = FastAPI()
+    app.get("/", response_model=model)(dual_mode(source))
+    assert not leaks(await bodies(app))
+
+
 class Pair(NamedTuple):
     one: Out
     other: Any = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter
 from typing import Any, Final, TypeVar
@@ -159,7 +160,10 @@ class BatchSink:
         assert fold is not None
         items = self._items(source)
         try:
-            value = await fold(items)
+            folding = fold(items)
+            if not inspect.isawaitable(folding):
+                raise TypeError(f"the fold {fold!r} is no async function")
+            value = await folding
         except asyncio.CancelledError as cancelled:
             if self._owner.end is not None:
                 raise

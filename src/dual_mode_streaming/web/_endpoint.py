@@ -115,6 +115,8 @@ def dual_mode(
         )
 
     resolved_options(options)  # a wrong option is an error here
+    if fold is not None and not callable(fold):
+        raise TypeError(f"a fold is an async function of the async iterator of items, not {fold!r}")
     if inspect.isasyncgenfunction(fold) or inspect.isgeneratorfunction(fold):
         raise TypeError(f"the fold {fold.__qualname__} must return the batch body, not yield it")
     return decorate if function is None else decorate(function)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, RootModel
 from pydantic.fields import FieldInfo
 from starlette.responses import Response
-from typing_extensions import TypeAliasType
+from typing_extensions import TypeAliasType, is_typeddict
 
 _ITERATORS: Final = (
     *(abc.AsyncIterable, abc.AsyncIterator, abc.AsyncGenerator),
@@ -77,9 +77,9 @@ def plain(annotation: Any) -> Any:
 def elements_of(model: Any, item: Any) -> Any:
     """Return the item type that a route's `response_model` declares.
 
-    It is T of `list[T]` and similar types, of a RootModel of one, and of a model whose only field
-    is `data: list[T]`, the shape of a batch. Any other type is the type of an item, as is a list if
-    the items are lists.
+    It is T of `list[T]` and similar types, of a RootModel of one, and of a model, dataclass or
+    TypedDict whose only field is `data: list[T]`, the shape of a batch. Any other type is the type
+    of an item, as is a list if the items are lists.
 
     Args:
         model: the `response_model`.
@@ -96,6 +96,10 @@ def elements_of(model: Any, item: Any) -> Any:
     found = _elements(model, (*_ITERATORS, *_LISTS), strict=True)
     if found is not None:
         return plain(found)
+    if dataclasses.is_dataclass(model) or is_typeddict(model):
+        fields = typing.get_type_hints(model, include_extras=True)
+        found = _elements(fields["data"], _LISTS, strict=True) if {*fields} == {"data"} else None
+        return model if found is None else plain(found)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return model
     name = "root" if issubclass(model, RootModel) else "data"
