@@ -113,6 +113,22 @@ async def test_a_closed_channel_ends_its_readers_and_takes_nothing(orders):
         await orders.publish(Order(id=2), id=1)
 
 
+@pytest.mark.parametrize("error", ["it broke", Problem(418, "it broke")], ids=["text", "problem"])
+async def test_a_channel_may_end_with_an_error(orders, error):
+    status = 500 if isinstance(error, str) else 418
+    await orders.publish(Order(id=1), id=1)
+    await orders.close(id=1, error=error)
+    await orders.close(id=1)
+    await orders.close(id=2, error=error)  # a job that failed before its first message
+    for number, count in ((1, 1), (2, 0)):
+        subscription = orders.subscribe(id=number)
+        assert len(await taken(subscription, count)) == count
+        with pytest.raises(Problem, match="it broke") as raised:
+            await taken(subscription, 1)
+        assert raised.value.status_code == status
+        assert len(await orders.read(id=number)) == count
+
+
 async def test_readers_of_a_deleted_channel_wait_and_are_told_of_the_gap(orders):
     old = await orders.publish(Order(id=1), id=1)
     async with aclosing(orders.subscribe(id=1)) as subscription:

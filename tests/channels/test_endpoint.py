@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from dual_mode_streaming import Channel, dual_mode, install
+from dual_mode_streaming import Channel, Problem, dual_mode, install
 from dual_mode_streaming.channels import Subscription
 from dual_mode_streaming.testing import StreamingTransport, collect_events
 
@@ -157,6 +157,14 @@ async def test_the_end_of_a_channel_is_done_and_lines_end(http):
     again = await http.get("/orders/4/events", headers=EVENTS | {"last-event-id": done.id})
     assert again.status_code == 204
     assert (await http.post("/orders/4/pay")).status_code == 409
+
+
+async def test_an_error_at_the_end_is_that_of_the_answer(http):
+    await http.post("/orders/9/pay")
+    await orders.close(id=9, error=Problem(418, "it broke"))
+    _, error = await events_of(http, "/orders/9/events", 9)
+    assert (error.event, json.loads(error.data)["status"]) == ("error", 418)
+    assert (await http.get("/orders/9/events")).status_code == 418
 
 
 @pytest.mark.parametrize("cursor", ["x", "0123456789.4", "0" * 32 + ".1.1"])

@@ -151,12 +151,15 @@ class Channel(Generic[T]):
             if record.record.kind != "end"
         ]
 
-    async def close(self, **parameters: Any) -> None:
+    async def close(self, *, error: str | Problem | None = None, **parameters: Any) -> None:
         """Close the channel: its readers get `done`, and nothing can be published any more.
+
+        With an error, what fails for them is what it says; a text is the detail of a 500.
 
         A closed channel is kept as long as an ended recording (`Limits.retention`).
         """
-        await self._log(parameters).close()
+        problem = Problem(500, error) if isinstance(error, str) else error
+        await self._log(parameters).close(problem)
 
     async def delete(self, **parameters: Any) -> None:
         """Delete the channel. Its readers wait for the next message, and are told of the gap."""

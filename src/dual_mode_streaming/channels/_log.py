@@ -8,6 +8,8 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+import pydantic_core
+
 from dual_mode_streaming.channels._names import stream_of
 from dual_mode_streaming.errors import Problem, StoreError, StoreFull
 from dual_mode_streaming.recordings import (
@@ -87,31 +89,28 @@ class ChannelLog:
         self,
         records: Sequence[StreamRecord],
         *,
-        close: bool = False,
+        close: StreamRecord | None = None,
         marks: Mapping[str, tuple[str | None, str]] | None = None,
     ) -> Published:
-        """Append records, if the marks are as expected, and close the channel."""
-        records = (*records, CLOSE) if close else records
+        """Append records, and the end that closes the channel, if the marks are as expected."""
+        records = records if close is None else (*records, close)
         kept = self.retention
         return await self.store.publish(
             self.stream,
             [record.pack() for record in records],
-            end="done" if close else None,
+            end=None if close is None else "error" if close.is_error else "done",
             marks=marks,
             lifetime=kept.ttl,
             entries=kept.entries,
             size=kept.size,
         )
 
-    async def publish(
-        self, records: Sequence[StreamRecord], *, key: str | None = None, close: bool = False
-    ) -> Cursor:
+    async def publish(self, records: Sequence[StreamRecord], *, key: str | None = None) -> Cursor:
         """Publish records once, in a channel that is created if it is not there.
 
         Args:
             records: the records.
             key: a key of the caller's. A second publish with it adds nothing.
-            close: close the channel after them.
 
         Returns:
             The cursor of the last record.
@@ -127,7 +126,7 @@ class ChannelLog:
         pauses = iter(_PAUSES)
         while True:
             try:
-                done = await self.append(records, close=close, marks={mark: (None, value)})
+                done = await self.append(records, marks={mark: (None, value)})
                 if done.result is not AppendResult.CLOSED or done.generation:
                     break
                 await self.create()
@@ -145,9 +144,13 @@ class ChannelLog:
             raise Problem(422, "this key was used to publish something else")
         return Cursor(self.stream, held.generation, held.sequence)
 
-    async def close(self) -> None:
-        """Close the channel. One that is closed or not there stays as it is."""
-        await self.append((), close=True)
+    async def close(self, error: Problem | None = None) -> None:
+        """Close the channel, with an error for its readers. A closed one stays as it is."""
+        end = CLOSE if error is None else StreamRecord.end("error", error.body)
+        done = await self.append((), close=end)
+        if done.result is AppendResult.CLOSED and not done.generation and error is not None:
+            await self.create()
+            await self.append((), close=end)
 
     async def delete(self) -> None:
         """Delete the channel with all that it has."""
@@ -184,6 +187,7 @@ class ChannelLog:
                 position = entry.sequence
                 if (record := StoredRecord.of(self.stream, entry)).record.kind != "end":
                     yield record
+                _raise_error(record.record)
             if not entries:
                 return
 
@@ -215,6 +219,8 @@ class ChannelLog:
                         elif record.record.kind != "end":
                             after, has_seen = record.cursor, True
                             yield record
+                        else:
+                            _raise_error(record.record)
                 return
             except StreamGone:
                 has_seen = True
@@ -240,6 +246,13 @@ def gap_after(info: StreamInfo | None, after: Cursor) -> dict[str, Any] | None:
     if info.has(after.generation, after.sequence) and after.sequence + 1 >= info.earliest:
         return None
     return Gap.of(info, after).as_json()
+
+
+def _raise_error(record: StreamRecord) -> None:
+    """Raise the error with which a channel was closed, if this is it."""
+    if record.is_error:
+        problem = pydantic_core.from_json(record.data)
+        raise Problem(problem["status"], problem.get("detail"))
 
 
 def _digest(*parts: bytes) -> str:

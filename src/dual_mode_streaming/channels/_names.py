@@ -12,7 +12,7 @@ LONGEST: Final = 500
 """The longest name of a channel, in characters."""
 
 _PARAMETER: Final = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
-_OPTIONS: Final = frozenset({"after", "from_", "item", "items", "key", "limit", "self"})
+_OPTIONS: Final = frozenset({"after", "error", "from_", "item", "items", "key", "limit", "self"})
 
 
 def check_name(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from dual_mode_streaming.channels import _places
 from dual_mode_streaming.channels._log import ChannelMessage
 from dual_mode_streaming.channels._subscription import From
+from dual_mode_streaming.errors import Problem
 
 if TYPE_CHECKING:
     from dual_mode_streaming.channels._channel import Channel
@@ -55,9 +56,9 @@ class SyncChannel(Generic[T]):
         finally:
             _run(subscription.aclose)
 
-    def close(self, **parameters: Any) -> None:
+    def close(self, *, error: str | Problem | None = None, **parameters: Any) -> None:
         """See `Channel.close`."""
-        _run(lambda: self._channel.close(**parameters))
+        _run(lambda: self._channel.close(error=error, **parameters))
 
     def delete(self, **parameters: Any) -> None:
         """See `Channel.delete`."""

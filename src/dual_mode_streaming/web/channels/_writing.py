@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dual_mode_streaming.channels._channel import channel_of
-from dual_mode_streaming.channels._log import ChannelLog, Retention
+from dual_mode_streaming.channels._log import CLOSE, ChannelLog, Retention
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings import Cursor, StreamRecord
 from dual_mode_streaming.stores import AppendResult, Published, StreamInfo
@@ -31,7 +31,9 @@ async def create(request: Request, log: ChannelLog, owner: str, largest: int) ->
         log.retention = Retention(ttl=config.lifetime())
         new = await log.create(owner=owner, request=config.pack())
         if records or closes:
-            await ChannelLog(log.recordings, log.name, Retention()).append(records, close=closes)
+            await ChannelLog(log.recordings, log.name, Retention()).append(
+                records, close=CLOSE if closes else None
+            )
         info = await _existing(log)
         if info.generations[0][0] == new.generation:
             status = 201
@@ -99,7 +101,9 @@ async def _published(
     own = f"k{secrets.token_hex(8)}"  # what the store's client repeats counts once
     while True:
         marks = conditions.marks(held)
-        done = await log.append(records, close=close, marks={**marks, own: (None, "")})
+        done = await log.append(
+            records, close=CLOSE if close else None, marks={**marks, own: (None, "")}
+        )
         if done.result is not AppendResult.CONFLICT:
             return done
         if own in done.marks:

@@ -1,0 +1,96 @@
+"""The recipe of docs/channels.md: a real Celery worker writes, and its watchers resume."""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dual_mode_streaming import EventDecoder
+from tests.conftest import ROOT
+from tests.environments import environment, variables_of
+from tests.stores.redis_server import free_port
+
+HERE = Path(__file__).parent
+
+
+@contextlib.contextmanager
+def process(command, home, folder, url):
+    variables = variables_of(home) | {"REDIS_URL": url, "PYTHONUNBUFFERED": "1"}
+    with (folder / f"{command[1]}.log").open("wb") as log:
+        started = subprocess.Popen(
+            [home / "bin" / command[0], *command[1:]],
+            cwd=folder,
+            env=variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield started
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+
+
+@pytest.fixture
+def url(redis_server, tmp_path):
+    """The address of the app of the page, with a worker."""
+    redis_server.ask("FLUSHALL")
+    page = (ROOT / "docs" / "channels.md").read_text("utf-8")
+    program = re.search(r'```python title="jobs.py"\n(.*?)```', page, re.DOTALL)[1]
+    (tmp_path / "jobs.py").write_text(program)
+    home = environment("celery", HERE / "celery.txt")
+    port = str(free_port())
+    worker = ["celery", "-A", "jobs:queue", "worker", "-c", "2", "--loglevel", "warning"]
+    server = ["uvicorn", "jobs:app", "--port", port, "--log-level", "warning"]
+    with (
+        process(worker, home, tmp_path, redis_server.url),
+        process(server, home, tmp_path, redis_server.url),
+    ):
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{address}/docs")
+                break
+            time.sleep(0.05)  # it tells nobody when it is ready
+        yield address
+
+
+def events(url, count=None, cursor=""):
+    """The first events of a job's stream, then the watcher leaves."""
+    headers = {"accept": "text/event-stream"} | ({"last-event-id": cursor} if cursor else {})
+    decoder = EventDecoder()
+    with httpx.stream("GET", url, headers=headers, timeout=60) as response:
+        assert response.status_code == 200
+        parts = (decoder.feed(part) for part in response.iter_raw())
+        return list(itertools.islice(itertools.chain.from_iterable(parts), count))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)  # the environment is to be made first
+def test_a_job_in_a_celery_worker_is_watched_and_resumed(url):
+    ticket = httpx.post(f"{url}/reports?rows=50").json()
+    watched = f"{url}/reports/{ticket}"
+    seen = events(watched, 5)
+    while True:
+        more = events(watched, 20, seen[-1].id)
+        seen += more
+        if more[-1].event == "done":
+            break
+    messages = seen[:-1]
+    assert [json.loads(event.data)["done"] for event in messages] == [*range(1, 51)]
+    assert len(httpx.get(watched).json()["data"]) == 50
+    failing = httpx.post(f"{url}/reports?rows=100").json()
+    *messages, error = events(f"{url}/reports/{failing}")
+    assert len(messages) == 99
+    assert (error.event, json.loads(error.data)["detail"]) == ("error", "too many rows")
