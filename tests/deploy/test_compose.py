@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from dual_mode_streaming.server.settings import Settings, load
+from dual_mode_streaming.server.settings import load
 from tests.conftest import ROOT, not_available
 
 from .nginx import CONFIG
@@ -20,7 +20,7 @@ WORKERS = {name: told for name, told in SERVICES.items() if name.startswith("wor
 def test_nginx_asks_the_workers_that_there_are():
     port = re.search(r"DUAL_MODE_PORT=(\d+)", (FILE.parent / "Dockerfile").read_text("utf-8"))[1]
     asked = re.findall(r"^ *server (\S+) .*;", CONFIG.read_text("utf-8"), re.M)
-    assert asked == [f"{name}:{port}" for name in WORKERS]
+    assert asked == 2 * [f"{name}:{port}" for name in WORKERS]  # with idle connections, and without
     assert set(SERVICES["nginx"]["depends_on"]) == set(WORKERS)
     (mount,) = SERVICES["nginx"]["volumes"]
     assert (FILE.parent / mount.split(":")[0]).resolve() == CONFIG
@@ -41,7 +41,7 @@ def test_a_worker_is_the_dockerfile_with_settings_that_there_are(worker, monkeyp
     assert "healthcheck" in SERVICES[host]
     assert told["depends_on"][host]["condition"] == "service_healthy"
     grace = float(told["stop_grace_period"].removesuffix("s"))
-    assert grace > 2 * Settings.model_construct().drain_timeout
+    assert grace > settings.drain_delay + settings.drain_timeout + 5
 
 
 def test_no_container_may_gain_rights():

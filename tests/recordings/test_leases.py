@@ -134,3 +134,28 @@ async def test_a_call_that_timed_out_while_the_loop_was_busy_is_made_again(metho
     assert [each.record.data for each in seen[:2]] == [b"1", b"2"]
     assert seen[2].record.name == "done"
     await recordings.aclose()
+
+
+async def test_at_a_shutdown_a_recording_may_run_to_its_end(tmp_path):
+    store = SQLiteStore(tmp_path / "file")
+    recordings, gate, waits = Recordings(store), asyncio.Event(), asyncio.Event()
+
+    async def items():
+        yield "1"
+        waits.set()
+        await gate.wait()
+        yield "2"
+
+    request = RecordingRequest(operation=operation(), owner="", fingerprint="")
+    info = await recordings.start(request, items)
+    await waits.wait()
+    closing = asyncio.create_task(recordings.aclose(patience=20))
+    await asyncio.sleep(0)
+    with pytest.raises(StoreError, match="shutting down"):
+        await recordings.start(request, items)
+    gate.set()
+    await closing
+    again = SQLiteStore(tmp_path / "file")
+    info = await again.info(info.new.stream)
+    assert (info.state, info.head) == ("done", 3)
+    await again.aclose()

@@ -133,3 +133,28 @@ async def test_an_answer_that_is_stopped_before_its_first_step_still_tells_why(b
     loop.call_soon(owner.stop, End.DRAINING)  # the answer's task is made then, and has not run
     with pytest.raises(HTTPException):
         await asyncio.wait_for(running, 20)
+
+
+@pytest.mark.parametrize(("patience", "status"), [(20, 200), (0.02, 503), (0, 503)])
+async def test_a_batch_has_some_time_to_complete_in_a_drain(patience, status):
+    app = FastAPI()
+    install(app, drain_timeout=patience)
+    started, gate = asyncio.Event(), asyncio.Event()
+
+    @app.get("/")
+    @dual_mode
+    async def source() -> AsyncIterator[int]:
+        started.set()
+        await gate.wait()
+        yield 1
+
+    batch = Client(app, accept="application/json")
+    async with batch.running():
+        await started.wait()
+        draining = asyncio.create_task(drain(app))
+        await asyncio.sleep(0)
+        if status == 200:
+            assert (await get(app)).status == 503  # it takes no others
+            gate.set()
+        await draining
+    assert batch.status == status

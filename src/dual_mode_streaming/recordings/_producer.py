@@ -41,6 +41,7 @@ class Producer:
 
     Attributes:
         generation: the same.
+        resumes: whether another worker can continue the stream, so that a shutdown does not end it.
         waited: see `Sink`.
     """
 
@@ -63,8 +64,7 @@ class Producer:
         self._owner = Owner(operation.cleanup_timeout)
         self._started = False
         self._requested_end: End | None = None
-        # Another worker can continue the stream, so that a shutdown does not end it.
-        self._resumes = operation.resume is not None and store.shared
+        self.resumes = operation.resume is not None and store.shared
         self._batch: list[bytes] = []  # not acknowledged by the store yet
         self._size = 0
         self._flushing = False
@@ -154,7 +154,7 @@ class Producer:
                 self._stream,
                 exc_info=error,
             )
-        if end is End.SUPERSEDED or (end is End.DRAINING and self._resumes):
+        if end is End.SUPERSEDED or (end is End.DRAINING and self.resumes):
             return
         state: EndState
         body: dict[str, Any]

@@ -182,14 +182,24 @@ class Recordings:
         if (producer := self._producers.get(stream)) is not None:
             producer.stop(End.SUPERSEDED)
 
-    async def aclose(self) -> None:
-        """End the generators of this process, and close the store. Readers get a StoreError."""
+    async def aclose(self, patience: float = 0.0) -> None:
+        """End the generators of this process, and close the store. Readers get a StoreError.
+
+        Args:
+            patience: the time in seconds in which generators may end by themselves, except those
+                that another worker can resume.
+        """
         self._is_closing = True
         if self._recovery is not None:
             self._recovery.cancel()
             self._closing.add(self._recovery)
         for timer in self._unread_timers.values():
             timer.cancel()
+        for producer in self._producers.values():
+            if producer.resumes:
+                producer.stop(End.DRAINING)
+        if patience > 0 and self._running:
+            await asyncio.wait(self._running.values(), timeout=patience)
         while waited := {*self._running.values(), *self._closing}:
             for producer in self._producers.values():
                 producer.stop(End.DRAINING)

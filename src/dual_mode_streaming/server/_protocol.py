@@ -21,6 +21,9 @@ _LINGER: Final = 1.0
 """The time in seconds in which a refused client may go on sending. If the connection were closed at
 once, a reset could overtake the answer (RFC 9112, section 9.6)."""
 
+_LAST_REQUEST: Final = 0.2
+"""The time in seconds for the request of a connection that was accepted just before a shutdown."""
+
 _FIRST_LOOK: Final = 0.002
 _LAST_LOOK: Final = 4.0
 """The first and the last pause in seconds between two looks whether a client is still there."""
@@ -105,9 +108,18 @@ class StreamingProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
+        if not self._received:  # it was accepted just before, and its request is on the way
+            self.loop.call_later(_LAST_REQUEST, self._close_unused)
+            return
         if self.cycle is not None:
             request_state(dict(self.cycle.scope)).drain()
         super().shutdown()
+
+    def _close_unused(self) -> None:
+        if self._received:
+            self.shutdown()
+        else:
+            self.transport.close()
 
     # --- receiving -------------------------------------------------------------------------------
 

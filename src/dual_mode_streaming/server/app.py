@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Final
 
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI, Query, Request, Response
@@ -29,6 +29,10 @@ from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web._app_state import app_state
 
 __all__ = ["Health", "Item", "create_app"]
+
+
+_CLOSING: Final = 1.0
+"""The part of `drain_timeout`, in seconds, in which answers that did not complete are closed."""
 
 
 class Item(BaseModel):
@@ -102,6 +106,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         observers=[metrics.answers],
         admission=admission,
         drain_delay=settings.drain_delay,
+        drain_timeout=max(0.0, settings.drain_timeout - _CLOSING),
         body_values=settings.body_values,
         channels=True,
         **settings.response_options(),
@@ -156,7 +161,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/readyz", summary="Whether new requests are accepted")
     async def readyz(response: Response) -> Health:
-        if app_state(app).draining:
+        if app_state(app).leaving:
             response.status_code = 503
             return Health(status="draining")
         return Health(status="ok")

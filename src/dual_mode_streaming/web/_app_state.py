@@ -21,16 +21,29 @@ class Serving:
     """What an app does in one event loop, from the start of its lifespan to the end.
 
     Attributes:
+        leaving: whether the server will be shut down; new answers ask for another connection.
         draining: whether new answers are refused.
+        drained_by: the time of the loop at which a drain ends what it lets run on.
         open_answers: the owners of the answers that are open.
+        batches: those of them that are batches.
         by_lifespan: whether the lifespan began it; else the first request did.
     """
 
-    __slots__ = ("__weakref__", "by_lifespan", "draining", "open_answers")
+    __slots__ = (
+        "__weakref__",
+        "batches",
+        "by_lifespan",
+        "drained_by",
+        "draining",
+        "leaving",
+        "open_answers",
+    )
 
     def __init__(self, *, by_lifespan: bool) -> None:
-        self.draining = False
+        self.leaving = self.draining = False
+        self.drained_by = 0.0
         self.open_answers: set[Owner] = set()
+        self.batches: set[Owner] = set()
         self.by_lifespan = by_lifespan
 
 
@@ -41,6 +54,7 @@ class AppState:
         defaults: the options of all its endpoints; those of an endpoint win.
         admission: the limits that a request must pass.
         observers: the observers of its answers.
+        drain_timeout: the time in seconds that a drain gives to batches and recordings.
         on_begin: called when the app begins to serve in an event loop, set by `install`.
         body_values: the most values and names in a JSON body; None for no limit.
         lifespan: the context of what runs for as long as the app serves, set by `install`. Its
@@ -65,6 +79,7 @@ class AppState:
         self.admission = admission or Admission()
         self.body_values = body_values
         self.observers = Observers((STREAM_LOG, *observers))
+        self.drain_timeout = 0.0
         self._servings: WeakKeyDictionary[asyncio.AbstractEventLoop, Serving] = WeakKeyDictionary()
         self._current: tuple[asyncio.AbstractEventLoop | None, Serving | None] = None, None
 
@@ -109,6 +124,11 @@ class AppState:
         self._current = None, None
 
     @property
+    def leaving(self) -> bool:
+        """Whether the server will be shut down."""
+        return self.serving.leaving
+
+    @property
     def draining(self) -> bool:
         """Whether new answers are refused."""
         return self.serving.draining
@@ -123,13 +143,15 @@ class AppState:
 
         The ends are spread over at most `over` seconds, so that the clients do not all reconnect
         at once. A stream ends with an error that has no end id, so that its client reconnects; a
-        feed ends without an error; a batch is answered with 503. A generator that does not end is
-        abandoned (see `Owner`).
+        feed ends without an error. A batch that is not done after `drain_timeout` is answered with
+        503. A generator that does not end is abandoned (see `Owner`).
         """
-        serving = self.serving
-        serving.draining = True
-        loop, answers = asyncio.get_running_loop(), tuple(serving.open_answers)
-        began, spread = loop.time(), min(over, len(answers) * _STAGGER)
+        serving, loop = self.serving, asyncio.get_running_loop()
+        serving.leaving = serving.draining = True
+        began = loop.time()
+        serving.drained_by = began + self.drain_timeout
+        answers = tuple(serving.open_answers - serving.batches)
+        spread = min(over, len(answers) * _STAGGER)
         for number, owner in enumerate(answers):
             ahead = began + spread * number / len(answers) - loop.time()
             if ahead > 0:
@@ -137,7 +159,8 @@ class AppState:
             owner.stop(End.DRAINING)
         while serving.open_answers:
             for owner in serving.open_answers:  # also those that were admitted just before
-                owner.stop(End.DRAINING)
+                if owner not in serving.batches or loop.time() >= serving.drained_by:
+                    owner.stop(End.DRAINING)
             await asyncio.sleep(0.01)
 
 

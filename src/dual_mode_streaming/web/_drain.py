@@ -18,6 +18,10 @@ from dual_mode_streaming.web._app_state import AppState
 
 logger = logging.getLogger("dual_mode_streaming")
 
+_CLOSING: Final = 0.4
+"""The time in seconds in which a server closes its listener, and takes the requests of the last
+connections. What arrives until then is answered. uvicorn looks every 0.1 s whether to end."""
+
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _NOT_OF_A_SERVER: Final = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
 
@@ -26,10 +30,11 @@ _NOT_OF_A_SERVER: Final = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_
 def draining_on_signals(state: AppState, delay: float) -> Iterator[None]:
     """Drain the app at the first SIGTERM or SIGINT within this context.
 
-    New answers are refused at once, so that a readiness probe can fail. After `delay` seconds the
-    open answers are ended and the server's own handler is called. A second signal is passed to the
-    server at once. Signals without a handler of a server are left alone, and outside of the main
-    thread nothing is done.
+    A readiness probe can fail at once. For `delay` seconds everything is answered as before, on
+    connections that are then closed. After that the server's own handler is called, which closes
+    the listener; then new answers are refused and the open ones end. A second signal is passed to
+    the server at once. Signals without a handler of a server are left alone, and outside of the
+    main thread nothing is done.
 
     Args:
         state: the state of the app.
@@ -46,8 +51,11 @@ def draining_on_signals(state: AppState, delay: float) -> Iterator[None]:
         while pending:
             pending.pop(0)()
 
-    def end_answers() -> None:
+    def close_listener() -> None:
         call_server()
+        loop.call_later(_CLOSING, end_answers)
+
+    def end_answers() -> None:
         task = loop.create_task(state.drain())
         drains.add(task)
         task.add_done_callback(drains.discard)
@@ -55,14 +63,14 @@ def draining_on_signals(state: AppState, delay: float) -> Iterator[None]:
     def begin() -> None:
         if serving.open_answers:
             logger.info("draining: %d answers are open", len(serving.open_answers))
-        loop.call_later(delay, end_answers)
+        loop.call_later(delay, close_listener)
 
     def handle(original: Callable[..., Any], number: int, frame: FrameType | None) -> None:
         pending.append(functools.partial(original, number, None))
-        if serving.draining:
+        if serving.leaving:
             call_server()
         else:
-            serving.draining = True
+            serving.leaving = True
             loop.call_soon_threadsafe(begin)
 
     originals: dict[int, Any] = {}

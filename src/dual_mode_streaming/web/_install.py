@@ -53,6 +53,7 @@ def install(
     admission: Admission | None = None,
     signals: bool = True,
     drain_delay: float = 0.0,
+    drain_timeout: float = 0.0,
     prefix: str = "/streams",
     body_values: int | None = BODY_VALUES,
     openapi: OpenAPIVersion = "3.2",
@@ -81,8 +82,8 @@ def install(
         observers: objects whose methods are called for every answer; see `Observer`.
         admission: the limits of concurrent answers and of rates.
         signals: whether SIGTERM and SIGINT drain the app, under any server that handles them.
-        drain_delay: the time in seconds between a signal, after which new answers are refused, and
-            the end of the open answers.
+        drain_delay: the time in seconds for which the app goes on as before after a signal.
+        drain_timeout: the time in seconds that batches and recordings have after that to complete.
         prefix: the path under which recorded streams are read, cancelled and deleted.
         body_values: the most values and names in a JSON body, for every route of the app; None for
             no limit. A body with more is refused with 413 before it is parsed: the event loop could
@@ -113,6 +114,7 @@ def install(
     if openapi not in VERSIONS:
         raise ValueError(f"openapi must be one of {', '.join(VERSIONS)}, not {openapi!r}")
     state = AppState(defaults, observers, admission, body_values)
+    state.drain_timeout = drain_timeout
     registry = RecordingRegistry(app, state, store, limits, owner, prefix)
     app.state.dual_mode, app.state.dual_mode_recordings = state, registry
     state.on_begin = lambda: _places.begin(registry)

@@ -65,6 +65,8 @@ class RequestStateMiddleware:
         async def send_with_vary(message: Message) -> None:
             if message["type"] == "http.response.start":
                 state.status = message["status"]
+                if self._state.leaving and scope.get("http_version") == "1.1":
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
                 if state.negotiated:
                     message.setdefault("headers", [])
                     headers = MutableHeaders(scope=message)

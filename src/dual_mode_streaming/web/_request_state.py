@@ -100,11 +100,12 @@ class RequestState:
         """
         if app not in self._apps:
             self._apps += (app,)
+            self._drained |= app.draining
 
     @property
     def draining(self) -> bool:
-        """Whether the app, or this connection, refuses new answers."""
-        return self._drained or any(app.draining for app in self._apps)
+        """Whether the app refused new answers when the request came, or this connection does."""
+        return self._drained
 
     async def begin(
         self, scope: Scope, mode: Negotiated | None = None, stream_flag: str | None = None
@@ -180,6 +181,10 @@ class RequestState:
         self._owner = owner
         for app in self._apps:
             app.open_answers.add(owner)
+            if self._observed is not None and self._observed.mode is ResponseMode.BATCH:
+                app.serving.batches.add(owner)
+            elif app.draining:  # the drain began after the request
+                asyncio.get_running_loop().call_soon(owner.stop, End.DRAINING)
         if self._expiry is not None:
             loop = asyncio.get_running_loop()
             left = self._expiry - time.time()
@@ -191,6 +196,7 @@ class RequestState:
             self._timer.cancel()
         for app in self._apps:
             app.open_answers.discard(owner)
+            app.serving.batches.discard(owner)
         self._owner = None
         self.leave()
         observed, self._observed = self._observed, None  # it holds the scope, which holds us
@@ -204,11 +210,12 @@ class RequestState:
     def drain(self) -> None:
         """End the answer, or refuse it if it has not begun: the server is shutting down.
 
-        If the app is draining, this leaves the end to the app.
+        If the app drains or will do so soon, this leaves the end to the app.
         """
+        if any(app.leaving for app in self._apps):
+            return
         self._drained = True
-        draining = any(app.draining for app in self._apps)
-        if self._owner is not None and not draining:
+        if self._owner is not None:
             self._owner.stop(End.DRAINING)
 
 

@@ -171,11 +171,15 @@ class RecordingRegistry:
                 recordings.start_recovery()
 
     async def aclose(self) -> None:
-        """End the generators of this process, and close the stores."""
+        """End the generators of this process, and close the stores.
+
+        While a drain has time, they may run to their end.
+        """
+        patience = self._state.serving.drained_by - asyncio.get_running_loop().time()
         _places.end(self)
         opened = self._runs.pop(asyncio.get_running_loop(), {})
         for recordings in opened.values():
-            await recordings.aclose()
+            await recordings.aclose(patience)
         if id(self._store) not in opened:
             await self._store.aclose()
 
