@@ -219,12 +219,12 @@ def test_infinities_are_null_in_json():
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=8)
+name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), max_size=8)
 events = st.builds(
     ServerSentEvent,
     data=text,
     event=st.none() | name.filter(bool),
-    id=st.none() | name.map(lambda value: value.replace("\0", "")),
+    id=st.none() | name,
     retry=st.none() | st.integers(0, 10**12),
     comment=st.none() | text,
 )

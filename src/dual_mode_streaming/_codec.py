@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from dual_mode_streaming._feed_cache import FeedCache
 from dual_mode_streaming._restoring import classes_of, narrowed, reader_of
 from dual_mode_streaming._tags import Tags
-from dual_mode_streaming.sse import ServerSentEvent, dumps, escape_line_separators
+from dual_mode_streaming.sse import RESERVED_EVENTS, ServerSentEvent, dumps, escape_line_separators
 
 
 class SerializationOptions(typing.TypedDict, total=False):
@@ -115,9 +115,13 @@ class ItemCodec:
 
         Raises:
             ValidationError: pydantic's; the item is not of the declared type.
+            ValueError: the name of an event is reserved.
         """
         adapter = self._adapter
-        if adapter is None or type(item) is self.exact or self._converter(item) is not None:
+        kind = type(item)
+        if kind is self.exact or (adapter is None and kind not in self.event_types):
+            return item
+        if self.event(item) is not None or adapter is None:
             return item
         return narrowed(self._valid(item, adapter), self._classes)
 
@@ -213,6 +217,11 @@ class ItemCodec:
         if convert is None:
             return None
         event = convert(item)
+        if event.event in RESERVED_EVENTS:  # in a batch too, where no event is sent
+            raise ValueError(
+                f"the event name {event.event!r} is reserved "
+                f"({', '.join(sorted(RESERVED_EVENTS))}); use another name"
+            )
         if self._adapter is not None and isinstance(event.data, self.members):
             data = self._adapter.dump_python(event.data, mode="json", **self.options)
             return dataclasses.replace(event, data=data)

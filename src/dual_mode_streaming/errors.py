@@ -22,7 +22,8 @@ They are sorted by the side that failed: the peer, this side, or a stage in betw
     │   └── BrokenTransfer       a response is cut, so that no client takes it as complete
     ├── StreamError          a stage of a pipeline failed
     │   ├── StreamOverflow       a bound was reached, and its policy is to fail
-    │   └── SourceCancelled      a source was cancelled from within
+    │   ├── SourceCancelled      a source was cancelled from within
+    │   └── SourceExited         a source raised what is no Exception, such as SystemExit
     └── ProviderError        a model provider failed (`llm`)
     HTTPException            (Starlette's)
     └── Problem              a request is refused, with an RFC 9457 problem
@@ -56,6 +57,7 @@ __all__ = [
     "RequestRefused",
     "ServingError",
     "SourceCancelled",
+    "SourceExited",
     "StoreError",
     "StoreFull",
     "StreamError",
@@ -334,11 +336,14 @@ class StreamOverflow(StreamError):
 
 
 class SourceCancelled(StreamError):
-    """A source raised a CancelledError although it was not cancelled: its items are incomplete.
-
-    This happens when it awaits something that was cancelled elsewhere. A CancelledError would
-    cancel the reader too, or look like a requested end.
-    """
+    """A source raised a CancelledError although nobody had cancelled it: it is incomplete."""
 
     def __init__(self, message: str = "a source was cancelled before its end") -> None:
         super().__init__(message)
+
+
+class SourceExited(StreamError):
+    """A source raised what is no Exception, such as SystemExit; that is its cause."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"a source raised {type(cause).__name__}")

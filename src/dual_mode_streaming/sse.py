@@ -41,7 +41,7 @@ HEARTBEAT: Final = b": ping\n"
 line strict clients see an empty event."""
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")  # str.splitlines would also split at U+2028
-_NOT_IN_ID: Final = re.compile(r"[\r\n\0]")
+_NOT_IN_FIELD: Final = re.compile(r"[\r\n\0]")
 _BOM: Final = b"\xef\xbb\xbf"
 _RETRY_DIGITS: Final = 15  # more may not fit the number type of a client
 
@@ -102,9 +102,9 @@ class ServerSentEvent:
                 raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot encode")
         if isinstance(self.data, str) and not _encodable(self.data):
             raise ValueError("data has a lone surrogate, which UTF-8 cannot encode")
-        if self.event is not None and _LINE_END.search(self.event):
-            raise ValueError(f"event must be one line, not {self.event!r}")
-        if self.id is not None and _NOT_IN_ID.search(self.id):
+        if self.event is not None and _NOT_IN_FIELD.search(self.event):
+            raise ValueError(f"event must be one line without a NUL, not {self.event!r}")
+        if self.id is not None and _NOT_IN_FIELD.search(self.id):
             raise ValueError(f"id must be one line without a NUL, not {self.id!r}")
         retry = self.retry
         if retry is not None and (type(retry) is not int or retry < 0):

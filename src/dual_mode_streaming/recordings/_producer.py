@@ -104,8 +104,6 @@ class Producer:
         except BaseException as raised:  # its readers wait for an end
             error = raised
         await self._conclude(error)
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise error
 
     def take(self, item: Any) -> bool:
         """Keep the record of an item. Returns whether a bound is reached and it must be written."""
@@ -167,7 +165,7 @@ class Producer:
         elif error is None:
             state, body = "done", {}
         else:
-            state, body = "error", self._operation.problem_of(error)
+            state, body = "error", self._problem_of(error)
             is_bug = body.get("status") == 500
             logger.error(
                 "the source of the stream %s failed: %s",
@@ -186,6 +184,16 @@ class Producer:
             limit = _LAST_APPEND if self._owner.end is End.DRAINING else None
             async with asyncio.timeout(limit):  # stopped after the source had ended
                 await self._writer.append(last, end=state)
+
+    def _problem_of(self, error: BaseException) -> dict[str, Any]:
+        """Return the JSON for readers; a plain 500 if there is none: they wait for an end."""
+        try:
+            body = self._operation.problem_of(error)
+            StreamRecord.end("error", body).pack()
+        except Exception:
+            logger.exception("the failure of the stream %s cannot be recorded", self._stream)
+            return {"type": "about:blank", "title": "Internal Server Error", "status": 500}
+        return body
 
     def _on_result(self, result: AppendResult) -> None:
         """Stop the generator if the result of an append says so."""

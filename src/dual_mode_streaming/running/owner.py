@@ -86,6 +86,17 @@ class Owner:
         self._abandoned = False
         self._over = False
 
+    def is_closed_by(self, error: BaseException) -> bool:
+        """Return whether an error of the work is the end of its coroutine, not its own failure.
+
+        A task that nobody awaits any more is closed from outside, with a GeneratorExit.
+        """
+        try:
+            within = asyncio.current_task() is self._task
+        except RuntimeError:  # no event loop runs
+            within = False
+        return isinstance(error, GeneratorExit) and not within
+
     async def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until it is done or abandoned.
 

@@ -9,11 +9,17 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, G
 from time import perf_counter
 from typing import Any, Protocol
 
-from dual_mode_streaming.errors import SourceCancelled
+from dual_mode_streaming.errors import SourceCancelled, SourceExited
 from dual_mode_streaming.running.owner import Owner
 from dual_mode_streaming.running.timeslice import Timeslice
 
-__all__ = ["Sink", "close_source", "drive", "pull", "throw_into"]
+__all__ = [
+    "Sink",
+    "close_source",
+    "drive",
+    "pull",
+    "throw_into",
+]
 
 
 class Sink(Protocol):
@@ -55,6 +61,7 @@ async def pull(source: AsyncIterator[Any], sink: Sink, owner: Owner, timeslice: 
 
     Raises:
         SourceCancelled: the source raised a CancelledError although it was not cancelled.
+        SourceExited: the source raised what is no Exception.
         asyncio.CancelledError: the owner was stopped.
     """
     take = sink.take
@@ -96,6 +103,12 @@ async def pull(source: AsyncIterator[Any], sink: Sink, owner: Owner, timeslice: 
         if owner.end is None:
             raise SourceCancelled() from cancelled
         raise
+    except Exception:
+        raise
+    except BaseException as error:
+        if owner.is_closed_by(error):
+            raise
+        raise SourceExited(error) from error
 
 
 async def _make_way(sink: Sink, timeslice: Timeslice, now: float, *, full: object) -> None:

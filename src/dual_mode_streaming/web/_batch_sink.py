@@ -7,10 +7,15 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
-from dual_mode_streaming.errors import BatchLimitExceeded, SourceCancelled
+from dual_mode_streaming.errors import BatchLimitExceeded, SourceCancelled, SourceExited
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.running.owner import End, Owner
-from dual_mode_streaming.running.pull import close_source, drive, pull, throw_into
+from dual_mode_streaming.running.pull import (
+    close_source,
+    drive,
+    pull,
+    throw_into,
+)
 from dual_mode_streaming.running.timeslice import Timeslice
 from dual_mode_streaming.web._options import Options, duration_of
 from dual_mode_streaming.web._problems import problem_of_end
@@ -172,6 +177,12 @@ class BatchSink:
             with contextlib.suppress(StopAsyncIteration, asyncio.CancelledError):
                 await throw_into(source, cancelled)
             raise SourceCancelled() from cancelled
+        except Exception:
+            raise
+        except BaseException as error:
+            if self._owner.is_closed_by(error):
+                raise
+            raise SourceExited(error) from error
         finally:
             try:
                 await items.aclose()

@@ -32,11 +32,17 @@ response. nginx logs such requests with this status."""
 def problem_of(error: BaseException) -> Problem:
     """Return the problem that a client may see of an error.
 
-    A Problem is returned as it is. An HTTPException keeps its status, detail and headers, and the
-    exceptions of the package keep their text. Any other error becomes a 500 without its text, which
-    may contain secrets.
+    A Problem is returned as it is, if it is JSON. An HTTPException keeps its status, detail and
+    headers, and the exceptions of the package keep their text. Any other error becomes a 500
+    without its text, which may contain secrets.
     """
+    if isinstance(error, HTTPException) and not _is_status(error.status_code):
+        return Problem(500, "The answer could not be completed.")
     if isinstance(error, Problem):
+        try:
+            dumps(error.body)
+        except Exception:  # a member that is no JSON, a lone surrogate
+            return Problem(error.status_code, headers=error.headers)
         return error
     if isinstance(error, HTTPException):
         detail: object = error.detail  # FastAPI allows any JSON
@@ -63,6 +69,10 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, StoreError):  # its text may name addresses
         return Problem(503, "the store does not answer; try again", retry_after=1)
     return Problem(500, "The answer could not be completed.")
+
+
+def _is_status(status: object) -> bool:
+    return isinstance(status, int) and 100 <= status <= 599
 
 
 def problem_of_end(end: End) -> Problem:

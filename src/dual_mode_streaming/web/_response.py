@@ -4,6 +4,7 @@
 stream sink, which pulls from the source and renders the items.
 """
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -170,7 +171,7 @@ class DualModeResponse(Response):
         """Answer with the batch. Returns the limit that was reached, if it was answered."""
         sink = BatchSink(self._representation, owner, options)
         try:
-            await self._run(owner, sink.run(self.content))
+            await self._run(owner, sink)
         except (BatchLimitExceeded, StreamOverflow) as error:
             await self.render_problem(problem_of(error))(scope, receive, send)
             return error
@@ -229,7 +230,7 @@ class DualModeResponse(Response):
             observed=state.observed,
         )
         try:
-            await self._run(owner, sink.run(self.content))
+            await self._run(owner, sink)
         except BrokenTransfer as broken:
             if broken.__cause__ is not None:
                 await fail_dependencies(scope, broken.__cause__)
@@ -260,10 +261,14 @@ class DualModeResponse(Response):
             feed=options["feed"],
         )
 
-    async def _run(self, owner: Owner, work: Any) -> None:
-        """Run the work in the owner's task. Every HTTPException gets `Vary: Accept`."""
+    async def _run(self, owner: Owner, sink: BatchSink | StreamSink) -> None:
+        """Run the sink in the owner's task. Every HTTPException gets `Vary: Accept`."""
         try:
-            await owner.run(work)
+            await owner.run(sink.run(self.content))
+        except asyncio.CancelledError:
+            if owner.end is not None or (isinstance(sink, BatchSink) and sink.body is None):
+                raise
+            # The source has cancelled its own task, and ended before that arrived: all is there.
         except HTTPException as error:
             headers = MutableHeaders(headers=error.headers or {})
             vary_by_accept(headers)

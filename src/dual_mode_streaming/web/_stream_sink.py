@@ -252,9 +252,9 @@ class StreamSink:
         try:
             await self.flush(more=False)
         except asyncio.CancelledError:
-            if end is not None or self._owner.end is None or self._client_has_gone:
+            if end is not None or self._client_has_gone:
                 raise
-            await self.flush(more=False)  # it was stopped while its end was being sent
+            await self.flush(more=False)  # it was stopped, or cancelled by its source, meanwhile
 
     def _cut_short(self, end: End) -> bytes | None:
         """Return the end of an answer that the server ends; without an id, so clients reconnect."""
