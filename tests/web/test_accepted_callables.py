@@ -10,13 +10,14 @@ import json
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, NewType
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
+from typing_extensions import TypeAliasType
 
 from dual_mode_streaming import dual_mode, install
 from dual_mode_streaming.streams import stream_content
@@ -464,6 +465,26 @@ async def test_a_plain_context_manager_is_entered_and_left_in_one_thread(decorat
     assert json.loads((await get(app, accept=None)).body) == {"data": [2, 1]}
     assert len(log) == 2
     assert len(set(log)) == 1
+    assert threading.get_ident() not in log
+
+
+Rows = NewType("Rows", Iterator[int])
+Rowed = TypeAliasType("Rowed", Annotated[Rows | None, "of a database"])
+
+
+@pytest.mark.parametrize("returns", [Iterator[int], Rows, Rowed, Response | Rows], ids=str)
+async def test_a_function_of_plain_items_is_called_in_their_thread_however_it_is_annotated(returns):
+    log: list[int] = []
+
+    def rows() -> Any:
+        log.append(threading.get_ident())
+        return iter([1, 2])
+
+    rows.__annotations__["return"] = returns
+    app = FastAPI()
+    app.get("/")(dual_mode(rows))
+    assert json.loads((await get(app, accept=None)).body) == {"data": [1, 2]}
+    assert log
     assert threading.get_ident() not in log
 
 

@@ -61,6 +61,20 @@ def item_type_of(returns: Any) -> Any:
     return plain(found)
 
 
+def kinds_of(returns: Any) -> list[Any]:
+    """Return the classes that a return annotation names: of unions, aliases and awaitables, too."""
+    if (value := _expanded(returns)) is not None:
+        return kinds_of(value)
+    origin, arguments = get_origin(returns), get_args(returns)
+    if origin is Annotated:
+        return kinds_of(arguments[0])
+    if origin in (Union, types.UnionType):
+        return [kind for member in arguments for kind in kinds_of(member)]
+    if origin in (abc.Awaitable, abc.Coroutine):
+        return kinds_of(arguments[-1])
+    return [origin or returns]
+
+
 def plain(annotation: Any) -> Any:
     """Return an annotation without the type alias around it, so that its type can be seen."""
     expanded = annotation

@@ -12,9 +12,7 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
-    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -25,8 +23,8 @@ from contextlib import (
     aclosing,
     asynccontextmanager,
 )
-from types import FunctionType, MethodType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from types import FunctionType, MethodType
+from typing import Any
 
 from starlette.responses import Response
 
@@ -35,6 +33,7 @@ from dual_mode_streaming.channels import Subscription
 from dual_mode_streaming.running.pull import close_source, throw_into
 from dual_mode_streaming.streams import Stream
 from dual_mode_streaming.streams._scope import Scope
+from dual_mode_streaming.web._item_type import kinds_of
 from dual_mode_streaming.web._signatures import described, layers
 
 SourceOf = Callable[..., AsyncIterator[Any]]
@@ -80,9 +79,7 @@ def source_of(function: Any, signature: inspect.Signature, returns: Any) -> Sour
         _may_iterate(returns) and _may_return(code)
     ):
         raise TypeError(f"dual_mode: {name} gives no items: {_YIELDS}")
-    plain = inspect.isgeneratorfunction(inner) or (
-        returns is not None and all(map(_is_plain, _kinds(returns)))
-    )
+    plain = inspect.isgeneratorfunction(inner) or _are_plain(returns)
     plain = plain and not inspect.iscoroutinefunction(code)
     return lambda **values: Returned(name, functools.partial(call, **values), plain)
 
@@ -263,26 +260,23 @@ def _by_name(function: Any, signature: inspect.Signature) -> Callable[..., Any]:
     return call
 
 
-def _kinds(annotation: Any) -> list[Any]:
-    """Return the classes that a return annotation names: of unions, aliases and awaitables, too."""
-    origin = get_origin(annotation)
-    if hasattr(origin or annotation, "__value__"):  # PEP 695
-        return _kinds((origin or annotation).__value__)
-    if origin is Annotated:
-        return _kinds(get_args(annotation)[0])
-    if origin in (Union, UnionType):
-        return [kind for member in get_args(annotation) for kind in _kinds(member)]
-    if origin in (Awaitable, Coroutine):
-        return _kinds(get_args(annotation)[-1])
-    return [origin or annotation]
-
-
 def _is_plain(kind: Any) -> bool:
     if not isinstance(kind, type):
         return False
     return (
         kind is Iterable or issubclass(kind, Iterator) or issubclass(kind, AbstractContextManager)
     )
+
+
+def _are_plain(annotation: Any) -> bool:
+    """Return whether the items of a function with this return annotation are plain, if any."""
+    others = (type(None), Response)
+    kinds = [
+        kind
+        for kind in kinds_of(annotation)
+        if not (isinstance(kind, type) and issubclass(kind, others))
+    ]
+    return bool(kinds) and all(map(_is_plain, kinds))
 
 
 def _may_iterate(annotation: Any) -> bool:
@@ -292,7 +286,7 @@ def _may_iterate(annotation: Any) -> bool:
         or kind in (Any, object)
         or _is_plain(kind)
         or issubclass(kind, AsyncIterable | AbstractAsyncContextManager)
-        for kind in _kinds(annotation)
+        for kind in kinds_of(annotation)
     )
 
 
