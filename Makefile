@@ -166,7 +166,7 @@ lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --group docs -c requirements.txt -o docs/requirements.txt
 	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt
 	for pins in $(FOREIGN)/*.in tests/llm/agents/*.in $(ELSEWHERE)/*.in tests/channels/*.in tests/typing/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
-	for pins in $(FOREIGN) tests/llm/agents tests/llm/frontends $(ELSEWHERE)/next $(ELSEWHERE)/sse $(ELSEWHERE)/clients tests/channels/node; do (cd $$pins && \
+	for pins in $(FOREIGN) tests/llm/agents tests/llm/frontends $(ELSEWHERE)/next $(ELSEWHERE)/sse $(ELSEWHERE)/clients tests/channels/node $(ELSEWHERE)/htmx; do (cd $$pins && \
 		$(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)) || exit 1; done
 
 clean:  ## remove everything that the other commands have made

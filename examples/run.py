@@ -68,7 +68,7 @@ def main() -> int:
     if chosen.number is not None:
         paths = [path for path in paths if path.stem.split("_")[0] == chosen.number.zfill(2)]
         if not paths:
-            print(f"there is no example {chosen.number}; the numbers are 1 to {len(EXAMPLES)}")
+            print(f"there is no example {chosen.number}; see --list")
             return 1
     if chosen.list or chosen.write:
         for path in paths:

@@ -132,7 +132,7 @@ def test_what_the_page_for_elsewhere_is_tested_with_is_pinned():
     assert pins_of(elsewhere / "genai-processors.txt")
     assert pins_of(elsewhere / "clients.txt")
     assert pins_of("tests/typing/pyright.txt")
-    for folder in ("next", "sse", "clients"):
+    for folder in ("next", "sse", "clients", "htmx"):
         package = (elsewhere / folder / "package.json").read_text("utf-8")
         lock = (elsewhere / folder / "package-lock.json").read_text("utf-8")
         locked = json.loads(lock)["packages"]

@@ -2,12 +2,14 @@
 
 import ast
 import logging
+import shutil
 import subprocess
 import sys
 
 import pytest
 from examples import run
 
+from tests.conftest import not_available
 from tests.house.repository import project_files
 
 EXAMPLES = pytest.mark.parametrize("path", run.EXAMPLES, ids=lambda path: path.stem)
@@ -23,6 +25,8 @@ def _the_log_as_it_was():
 
 @EXAMPLES
 def test_it_prints_what_it_is_known_to_print(path):
+    if '"node"' in path.read_text("utf-8") and shutil.which("node") is None:
+        not_available("node")
     assert run.output(path) == (run.GOLDEN / f"{path.stem}.txt").read_text("utf-8")
 
 
@@ -52,8 +56,8 @@ def test_it_imports_what_a_user_would(path):
 
 def test_they_are_numbered_and_nothing_is_stray():
     numbers = [int(path.stem.split("_")[0]) for path in run.EXAMPLES]
-    assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) >= 10
+    assert sorted({*numbers, 13, 14}) == list(range(1, 17))
+    assert len(numbers) == len(set(numbers))
     golden = {path.name for path in run.GOLDEN.iterdir()}
     assert golden == {f"{path.stem}.txt" for path in run.EXAMPLES}
     here = {path for path in project_files() if path.parent == run.HERE}
