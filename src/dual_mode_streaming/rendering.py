@@ -82,6 +82,9 @@ class WireFormat(Protocol):
     `dual_mode(wire=...)` answers in it. Only `begin` sees the request; what it returns is stored
     with a recorded answer, so that any worker renders the same answer again from its items.
 
+    A format may have a method `whole(begun, identity, items)`, a coroutine that returns the body of
+    an answer that is not streamed: it is asked for if `begun["stream"]` is False.
+
     Attributes:
         headers: the headers of a streamed answer.
         key: the name of the parameter with which a client names a recorded answer, to read it again

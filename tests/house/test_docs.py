@@ -24,6 +24,7 @@ PAGES = {
     "concepts": 4,
     "deployment": 1,
     "elsewhere": 2,
+    "frontends": 3,
     "llm": 5,
     "mistakes": 6,
     "operations": 4,

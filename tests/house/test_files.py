@@ -109,10 +109,12 @@ def test_a_foreign_client_is_pinned_and_the_page_has_its_version(client):
         assert name == "mcp" or f" {pinned[name]}" in page
 
 
-@pytest.mark.parametrize("folder", ["foreign", "agents"])
-def test_the_page_has_the_versions_of_the_clients_of_node(folder):
+@pytest.mark.parametrize(
+    ("folder", "page"), [("foreign", "llm"), ("agents", "llm"), ("frontends", "frontends")]
+)
+def test_the_page_has_the_versions_of_the_clients_of_node(folder, page):
     packages = json.loads((ROOT / f"tests/llm/{folder}/package.json").read_text("utf-8"))
-    page = (ROOT / "docs" / "llm.md").read_text("utf-8")
+    page = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
     assert not [v for v in packages["dependencies"].values() if f" {v}" not in page]
     locked = json.loads((ROOT / f"tests/llm/{folder}/package-lock.json").read_text("utf-8"))
     for name, version in packages["dependencies"].items():

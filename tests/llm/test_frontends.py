@@ -4,10 +4,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from typing import Annotated
 
+import anthropic
 import httpx
+import httpx2
+import openai
 import pytest
-from fastapi import FastAPI
+from fastapi import Body, FastAPI
 from pydantic import BaseModel
 
 from dual_mode_streaming import EventDecoder, dual_mode, install
@@ -23,7 +27,14 @@ from dual_mode_streaming.llm import (
     ToolResult,
     Usage,
 )
-from dual_mode_streaming.llm.wire import AGUI, UIChat, UIMessageStream
+from dual_mode_streaming.llm.wire import (
+    AGUI,
+    AnthropicMessages,
+    OpenAIChat,
+    OpenAIResponses,
+    UIChat,
+    UIMessageStream,
+)
 from dual_mode_streaming.testing import serving
 from tests.stores.redis_server import RedisServer
 
@@ -406,3 +417,64 @@ async def test_a_drain_never_looks_like_the_end_of_an_answer(tmp_path):
         ]
         assert kinds(there)[-2:] == ["error", "[DONE]"]
         assert (await client.get(f"{url}/chat/c-1/stream")).status_code == 204
+
+
+MODELS = {
+    "openai-chat": (OpenAIChat(), {"messages": [{"role": "user", "content": "Hi"}]}),
+    "openai-responses": (OpenAIResponses(), {"input": "Hi"}),
+    "anthropic": (
+        AnthropicMessages(),
+        {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("record", [False, True])
+async def test_a_generator_of_ones_own_in_the_api_of_a_model(name, record):
+    """The official SDKs read it: streamed, whole, refused and failed."""
+    wire, body = MODELS[name]
+    app = FastAPI()
+    install(app, signals=False)
+
+    @app.post("/{path:path}")
+    @dual_mode(wire=wire, record=record)
+    async def ask(model: Annotated[str, Body(embed=True)]) -> AsyncIterator[StreamEvent | str]:
+        yield "Hello "
+        if model == "fails":
+            yield ERROR
+        yield text("you.")
+
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(app))
+        http = await stack.enter_async_context(httpx2.AsyncClient())
+        options = {"api_key": "k", "max_retries": 0, "http_client": http}
+        if name == "anthropic":
+            create = anthropic.AsyncAnthropic(base_url=url, **options).messages.create
+            failure = anthropic.APIStatusError
+        else:
+            sdk = openai.AsyncOpenAI(base_url=url, **options)
+            create = {"openai-chat": sdk.chat.completions, "openai-responses": sdk.responses}[name]
+            create, failure = create.create, openai.APIError
+        whole = await create(model="m", **body)
+        events = [event async for event in await create(model="m", stream=True, **body)]
+        said = {
+            "openai-chat": lambda: (
+                whole.choices[0].message.content,
+                "".join(e.choices[0].delta.content or "" for e in events),
+            ),
+            "openai-responses": lambda: (whole.output_text, events[-1].response.output_text),
+            "anthropic": lambda: (
+                whole.content[0].text,
+                "".join(e.delta.text for e in events if e.type == "content_block_delta"),
+            ),
+        }[name]()
+        assert said == ("Hello you.", "Hello you.")
+        with pytest.raises(failure, match="no model"):
+            await create(model="fails", **body)
+        with pytest.raises(failure, match="no model"):
+            async for _ in await create(model="fails", stream=True, **body):
+                pass
+        refused = await http.post(f"{url}/x", json={**body, "model": "m", "temperature": "hot"})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"].startswith("temperature")

@@ -385,7 +385,7 @@ def test_a_field_that_means_none_is_none(wire, name):
 def test_an_item_is_remembered_and_another_is_refused_by_its_name():
     wire = OpenAIResponses()
     request = wire.parse({"model": "m", "input": "Hi"})
-    frames = wire.frames(request, "req_1", 0)
+    frames = wire.answer_frames(request, "req_1", 0)
     for event in ANSWER:
         frames.item(event)
     references = [{"type": "item_reference", "id": f"{kind}_1_{n}"} for n, kind in enumerate(

@@ -201,8 +201,8 @@ class Responses:
         identity = secrets.token_hex(16)
         stream = self._kept.stream_of(request, f"resp_{identity}")
         tokens = self._client.provider.estimate_tokens(parsed.chat)
-        frames = self._wire.frames(parsed, f"req_{identity}", tokens)
-        begun = self._wire.frames(parsed, f"req_{identity}", tokens).opening()
+        frames = self._wire.answer_frames(parsed, f"req_{identity}", tokens)
+        begun = self._wire.answer_frames(parsed, f"req_{identity}", tokens).opening()
         response = frame_object(begun.partition(b"\n\n")[0])["response"]
         held = slot.pop_all()
 

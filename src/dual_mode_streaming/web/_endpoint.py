@@ -16,7 +16,7 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming.negotiation import ResponseMode
+from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.rendering import Fold, WireFormat
 from dual_mode_streaming.web._cursors import cursor_read, takes_cursor
 from dual_mode_streaming.web._options import Options, resolved_options
@@ -179,9 +179,9 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
         for each in hidden:
             del values[each]
         mode: Any = spec.stream_flag.mode(request, values)
-        if spec.wire is not None and mode is None:
-            mode = wire_form(request)
-            if mode.mode is ResponseMode.STREAM:
+        if spec.wire is not None:
+            mode = wire_form(spec.wire, request, mode)
+            if isinstance(mode, Negotiated) and mode.mode is ResponseMode.STREAM:
                 return await answer_wired(spec, spec.wire, request, values, mode, injected)
         if spec.record is not None:
             return await answer_recorded(spec, request, values, mode=mode, injected=injected)

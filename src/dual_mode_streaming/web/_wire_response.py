@@ -1,6 +1,6 @@
 """The response in a foreign wire format, whose refusals are in the same format."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -8,7 +8,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from dual_mode_streaming.errors import BrokenTransfer, Problem, StoreError
-from dual_mode_streaming.rendering import WireFormat
+from dual_mode_streaming.negotiation import Negotiated, ResponseMode
+from dual_mode_streaming.rendering import Fold, WireFormat
 from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._compat import fail_dependencies
@@ -48,6 +49,17 @@ class WiredResponse(DualModeResponse):
     def render_problem(self, problem: Problem) -> Response:
         """Return a refusal in the wire format."""
         return refusal(self._wire, problem)
+
+
+def wanted(
+    wire: WireFormat, begun: Mapping[str, Any], identity: str, form: Negotiated
+) -> tuple[Negotiated, Fold | None]:
+    """Return the form of an answer, and the fold of one that the request wants whole."""
+    whole = getattr(wire, "whole", None)
+    if whole is None or begun.get("stream") is not False:
+        return form, None
+    batch = Negotiated(ResponseMode.BATCH, ResponseMode.BATCH.media_type)
+    return batch, lambda items: whole(begun, identity, items)
 
 
 def refusal(wire: WireFormat, problem: Problem) -> Response:

@@ -13,16 +13,27 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate
 from dual_mode_streaming.rendering import WireFormat
 from dual_mode_streaming.web._spec import EndpointSpec
-from dual_mode_streaming.web._wire_response import WiredResponse, refusal
+from dual_mode_streaming.web._wire_response import WiredResponse, refusal, wanted
 from dual_mode_streaming.web.recorded._wired import answer_recorded_wired
 
 
-def wire_form(request: Request) -> Negotiated:
-    """Return the form of an answer by Accept: the stream, unless it names JSON.
+def wire_form(
+    wire: WireFormat, request: Request, mode: ResponseMode | None
+) -> ResponseMode | Negotiated:
+    """Return the form of an answer: the stream of its wire format, unless another one is asked for.
+
+    Args:
+        wire: the wire format. If its requests choose the mode themselves, nothing else does.
+        request: the request, whose Accept may name JSON.
+        mode: what the stream flag says.
 
     Raises:
         NotAcceptable: nothing acceptable is available.
     """
+    if hasattr(wire, "whole"):
+        return Negotiated(ResponseMode.STREAM, ResponseMode.STREAM.media_type)
+    if mode is not None:
+        return mode
     accept = ",".join(request.headers.getlist("accept"))
     form = negotiate(accept)
     if form.mode is ResponseMode.BATCH and "json" not in accept.lower():
@@ -47,14 +58,15 @@ async def answer_wired(
         return refusal(wire, problem)
     route = request.scope.get("route")
     identity = secrets.token_hex(16)
-    representation = spec.representation_of(route)
+    form, fold = wanted(wire, begun, identity, form)
+    representation = dataclasses.replace(
+        spec.representation_of(route), fold=fold, frames=lambda: wire.frames(begun, identity)
+    )
     return WiredResponse(
         wire,
         spec.source(values),
         mode=form,
-        representation=dataclasses.replace(
-            representation, frames=lambda: wire.frames(begun, identity)
-        ),
+        representation=representation,
         status_code=getattr(route, "status_code", None) or 200,
         injected=injected,
         request=request,

@@ -1,4 +1,4 @@
-"""The wire formats of OpenAI and Anthropic, a module each."""
+"""The wire formats of OpenAI, Anthropic, the AI SDK and AG-UI, a module each."""
 
 from dual_mode_streaming.llm.wire._agui import AGUI, AGUIFrames
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages, MessageFrames

@@ -106,7 +106,7 @@ def completion(
             await keeper.whole(body)
         return body
 
-    made = wire.frames(request, request_id, input_tokens)
+    made = wire.answer_frames(request, request_id, input_tokens)
 
     def frames() -> Frames:
         return ForwardedFrames(made) if forwards else made

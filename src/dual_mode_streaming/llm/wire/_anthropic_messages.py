@@ -16,6 +16,7 @@ from dual_mode_streaming.llm._events import (
 from dual_mode_streaming.llm._forwarding import Dialect
 from dual_mode_streaming.llm.wire._anthropic_request import parse_anthropic, parse_counted
 from dual_mode_streaming.llm.wire._format import WireRequest, event_frame, message_of
+from dual_mode_streaming.llm.wire._model_wire import ModelWire
 from dual_mode_streaming.sse import dumps
 
 _REASONS: Final[dict[FinishReason, str]] = {
@@ -41,7 +42,7 @@ _TEXT_DELTA: Final = (
 )
 
 
-class AnthropicMessages:
+class AnthropicMessages(ModelWire):
     """The wire format of `POST /v1/messages`."""
 
     dialect: Dialect = "anthropic"
@@ -51,7 +52,9 @@ class AnthropicMessages:
         """Parse a body."""
         return parse_anthropic(body)
 
-    def frames(self, request: WireRequest, request_id: str, input_tokens: int) -> "MessageFrames":
+    def answer_frames(
+        self, request: WireRequest, request_id: str, input_tokens: int
+    ) -> "MessageFrames":
         """Return the events of one answer."""
         return MessageFrames(_message_id(request_id), request.model, request_id, input_tokens)
 
@@ -72,7 +75,7 @@ class AnthropicMessages:
             "usage": _usage(usage),
         }
 
-    def error(self, problem: Problem, request_id: str) -> dict[str, Any]:
+    def error(self, problem: Problem, request_id: str = "") -> dict[str, Any]:
         """Return the body of a refusal."""
         return _error(problem.status_code, str(problem.detail), request_id)
 

@@ -49,7 +49,7 @@ class ModelFormat(Protocol):
         """Parse a body; unknown fields are ignored. Raises Problem or ValidationError."""
         ...
 
-    def frames(self, request: WireRequest, request_id: str, input_tokens: int) -> Frames:
+    def answer_frames(self, request: WireRequest, request_id: str, input_tokens: int) -> Frames:
         """Return the frames of one streamed answer."""
         ...
 
@@ -57,7 +57,7 @@ class ModelFormat(Protocol):
         """Return the body of an answer that is not streamed; `event` has the whole message."""
         ...
 
-    def error(self, problem: Problem, request_id: str) -> dict[str, Any]:
+    def error(self, problem: Problem, request_id: str = "") -> dict[str, Any]:
         """Return the body of a refusal."""
         ...
 

@@ -15,6 +15,7 @@ from dual_mode_streaming.llm._events import (
     ToolResult,
 )
 from dual_mode_streaming.llm._problems import STATUS
+from dual_mode_streaming.llm._provider import CUT
 from dual_mode_streaming.llm.wire._format import message_of
 from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
 
@@ -77,7 +78,7 @@ class PartFrames:
         if isinstance(event, dict):
             return self._chunk(event)
         if event.type is EventType.MESSAGE_COMPLETE and event.message is not None:
-            return b"".join(map(self._event, (*_deltas(event.message), event)))
+            return b"".join(map(self._event, (*deltas_of(event.message), event)))
         return self._event(event)
 
     def done(self) -> bytes:
@@ -114,9 +115,7 @@ class PartFrames:
         if event.tool_result is not None:
             return self._end_parts() + self._result(event.tool_result)
         if event.type is EventType.ERROR:
-            status = event.status or STATUS.get(event.error_type or "server", 502)
-            failure = {"status": status, "detail": event.error, "code": event.error_type}
-            return self.failed(failure) or b""
+            return self.failed(problem_of_event(event)) or b""
         self._is_complete = True
         return self._end_parts() + self._complete(event)
 
@@ -196,12 +195,19 @@ class PartFrames:
         return b""
 
 
+def problem_of_event(event: StreamEvent) -> dict[str, Any]:
+    """Return an ERROR event as the JSON object of a problem."""
+    status = event.status if event.status is not None and event.status != CUT else None
+    status = status or STATUS[event.error_type or "server"]
+    return {"status": status, "detail": event.error, "code": event.code or event.error_type}
+
+
 def frame(chunk: Mapping[str, Any]) -> bytes:
     """Return an unnamed event with a JSON object."""
     return b"data: %b\n\n" % dumps(chunk)
 
 
-def _deltas(message: Message) -> Iterator[StreamEvent]:
+def deltas_of(message: Message) -> Iterator[StreamEvent]:
     """Yield a whole message as the events of a streamed one."""
     if message.thinking:
         delta = ThinkingDelta(content=message.thinking)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.llm.wire._model_wire import ModelWire
 from dual_mode_streaming.llm.wire._parsing import invalid
 
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*;base64,", re.IGNORECASE)
@@ -12,12 +13,12 @@ JSON_OBJECT: Final[dict[str, Any]] = {"json_schema": None}
 """The `OutputFormat` of any JSON object."""
 
 
-class OpenAIFormat:
+class OpenAIFormat(ModelWire):
     """The base of OpenAI's wire formats."""
 
     id_header = "x-request-id"
 
-    def error(self, problem: Problem, request_id: str) -> dict[str, Any]:
+    def error(self, problem: Problem, request_id: str = "") -> dict[str, Any]:
         """Return the body of a refusal."""
         return openai_error(problem.status_code, str(problem.detail), problem.param, problem.code)
 

@@ -29,12 +29,15 @@ class OpenAIChat(OpenAIFormat):
         """Parse a body."""
         return parse_chat(body)
 
-    def frames(
+    def answer_frames(
         self, request: WireRequest, request_id: str, input_tokens: int
     ) -> "ChatCompletionFrames":
         """Return the chunks of one answer."""
         return ChatCompletionFrames(
-            _completion_id(request_id), request.model, usage_chunk=request.usage_chunk
+            _completion_id(request_id),
+            request.model,
+            usage_chunk=request.usage_chunk,
+            created=request.echo.get("created_at"),
         )
 
     def batch(self, request: WireRequest, request_id: str, event: StreamEvent) -> dict[str, Any]:

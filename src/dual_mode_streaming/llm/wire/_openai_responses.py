@@ -27,7 +27,9 @@ class OpenAIResponses(OpenAIFormat):
         """Parse a body."""
         return parse_responses(body, self._items.get)
 
-    def frames(self, request: WireRequest, request_id: str, input_tokens: int) -> ResponseFrames:
+    def answer_frames(
+        self, request: WireRequest, request_id: str, input_tokens: int
+    ) -> ResponseFrames:
         """Return the events of one answer."""
         return ResponseFrames(
             request_id.removeprefix("req_"), request.echo, request.calls, on_items=self._items.add

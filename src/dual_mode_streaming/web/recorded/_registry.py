@@ -195,7 +195,7 @@ class RecordingRegistry:
                 operation = RecordedOperation.of(spec, name, context, self._state.defaults)
                 self._operations[name] = operation
                 methods = frozenset(context.methods or ())
-                route = _Route(spec, methods, compile_path(path)[0], name)
+                route = _Route(spec, methods, compile_path(context.path or path)[0], name)
                 self._routes.append(route)
                 for opened in self._runs.values():
                     if (recordings := opened.get(id(self._store_of(spec)))) is not None:

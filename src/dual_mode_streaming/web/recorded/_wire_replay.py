@@ -1,7 +1,7 @@
 """The records of a stream as frames of a foreign wire format, from the start or after one."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import pydantic_core
@@ -11,10 +11,10 @@ from starlette.responses import Response
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.recordings import Cursor, Gap, Recordings, StoredRecord, StreamRecord
-from dual_mode_streaming.rendering import Frames, Representation, WireFormat
+from dual_mode_streaming.rendering import Frames, ItemCodec, Representation, WireFormat
 from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.web._problems import problem_of
-from dual_mode_streaming.web._wire_response import WiredResponse
+from dual_mode_streaming.web._wire_response import WiredResponse, wanted
 from dual_mode_streaming.web.recorded._operation import RecordedOperation, begun_of
 from dual_mode_streaming.web.recorded._registry import location
 from dual_mode_streaming.web.recorded._replay import failure_of
@@ -67,21 +67,54 @@ def wire_replay(
         injected: as for a DualModeResponse.
     """
 
+    begun = begun_of(info)
+    form, whole = wanted(wire, begun, info.new.stream, _FORM)
+
     def frames() -> _WireRecords:
-        made = wire.frames(begun_of(info), info.new.stream)
+        made = wire.frames(begun, info.new.stream)
         ids = Cursor(info.new.stream, info.generations[0][0], 0) if wire.resume == "each" else None
         return _WireRecords(made, ids, after, raises_first)
 
     return WiredResponse(
         wire,
         recordings.read(info, Cursor(info.new.stream, info.generations[0][0], 0)),
-        mode=_FORM,
-        representation=Representation(operation.representation.codec, frames=frames),
+        mode=form,
+        representation=Representation(
+            ItemCodec(),
+            None if whole is None else lambda records: whole(_items(records)),
+            frames=frames,
+        ),
         headers={"location": location(request, info.new.stream)},
         handles_last_event_id=True,
         injected=injected,
         **operation.options,
     )
+
+
+async def _items(records: AsyncIterator[StoredRecord | Gap]) -> AsyncGenerator[Any, None]:
+    """Yield the items of a recording. Raises Problem if it is not complete."""
+    async for stored in records:
+        if isinstance(stored, Gap):
+            raise _trimmed()
+        if stored.record.kind != "end":
+            yield _item_of(stored.record)
+        elif stored.record.name != "done":
+            raise _failure_of_end(stored.record)
+
+
+def _item_of(record: StreamRecord) -> Any:
+    is_text = record.kind == "text"
+    return record.data.decode() if is_text else pydantic_core.from_json(record.data)
+
+
+def _failure_of_end(end: StreamRecord) -> Problem:
+    if end.is_error:
+        return problem_of(failure_of(end, ()))
+    return Problem(503, f"the answer was {end.name}; ask again")
+
+
+def _trimmed() -> Problem:
+    return Problem(410, "parts of this answer are not stored any more")
 
 
 class _WireRecords:
@@ -113,11 +146,11 @@ class _WireRecords:
     def item(self, item: StoredRecord | Gap) -> bytes:
         """Return the frames of a record."""
         if isinstance(item, Gap):
-            raise Problem(410, "parts of this answer are not stored any more")
+            raise _trimmed()
         record = item.record
         if record.kind != "end":
             self.count += 1
-            return self._numbered(self._frames.item(self._item_of(record)), item.cursor)
+            return self._numbered(self._frames.item(_item_of(record)), item.cursor)
         if self._raises_first and not self.count and record.is_error:
             raise problem_of(failure_of(record, ()))
         return self._numbered(self._ending(record), item.cursor)
@@ -132,18 +165,12 @@ class _WireRecords:
             return None
         return self._stopped() or self._frames.failed(problem)
 
-    def _item_of(self, record: StreamRecord) -> Any:
-        is_text = record.kind == "text"
-        return record.data.decode() if is_text else pydantic_core.from_json(record.data)
-
     def _ending(self, end: StreamRecord) -> bytes:
         if end.name == "done":
             return self._frames.done()
         if end.name == "cancelled" and (stopped := self._stopped()):
             return stopped
-        failure = Problem(503, f"the answer was {end.name}")
-        if end.is_error:
-            failure = problem_of(failure_of(end, ()))
+        failure = _failure_of_end(end)
         ending = self._frames.failed(failure.body)
         if ending is None:
             raise failure
