@@ -153,5 +153,5 @@ def test_its_times_and_sizes_fit_the_settings_of_the_service():
     settings = Settings.model_construct()
     silence = float(directives["proxy_read_timeout"])
     assert silence > max(settings.heartbeat, settings.batch_seconds)
-    assert int(directives["client_max_body_size"]) * 1024 * 1024 == settings.body_limit
+    assert int(directives["client_max_body_size"]) * 1024 * 1024 == settings.llm.body_limit
     assert int(directives["keepalive_timeout"]) < uvicorn.Config("app").timeout_keep_alive

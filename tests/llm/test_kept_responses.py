@@ -53,6 +53,41 @@ async def test_an_answer_is_kept_continued_and_deleted(two, stream):  # noqa: F8
     assert await one.responses.retrieve(again.id) == again
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_item_is_named_to_any_worker(two, stream):  # noqa: F811
+    one, other = two
+    one.model.allow()
+    made = await answered(one.responses, stream=stream)
+    named = {"type": "item_reference", "id": made.output[0].id}
+    for each in (one, other):
+        for reference in (named, {"id": named["id"]}):
+            each.model.allow()
+            asked = [
+                {"role": "user", "content": "Hello"},
+                reference,
+                {"role": "user", "content": "So?"},
+            ]
+            await answered(each.responses, stream=stream, input=asked)
+            said = [message.content for message in each.model.requests[-1].messages]
+            assert said == ["Hello", "".join(WORDS), "So?"]
+    for identity in (f"{named['id']}0", "msg_0_0", "rs_x"):
+        with pytest.raises(openai.NotFoundError, match="send the item itself"):
+            await answered(other.responses, stream=stream, input=[{"id": identity}])
+
+
+async def test_another_owner_does_not_get_an_item_by_its_id(store):  # noqa: F811
+    admission = Admission(keys=["a" * 20, "b" * 20])
+    async with (
+        worker(store, admission=admission) as one,
+        worker(store, admission=admission) as other,
+    ):
+        one.model.allow()
+        made = await answered(one.client("a" * 20).responses, stream=False)
+        theirs = other.client("b" * 20).responses
+        with pytest.raises(openai.NotFoundError):
+            await theirs.create(model="m", input=[{"id": made.output[0].id}])
+
+
 async def test_an_answer_in_the_foreground_is_neither_cancelled_nor_streamed_again():
     async with worker() as one:
         one.model.allow()

@@ -167,6 +167,22 @@ async def test_a_compressed_body_is_bounded_and_refused_in_words(http, coding, c
     assert response.json()["error"]["message"]
 
 
+async def test_an_image_of_many_megabytes_is_taken():
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(Simulator())))
+    source = {"type": "base64", "media_type": "image/png", "data": "AAAA" * 1_500_000}
+    body = {
+        **BODY,
+        "messages": [{"role": "user", "content": [{"type": "image", "source": source}]}],
+    }
+    body["max_tokens"] = 99
+    content = gzip.compress(json.dumps(body).encode(), 1)
+    async with client_of(app) as http:
+        for sent, headers in ((json.dumps(body), {}), (content, {"content-encoding": "gzip"})):
+            answer = await http.post("/v1/messages", content=sent, headers=headers)
+            assert "[image/png, 4500000 bytes]" in answer.json()["content"][0]["text"]
+
+
 def test_zstd_is_read_where_python_has_it(monkeypatch):
     class Decompressor:
         eof, unused_data = True, b""

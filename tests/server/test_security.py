@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming import EventDecoder, dual_mode, install
+from dual_mode_streaming.llm import LLMSettings
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.testing import StreamingTransport
@@ -127,7 +128,7 @@ async def test_an_error_tells_nothing_of_a_key(http):
 
 
 async def test_a_body_that_is_too_large_is_refused_and_not_read():
-    app = create_app(Settings(body_limit=1000))
+    app = create_app(Settings(body_limit=1000, llm=LLMSettings(body_limit=1000)))
     transport = StreamingTransport(app)
     read = 0
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -35,6 +36,7 @@ from dual_mode_streaming.llm.wire._kept_responses import (
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import invalid, parse_request, read_body
 from dual_mode_streaming.llm.wire._recorded import frames_of
+from dual_mode_streaming.llm.wire._references import with_items
 from dual_mode_streaming.recordings import StreamGone
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._fingerprint import digest
@@ -84,7 +86,7 @@ class Responses:
                 raise invalid("background", reason, "unsupported_value")
             headers = self._hop.passed(request.headers)
             is_kept = body.get("store") is not False and self._kept.answers.is_possible(request)
-            body, unknown = await self._kept.continued(request, body)
+            body, unknown = await self._complete(request, body)
             parsed = self._parsed(body, headers, background, is_kept, unknown)
             if not background:
                 keep = self._kept.keeper(request, body) if is_kept else None
@@ -104,7 +106,7 @@ class Responses:
             body = await read_body(request, self._body_limit)
             body.setdefault("model", self._client.provider.default_model)
             headers = self._hop.passed(request.headers)
-            body, unknown = await self._kept.continued(request, body)
+            body, unknown = await self._complete(request, body)
             chat = self._parsed(body, headers, False, False, unknown).chat
             if chat.origin and chat.origin.problem and not self._client.forwards(chat):
                 raise chat.origin.problem
@@ -157,6 +159,14 @@ class Responses:
             raise Problem(404, message, code="response_not_found")
 
         return WireResponse(self._wire, request, admit, found)
+
+    async def _complete(
+        self, request: Request, body: dict[str, Any]
+    ) -> tuple[dict[str, Any], Problem | None]:
+        """Return a body with the kept items that it names; see `KeptResponses.continued`."""
+        output_of = functools.partial(self._kept.output_of, request)
+        body = await with_items(body, self._wire.is_known, output_of)
+        return await self._kept.continued(request, body)
 
     def _parsed(
         self,

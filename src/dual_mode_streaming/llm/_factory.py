@@ -17,6 +17,9 @@ from dual_mode_streaming.llm.simulator._model import Simulator
 from dual_mode_streaming.llm.simulator._pace import Pace
 from dual_mode_streaming.llm.simulator._script import Script
 
+BODY_LIMIT = 32 * 1024 * 1024
+"""The most bytes of a request to a model, by default."""
+
 _PREFIX = "DUAL_MODE_LLM_"
 
 
@@ -38,6 +41,7 @@ class LLMSettings(FrozenModel):
         replay: how many times as fast as they came the simulator replays recorded answers; 0 for no
             pause.
         journal: how many requests the simulator remembers, for `GET /simulator/requests`.
+        body_limit: the most bytes of a request under /v1.
     """
 
     provider: Literal["simulator", "anthropic", "openai"] = "simulator"
@@ -50,6 +54,7 @@ class LLMSettings(FrozenModel):
     jitter: float = Field(default=0, ge=0, le=1)
     replay: float = Field(default=0, ge=0, allow_inf_nan=False)
     journal: int = Field(default=0, ge=0, le=10_000)
+    body_limit: int = Field(default=BODY_LIMIT, ge=1)
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> "LLMSettings":

@@ -10,6 +10,7 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm._background import Responses
 from dual_mode_streaming.llm._client import LLMClient
+from dual_mode_streaming.llm._factory import BODY_LIMIT
 from dual_mode_streaming.llm._fallback import (
     NO_WEBSOCKET,
     add_fallback,
@@ -41,14 +42,15 @@ _REFUSALS: Final = {
 
 
 def llm_routes(
-    client: LLMClient, *, admission: Admission | None = None, body_limit: int = 4 * 1024 * 1024
+    client: LLMClient, *, admission: Admission | None = None, body_limit: int = BODY_LIMIT
 ) -> APIRouter:
     """Return routes that answer in the wire formats of OpenAI and Anthropic.
 
     Args:
         client: answers the requests. Whoever made it closes it.
         admission: API keys and limits; by default no key is needed, and nothing is limited.
-        body_limit: the largest body of a request in bytes; a larger one is refused with 413.
+        body_limit: the largest body of a request in bytes; a larger one is refused with 413. The
+            default is Anthropic's: agents send all images of their session with each request.
     """
     admission = admission or Admission()
     admit = admission.admit

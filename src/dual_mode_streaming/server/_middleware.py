@@ -34,7 +34,7 @@ class HeadAsGet:
 class BodyLimit:
     """Middleware that refuses bodies of more than `limit` bytes with 413.
 
-    The routes under /v1/ have the same limit, and refuse in their own wire formats.
+    The routes under /v1/ have a limit of their own, and refuse in their wire formats.
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:

@@ -145,7 +145,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(slow_routes())
     app.include_router(chat_routes(client, admission))
     app.include_router(frontend_routes(client, admission))
-    app.include_router(llm_routes(client, admission=admission, body_limit=settings.body_limit))
+    app.include_router(llm_routes(client, admission=admission, body_limit=settings.llm.body_limit))
     if settings.llm.journal:
         app.include_router(journal_routes(provider, admission))
 

@@ -230,6 +230,14 @@ class KeptResponses:
         items = [*kept.input, *without_ids(response["output"]), *as_items(given)]
         return {**body, "input": items}, None
 
+    async def output_of(self, request: Request, identity: str) -> list[dict[str, Any]]:
+        """Return the output items of a response; none if it is not kept, or has another owner."""
+        kept = await self.find(request, identity)
+        if kept is not None:
+            with contextlib.suppress(StreamGone):  # at this moment
+                return (await kept.as_object())["output"] or []
+        return []
+
     def keeper(self, request: Request, body: Mapping[str, Any]) -> "ResponseKeeper":
         """Return what keeps the response to a request, once it is complete."""
 

@@ -23,6 +23,10 @@ class OpenAIResponses(OpenAIFormat):
     def __init__(self, items: RememberedItems | None = None) -> None:
         self._items = items or RememberedItems()
 
+    def is_known(self, identity: str) -> bool:
+        """Return whether this worker remembers an item."""
+        return self._items.get(identity) is not None
+
     def parse(self, body: dict[str, Any]) -> WireRequest:
         """Parse a body."""
         return parse_responses(body, self._items.get)

@@ -57,8 +57,8 @@ def messages_of_items(
         where = f"input[{number}]"
         if not isinstance(item, dict):
             raise invalid(where, "an object is needed")
-        if item.get("type") == "item_reference" or set(item) == {"id"}:
-            item = _referenced(item.get("id"), item_of, where)
+        if (identity := reference_of(item)) is not None:
+            item = _referenced(identity, item_of, where)
         if item.get("type") not in _SETTINGS:
             _add(messages, item, where)
     if not messages:
@@ -86,10 +86,18 @@ def settings_of_items(given: Any) -> tuple[list[tuple[str, Any]], dict[str, Any]
     return tools, reasoning
 
 
+def reference_of(item: Any) -> str | None:
+    """Return the id of the item that an item of the input stands for; None if it is one itself."""
+    if not isinstance(item, dict):
+        return None
+    is_reference = item.get("type") == "item_reference" or set(item) == {"id"}
+    return str(item.get("id")) if is_reference else None
+
+
 def _referenced(
-    identity: Any, item_of: Callable[[str], dict[str, Any] | None], where: str
+    identity: str, item_of: Callable[[str], dict[str, Any] | None], where: str
 ) -> dict[str, Any]:
-    item = item_of(identity) if isinstance(identity, str) else None
+    item = item_of(identity)
     if item is None:
         reason = f"{where}.id: no item {identity!r} is remembered; send the item itself"
         raise Problem(404, reason, param=f"{where}.id", code="item_not_found")
