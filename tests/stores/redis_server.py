@@ -23,8 +23,13 @@ class RedisServer:
     """A `redis-server` with a port and a Unix socket, which can be killed and started again."""
 
     def __init__(
-        self, folder: Path, *flags: str, environment: dict[str, str] | None = None
+        self,
+        folder: Path,
+        *flags: str,
+        environment: dict[str, str] | None = None,
+        program: str | None = None,
     ) -> None:
+        self.program = program or "redis-server"
         self.environment = os.environ | (environment or {})
         self.folder = folder
         self.flags = flags
@@ -34,7 +39,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        program = shutil.which("redis-server") or not_available("redis-server")
+        program = shutil.which(self.program) or not_available(self.program)
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.flags]
         options += ["--unixsocket", str(self.folder / "socket")]
         options += ["--dir", str(self.folder), "--logfile", "log"]

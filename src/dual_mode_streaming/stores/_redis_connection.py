@@ -94,7 +94,8 @@ class ScriptClient:
         reply = await self.call(lambda: redis.execute_command("HELLO", 2))
         await self.call(lambda: redis.execute_command("INFO", "server"))  # scripts use it
         said = dict(zip(reply[::2], reply[1::2], strict=True))
-        mode, role, version = (str(said[name], "ascii") for name in (b"mode", b"role", b"version"))
+        known = (str(said.get(name, b""), "ascii") for name in (b"mode", b"role", b"version"))
+        mode, role, version = known
         wrong = ""
         if mode == "cluster":
             wrong = "is a Redis Cluster: use a Redis of its own, or redis+sentinel://"

@@ -61,8 +61,8 @@ def pool_of(url: str, timeout: float) -> BlockingConnectionPool:
             pool = _sentinel_pool(url, options)
         else:
             parts = urlsplit(url)
-            if parts.scheme != "unix" and parts.path.strip("/"):
-                int(parts.path.strip("/"))  # redis-py takes any other name for the database 0
+            if parts.scheme != "unix":
+                _check_database(parts.path.strip("/"))
             pool = BlockingConnectionPool.from_url(url, **options)
         plain: Any = pool.connection_class
         pool.connection_class = type(plain.__name__, (_ResetMixin, plain), {})
@@ -80,6 +80,7 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> BlockingConnectionPool:
     userinfo, at, hosts = parts.netloc.rpartition("@")
     if not service:
         raise ValueError("the name of the service is missing")
+    _check_database(database)
     scheme = parts.scheme.removesuffix("+sentinel")
     given: dict[str, Any] = dict(
         parse_url(f"{scheme}://{userinfo}{at}localhost/{database}?{parts.query}")
@@ -96,6 +97,12 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> BlockingConnectionPool:
     return _SentinelPool(  # type: ignore[no-untyped-call]
         service, sentinel, ssl=scheme == "rediss", **options | given
     )
+
+
+def _check_database(name: str) -> None:
+    """Raise ValueError if it is no number: redis-py takes any other name for the database 0."""
+    if name:
+        int(name)
 
 
 def _addresses(hosts: str) -> Iterable[tuple[str, int]]:
