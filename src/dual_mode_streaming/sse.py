@@ -15,6 +15,7 @@ from dual_mode_streaming.errors import EventTooLarge
 __all__ = [
     "END_STATES",
     "HEARTBEAT",
+    "PASSING",
     "RESERVED_EVENTS",
     "EndState",
     "EventDecoder",
@@ -35,6 +36,9 @@ END_STATES: Final = frozenset[str](get_args(EndState))
 
 RESERVED_EVENTS: Final = END_STATES | {"reset"}
 """The event names that have a meaning of their own; an item must not use them."""
+
+PASSING: Final = frozenset({429, 502, 503, 504})
+"""The statuses of failures that may pass: the same request may be tried again."""
 
 HEARTBEAT: Final = b": ping\n"
 """The comment that is sent while a source is silent. It ends in a single LF, since after a blank

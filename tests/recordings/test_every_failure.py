@@ -167,3 +167,36 @@ async def test_a_cancellation_that_never_arrives_is_no_failure():
             answer = await http.get(f"{path}/2", headers={"accept": ACCEPT["batch"]})
             assert answer.status_code == 200, path
             assert "last" in answer.text
+
+
+@pytest.mark.parametrize("status", [400, 409, 429, 500, 502, 503, 504])
+async def test_what_failed_in_passing_may_be_tried_again_under_its_key(status):
+    app = FastAPI()
+    install(app)
+    calls: list[int] = []
+
+    @app.post("/once")
+    @dual_mode(record=True)
+    async def once(first: int = 0) -> AsyncIterator[int]:
+        calls.append(1)
+        for number in range(first):
+            yield number
+        await asyncio.sleep(0)
+        if len(calls) == 1:
+            raise HTTPException(status, "not now", {"retry-after": "1"})
+        yield 7
+
+    passes = status in (429, 502, 503, 504)
+    async with asyncio.timeout(20), served(app) as http:
+        for first in (0, 2):
+            calls.clear()
+            key = {"idempotency-key": f"key-{first}"}
+            failed = await http.post(f"/once?first={first}", headers=key)
+            assert failed.status_code == status
+            again = await asyncio.gather(
+                *(http.post(f"/once?first={first}", headers=key) for _ in range(3))
+            )
+            assert {answer.status_code for answer in again} == {200 if passes else status}
+            assert len(calls) == (2 if passes else 1), "several retries are one"
+            other = await http.post("/once?first=1", headers=key)
+            assert other.status_code == 422

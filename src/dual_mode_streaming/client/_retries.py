@@ -12,11 +12,10 @@ from dual_mode_streaming.client._requests import (
     retry_after,
     was_sent,
 )
+from dual_mode_streaming.sse import PASSING
 
 _NOT_PROCESSED: Final = frozenset({429, 503})
 """Statuses that say, with a Retry-After, that the server did not act on the request."""
-_TEMPORARY: Final = _NOT_PROCESSED | {502, 504}
-"""Statuses after which a repeatable request is sent again."""
 
 
 class Retries:
@@ -49,7 +48,7 @@ class Retries:
         """Do the same for an error status. Some are temporary; 404 and 410 never are."""
         seconds = retry_after(head.headers)
         if call.is_repeatable:
-            may_pass = head.status in _TEMPORARY
+            may_pass = head.status in PASSING
         else:
             may_pass = head.status in _NOT_PROCESSED and seconds is not None
         return may_pass and self.again(f"status {head.status}", retry=retry, retry_after=seconds)

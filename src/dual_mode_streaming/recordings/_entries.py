@@ -4,7 +4,9 @@ import dataclasses
 import re
 from typing import Any, Final, Literal, NamedTuple
 
-from dual_mode_streaming.sse import EndState, dumps
+import pydantic_core
+
+from dual_mode_streaming.sse import PASSING, EndState, dumps
 from dual_mode_streaming.stores._base import Entry, StreamInfo
 
 Kind = Literal["json", "event", "text", "end"]
@@ -37,6 +39,13 @@ class StreamRecord(NamedTuple):
     def is_error(self) -> bool:
         """Whether this is the end of a stream that failed."""
         return self.kind == "end" and self.name == "error"
+
+    @property
+    def is_passing_failure(self) -> bool:
+        """Whether this is the end of a stream that its worker or a failure of `PASSING` ended."""
+        if self.is_error:
+            return pydantic_core.from_json(self.data).get("status") in PASSING
+        return self.kind == "end" and self.name == "interrupted"
 
     def pack(self) -> bytes:
         """Return the record as the payload of an entry. The name must not contain a line end."""

@@ -71,6 +71,8 @@ class Recordings:
     ) -> StreamInfo:
         """Start a recording, or find the one with the same idempotency key.
 
+        One that failed in passing is not found: it can be tried again.
+
         Args:
             request: what to record.
             source: makes the generator. It is called only for a new recording, in the task that
@@ -94,6 +96,8 @@ class Recordings:
             request=request.request,
         )
         found = await self.store.create(new, request.idempotency_key)
+        if found != new.stream and await self._failed_in_passing(found, new):
+            found = await self.store.create(new, request.idempotency_key, replaces=found)
         if found == new.stream:
             self._produce(request.operation, found, source)
             return StreamInfo(
@@ -109,6 +113,18 @@ class Recordings:
         if info is None:
             raise StoreError(f"the store lost the stream {found} after it had found it")
         return info
+
+    async def _failed_in_passing(self, stream: str, new: NewStream) -> bool:
+        """Return whether a stream of the same request failed for a reason that may have passed."""
+        info = await self.store.info(stream)
+        if (
+            info is None
+            or info.state not in ("error", "interrupted")
+            or info.new.fingerprint != new.fingerprint
+        ):
+            return False
+        entries = await self.store.read(stream, info.head - 1)
+        return bool(entries) and StreamRecord.unpack(entries[-1].payload).is_passing_failure
 
     async def find(self, stream: str, owner: str) -> StreamInfo | None:
         """Return the state of a stream; None if the owner has no such stream.

@@ -213,13 +213,15 @@ class Store(Protocol):
     shared: bool
     """Whether other processes use the same streams."""
 
-    async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
+    async def create(
+        self, new: NewStream, idempotency_key: str | None = None, *, replaces: str | None = None
+    ) -> str:
         """Create an empty, running stream. The caller is its writer, with generation 1.
 
         Args:
             new: the stream.
-            idempotency_key: if a stream that was created with the same key is still kept, that
-                stream is returned and nothing is created.
+            idempotency_key: if a stream with the same key is still kept, it is returned.
+            replaces: the stream from which the new one takes the key over.
 
         Returns:
             The id of the created stream, or of the one with the same idempotency key.

@@ -42,10 +42,14 @@ class MemoryStore:
         self._bytes = 0
         self._subscribers: dict[str, list[OnChange]] = {}
 
-    async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
+    async def create(
+        self, new: NewStream, idempotency_key: str | None = None, *, replaces: str | None = None
+    ) -> str:
         """See `Store.create`."""
-        if idempotency_key is not None and (found := await self.find(idempotency_key)) is not None:
-            return found
+        if idempotency_key is not None:
+            found = await self.find(idempotency_key)
+            if found is not None and found != replaces:
+                return found
         self._remove_old()
         if new.stream in self._streams:  # the same call, repeated
             return new.stream

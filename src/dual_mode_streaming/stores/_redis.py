@@ -100,13 +100,15 @@ class RedisStore:
         await self._client.check_server()
         await rehearse(self)
 
-    async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
+    async def create(
+        self, new: NewStream, idempotency_key: str | None = None, *, replaces: str | None = None
+    ) -> str:
         """See `Store.create`. The stream exists before the key refers to it."""
         key = "" if idempotency_key is None else _digest(idempotency_key)
         missing = ""  # a stream to which the key refers, and which does not exist
         if key:
             missing = str(await self._client.run_index("FIND", key), "ascii")
-            if missing and await self._is_kept(missing):
+            if missing and missing != replaces and await self._is_kept(missing):
                 return missing
         lease = await self._client.run(
             "MAKE", new.stream, self._lease, self._retention,

@@ -87,9 +87,13 @@ class SQLiteStore:
         """Open the file. Raises StoreError if it cannot be used."""
         await self._opened()
 
-    async def create(self, new: NewStream, idempotency_key: str | None = None) -> str:
+    async def create(
+        self, new: NewStream, idempotency_key: str | None = None, *, replaces: str | None = None
+    ) -> str:
         """See `Store.create`."""
-        stream: str = await self._write(lambda tables: tables.create(new, idempotency_key))
+        stream: str = await self._write(
+            lambda tables: tables.create(new, idempotency_key, replaces)
+        )
         return stream
 
     async def find(self, idempotency_key: str) -> str | None:

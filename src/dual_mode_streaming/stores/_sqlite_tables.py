@@ -125,13 +125,15 @@ class Tables:
 
     # The requests
 
-    def create(self, new: NewStream, idempotency_key: str | None) -> str:
+    def create(
+        self, new: NewStream, idempotency_key: str | None, replaces: str | None = None
+    ) -> str:
         """See `Store.create`."""
         if self._row(new.stream) is not None:
             return new.stream  # the same call, repeated
         if idempotency_key is not None:
             for held in self._select("idempotency_key = ?", (idempotency_key,)):
-                if not self._is_aged(held, 1):
+                if held.stream != replaces and not self._is_aged(held, 1):
                     return held.stream
             self._run(
                 "update streams set idempotency_key = null where idempotency_key = ?",

@@ -158,6 +158,13 @@ class StoreConformance(PublishConformance):
             assert await store.find("c") is None
             third = _new_stream()
             assert await store.create(third, "c") == third.stream
+            made = await asyncio.gather(
+                *(store.create(_new_stream(), "c", replaces=third.stream) for _ in range(3))
+            )
+            assert len({*made, third.stream}) == 2
+            assert await store.find("c") == made[0]
+            await store.delete(third.stream)
+            assert await store.find("c") == made[0]
 
     async def test_a_deleted_stream_is_forgotten(self) -> None:
         async with self.store() as store:

@@ -20,7 +20,7 @@ class Batch {
         this.document = await response.text();
         if (status === 200) break;
         const error = StreamError.of(this.document, {status, title: response.statusText});
-        if (failed === 6 || (status !== 429 && status !== 503)) throw error;
+        if (failed === 6 || ![429, 502, 503, 504].includes(status)) throw error;
         const delay = 1000 * (Number(response.headers.get("Retry-After")) || failed);
         this.waiting.begin({delay, failed, error});
         await new Promise((resolve) => setTimeout(resolve, delay));
