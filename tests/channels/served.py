@@ -1,16 +1,24 @@
 """A server with the channels of a store, for clients in other languages: `served.py STORE`."""
 
 import sys
+from collections.abc import AsyncIterator
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from dual_mode_streaming import install
+from dual_mode_streaming import dual_mode, install
 
 app = FastAPI()
 app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
 install(app, store=sys.argv[1], channels=True)
+
+
+@app.get("/recorded")
+@dual_mode(record=True)
+async def recorded(upto: int = 3) -> AsyncIterator[int]:
+    for number in range(upto):
+        yield number
 
 
 class Server(uvicorn.Server):

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
-from dual_mode_streaming import Channel, install
+from dual_mode_streaming import Channel, ServerSentEvent, dual_mode, install
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.testing import StreamingTransport, collect_events
 
@@ -291,3 +292,41 @@ async def test_keys_and_limits_are_those_of_the_app():
             async with asyncio.timeout(5):
                 while (await http.get("/channels/k")).status_code != 200:
                     await asyncio.sleep(0)
+
+
+async def test_a_recorded_stream_is_read_in_the_protocol_too():
+    app = FastAPI()
+    install(app, signals=False)
+
+    @app.get("/count")
+    @dual_mode(record=True)
+    async def count(fails: bool = False) -> AsyncIterator[int | ServerSentEvent]:
+        yield 1
+        yield ServerSentEvent(data="text", event="note")
+        if fails:
+            raise HTTPException(418, "it broke", {"x-cause": "tea"})
+
+    async with app.router.lifespan_context(app):
+        client = httpx.AsyncClient(transport=StreamingTransport(app), base_url="http://test")
+        async with client as http:
+            for query, last in (("", []), ("?fails=1", [{"error": {"status": 418}}])):
+                whole = await http.get(f"/count{query}", headers=EVENTS)
+                place = whole.headers["location"]
+                read = await http.get(f"{place}?offset=-1")
+                first, text, *rest = read.json()
+                assert (first, text, len(rest)) == (1, "text", len(last))
+                for one, expected in zip(rest, last, strict=True):
+                    assert one["error"]["status"] == expected["error"]["status"]
+                    assert "headers" not in one["error"]
+                assert read.headers["stream-closed"] == "true"
+                end = read.headers["stream-next-offset"]
+                assert (await http.get(f"{place}?offset={end}")).json() == []
+                poll = await http.get(f"{place}?offset={end}&live=long-poll")
+                assert (poll.status_code, poll.headers["stream-closed"]) == (204, "true")
+                async with http.stream("GET", f"{place}?offset=-1&live=sse") as response:
+                    events = await collect_events(response)
+                assert [event.event for event in events[::2]] == ["data"] * (2 + len(last)) + [
+                    "control"
+                ]
+                assert json.loads(events[-1].data)["streamNextOffset"] == end
+                assert (await http.get(f"{place}?offset=x")).status_code == 400

@@ -22,6 +22,9 @@ class Broadcast(Generic[T]):
     when the broadcast is entered again (`async with`) after it was closed.
     Out: `subscribe()` returns a stream that begins with the last `history` items.
 
+    It lives in one process and forgets. What happens in another worker, or while a subscriber is
+    away, reaches it through a `Channel`.
+
     Bound: a subscriber that is `maxsize` items behind loses the oldest, or what `overflow` says. A
     slow or failing subscriber does not affect the others, except with BLOCK: then the producer, and
     so every subscriber, waits for it.

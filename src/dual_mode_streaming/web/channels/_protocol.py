@@ -67,8 +67,8 @@ class ChannelConfig:
 
     @classmethod
     def of(cls, info: StreamInfo) -> "ChannelConfig":
-        """Return the settings of a channel that exists."""
-        return cls(**json.loads(info.new.request)) if info.new.request else cls()
+        """Return the settings of a channel that exists; those of a recording are the defaults."""
+        return cls(**json.loads(info.new.request)) if is_made_over_http(info) else cls()
 
     def pack(self) -> bytes:
         """Return the settings as bytes, for the store."""
@@ -146,8 +146,35 @@ def number_of(text: str, header: str) -> int:
 
 
 def tail_of(info: StreamInfo) -> Cursor:
-    """Return the cursor of the last message; the end of a closed channel is none."""
-    return Cursor.at(info, info.head - (info.state != "running"))
+    """Return the cursor of the last message: see `message_of`."""
+    is_message = info.state == "running" or (info.state != "done" and not _is_channel(info))
+    return Cursor.at(info, info.head - (not is_message))
+
+
+def message_of(record: StreamRecord, info: StreamInfo) -> bytes | None:
+    """Return a record as a message; None for the end of a channel, or of a complete recording.
+
+    The protocol knows only one end. So a recording that ended in another way has a last message,
+    such as `{"error": …}` or `{"cancelled": …}`.
+    """
+    if record.kind == "end":
+        if record.name == "done" or _is_channel(info):
+            return None
+        data = pydantic_core.from_json(record.data)
+        data.pop("headers", None)  # of the answer that failed
+        return dumps({record.name: data})
+    if record.kind == "text" and not _is_channel(info):
+        return dumps(record.data.decode())
+    return record.data
+
+
+def is_made_over_http(info: StreamInfo) -> bool:
+    """Return whether a channel was created over HTTP, with settings."""
+    return _is_channel(info) and bool(info.new.request)
+
+
+def _is_channel(info: StreamInfo) -> bool:
+    return info.new.lifetime is not None
 
 
 def offset_of(cursor: Cursor) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from dual_mode_streaming.channels._log import ChannelLog
 from dual_mode_streaming.errors import BrokenTransfer, Problem
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
-from dual_mode_streaming.recordings import Cursor, Gap, StoredRecord
+from dual_mode_streaming.recordings import Cursor, Gap, Recordings, StoredRecord
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
 from dual_mode_streaming.stores import StreamInfo
@@ -25,6 +25,7 @@ from dual_mode_streaming.web.channels._protocol import (
     SECURITY,
     ChannelConfig,
     headers_at,
+    message_of,
     next_cursor,
     offset_of,
     position_of,
@@ -37,8 +38,8 @@ LONG_POLL: Final = 20.0
 """The time in seconds that a long poll waits."""
 
 
-async def read(request: Request, log: ChannelLog, info: StreamInfo) -> Response:
-    """Answer a GET in the protocol's terms: `?offset=` and `?live=`."""
+async def read(request: Request, recordings: Recordings, info: StreamInfo) -> Response:
+    """Answer a GET of a channel or a recording in the protocol's terms: `?offset=` and `?live=`."""
     live = request.query_params.get("live")
     offsets = request.query_params.getlist("offset")
     if len(offsets) > 1 or live not in (None, "long-poll", "sse"):
@@ -49,13 +50,13 @@ async def read(request: Request, log: ChannelLog, info: StreamInfo) -> Response:
     position = position_of(offset, info)
     shown = request.query_params.get("cursor")
     if live == "sse":
-        return _sse(log, info, position, shown)
+        return _sse(recordings, info, position, shown)
     if live == "long-poll":
-        return await _long_poll(request, log, info, position, shown)
+        return await _long_poll(request, recordings, info, position, shown)
     if offset == "now":
         headers = _at(info, position) | NO_STORE
         return Response(ChannelConfig.of(info).joined(()), 200, headers)
-    response = await _catch_up(log, info, position)
+    response = await _catch_up(recordings, info, position)
     if response.headers["etag"] in request.headers.get("if-none-match", ""):
         headers = {"etag": response.headers["etag"]}
         return Response(status_code=304, headers=headers)
@@ -69,27 +70,28 @@ def _at(info: StreamInfo, position: Cursor) -> dict[str, str]:
     return headers | {"content-type": ChannelConfig.of(info).content_type}
 
 
-async def _catch_up(log: ChannelLog, info: StreamInfo, after: Cursor) -> Response:
-    entries = await log.store.read(log.stream, after.sequence)
-    records = [StoredRecord.of(log.stream, entry) for entry in entries]
-    messages = [record for record in records if record.record.kind != "end"]
-    if records and records[-1].record.kind == "end" and info.state == "running":
-        info = await log.info() or info  # it was closed meanwhile
-    end = messages[-1].cursor if messages else after
+async def _catch_up(recordings: Recordings, info: StreamInfo, after: Cursor) -> Response:
+    stream, end, messages = info.new.stream, after, []
+    for entry in await recordings.store.read(stream, after.sequence):
+        stored = StoredRecord.of(stream, entry)
+        if (message := message_of(stored.record, info)) is not None:
+            messages.append(message)
+            end = stored.cursor
+        if stored.record.kind == "end" and info.state == "running":  # it was closed meanwhile
+            info = await recordings.store.info(stream) or info
     headers = _at(info, end) | {"cache-control": "private, no-cache"}
     closed = "c" if "stream-closed" in headers else ""
-    headers["etag"] = f'"{log.stream[:8]}:{offset_of(after)}:{offset_of(end)}{closed}"'
-    body = ChannelConfig.of(info).joined([each.record.data for each in messages])
-    return Response(body, 200, headers)
+    headers["etag"] = f'"{stream[:8]}:{offset_of(after)}:{offset_of(end)}{closed}"'
+    return Response(ChannelConfig.of(info).joined(messages), 200, headers)
 
 
 async def _long_poll(
-    request: Request, log: ChannelLog, info: StreamInfo, after: Cursor, shown: str | None
+    request: Request, recordings: Recordings, info: StreamInfo, after: Cursor, shown: str | None
 ) -> Response:
     cursor = {"stream-cursor": next_cursor(shown)}
 
     async def until_more() -> None:
-        follow = log.recordings.read(info, after)
+        follow = recordings.read(info, after)
         try:
             await anext(follow, None)
         finally:
@@ -97,24 +99,24 @@ async def _long_poll(
 
     if info.state == "running" and after.sequence >= info.head:
         await wait_while(request, LONG_POLL, until_more())
-        found = await log.info()
-        if found is None:
-            raise Problem(404, "the channel was deleted")
+        found = await recordings.store.info(info.new.stream)
+        if found is None or found.expired:
+            raise Problem(404, "it was deleted")
         info = found
     if after.sequence >= tail_of(info).sequence:
         return Response(status_code=204, headers=_at(info, after) | cursor | NO_STORE)
-    response = await _catch_up(log, info, after)
+    response = await _catch_up(recordings, info, after)
     response.headers.update(cursor)
     return response
 
 
-def _sse(log: ChannelLog, info: StreamInfo, after: Cursor, shown: str | None) -> Response:
+def _sse(recordings: Recordings, info: StreamInfo, after: Cursor, shown: str | None) -> Response:
     config = ChannelConfig.of(info)
     headers = {"content-type": "text/event-stream", "cache-control": "no-cache", **SECURITY}
     if not config.is_text:
         headers["stream-sse-data-encoding"] = "base64"
     return DualModeResponse(
-        _positions(log, info, after),
+        _positions(recordings, info, after),
         mode=_EVENTS,
         representation=Representation(ItemCodec(), frames=lambda: ControlFrames(config, shown)),
         headers=headers,
@@ -123,21 +125,21 @@ def _sse(log: ChannelLog, info: StreamInfo, after: Cursor, shown: str | None) ->
 
 
 async def _positions(
-    log: ChannelLog, info: StreamInfo, after: Cursor
+    recordings: Recordings, info: StreamInfo, after: Cursor
 ) -> AsyncGenerator[tuple[bytes | None, Cursor, bool, bool], None]:
     """Yield each message, its cursor, whether it was the newest, and whether that is the end."""
     head = tail_of(info).sequence
     if after.sequence >= head and info.state == "running":
         yield None, after, True, False
-    follow = log.recordings.read(info, after)
+    follow = recordings.read(info, after)
     try:
         async for record in follow:
             if isinstance(record, Gap):
                 raise Problem(410, "what follows is no longer kept")
-            if record.record.kind == "end":
-                break
-            after = record.cursor
-            yield record.record.data, after, after.sequence >= head, False
+            message = message_of(record.record, info)
+            if message is not None:
+                after = record.cursor
+                yield message, after, after.sequence >= head, False
         yield None, after, True, True
     finally:
         await follow.aclose()

@@ -179,4 +179,4 @@ async def _read(request: Request, log: ChannelLog, info: StreamInfo) -> Response
             raise
     if form is not None and _reading.wants_plain(request, form):
         return _reading.plain(request, log, info, form)
-    return await _reading.read(request, log, info)
+    return await _reading.read(request, log.recordings, info)

@@ -15,6 +15,7 @@ from dual_mode_streaming.web.channels._producers import Duplicate, WriteConditio
 from dual_mode_streaming.web.channels._protocol import (
     ChannelConfig,
     headers_at,
+    is_made_over_http,
     media_type_of,
     tail_of,
 )
@@ -88,7 +89,7 @@ async def append(request: Request, log: ChannelLog, info: StreamInfo, largest: i
 def retention_of(info: StreamInfo) -> Retention:
     """Return what a use of the channel renews: its TTL, if it has one."""
     config = ChannelConfig.of(info)
-    if info.new.request:
+    if is_made_over_http(info):
         return Retention(ttl=config.lifetime() if config.ttl is not None else None)
     lifetime = info.new.lifetime
     return Retention(ttl=lifetime if lifetime is not None and lifetime < 3e9 else None)

@@ -25,6 +25,7 @@ from dual_mode_streaming.web._problems import MEDIA_TYPE, render_problem, render
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._routes import route_path, taken_by
 from dual_mode_streaming.web._waiting import wait_while
+from dual_mode_streaming.web.channels._reading import read as read_as_durable
 from dual_mode_streaming.web.recorded._endpoint import attach
 from dual_mode_streaming.web.recorded._openapi import STATE
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
@@ -196,6 +197,8 @@ def stream_routes(registry: RecordingRegistry, app: FastAPI) -> StreamsRouter:
         wait: Annotated[float, Query(ge=0, le=60)] = 0,
     ) -> Response:
         recordings, info = await found(request, stream)
+        if {"offset", "live"} & request.query_params.keys():
+            return await read_as_durable(request, recordings, info)
         form = request_state(request.scope).negotiate(request.scope)
         if form.mode is ResponseMode.BATCH:
             return await document(request, recordings, info, form, wait)
