@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import anthropic
 import httpx
@@ -35,8 +35,15 @@ from dual_mode_streaming.llm.wire import (
     UIChat,
     UIMessageStream,
 )
+from dual_mode_streaming.server.app import create_app
+from dual_mode_streaming.server.settings import Settings
+from dual_mode_streaming.stores import Limits, MemoryStore
 from dual_mode_streaming.testing import serving
 from tests.stores.redis_server import RedisServer
+
+
+class Chunk(BaseModel):
+    type: str
 
 
 def text(content):
@@ -132,14 +139,17 @@ def app_of(gated, store="memory", *, record=True, items=None):
             async for word in gated.words(prompt):
                 yield word
         for item in items or ():
+            if isinstance(item, Exception):
+                await asyncio.sleep(0.01)  # what came before is sent
+                raise item
             yield item
 
     @dual_mode(wire=UIMessageStream(), record=record)
-    def chat(body: UIChat) -> AsyncIterator[StreamEvent | str | dict]:
+    def chat(body: UIChat) -> AsyncIterator[Any]:
         return made(body.chat().messages[-1].text)
 
     @dual_mode(wire=AGUI(), record=record)
-    def agui(body: Run) -> AsyncIterator[StreamEvent | str | dict]:
+    def agui(body: Run) -> AsyncIterator[Any]:
         return made(body.prompt)
 
     app.post("/chat")(chat)
@@ -250,26 +260,35 @@ async def test_a_run_of_all_parts_for_ag_ui(record):
         assert all(frame.startswith("id: ") for frame in frames)
 
 
-@pytest.mark.parametrize("path", ["/chat", "/agui"])
 @pytest.mark.parametrize("record", [False, True])
 @pytest.mark.parametrize(
-    ("items", "end"),
+    ("items", "ends"),
     [
         (["Hi"], ("finish", "RUN_FINISHED")),
-        ([text("Hi")], ("finish", "RUN_FINISHED")),
         ([WHOLE], ("finish", "RUN_FINISHED")),
         ([], ("finish", "RUN_FINISHED")),
-        (["Hi", ERROR], ("error", "RUN_ERROR")),
+        ([text("Hi"), ERROR], ("error", "RUN_ERROR")),
         ([ERROR], ("error", "RUN_ERROR")),
+        (["Hi", Chunk(type="finish")], ("finish", "RUN_FINISHED")),
+        (["Hi", {"type": "error", "errorText": "no"}], ("error", "RUN_FINISHED")),
+        (["Hi", {"type": "RUN_ERROR", "message": "no"}], ("finish", "RUN_ERROR")),
+        (["Hi", RuntimeError("secret")], ("error", "RUN_ERROR")),
+        ([RuntimeError("secret")], (500, 500)),
+        ([object()], (500, 500)),
     ],
 )
-async def test_the_end_of_an_answer_is_true(path, record, items, end):
-    response = await asked(
-        app_of(None, record=record, items=items), path, json=ui() | {"runId": "r"}
-    )
-    told = [kind for kind in kinds(chunks_of(response.content)) if kind != "[DONE]"]
-    assert told[-1] == end[path == "/agui"]
-    assert told.count(told[-1]) == 1
+async def test_the_end_of_an_answer_is_true(record, items, ends):
+    app = app_of(None, record=record, items=items)
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
+        for path, end in zip(("/chat", "/agui"), ends, strict=True):
+            response = await client.post(path, json=ui() | {"runId": "r"})
+            assert "secret" not in response.text
+            if isinstance(end, int):
+                assert response.status_code == end
+                continue
+            told = [kind for kind in kinds(chunks_of(response.content)) if kind != "[DONE]"]
+            assert told[-1] == end
+            assert told.count(end) == 1
 
 
 async def test_other_forms_are_there_too():
@@ -478,3 +497,37 @@ async def test_a_generator_of_ones_own_in_the_api_of_a_model(name, record):
         refused = await http.post(f"{url}/x", json={**body, "model": "m", "temperature": "hot"})
         assert refused.status_code == 400
         assert refused.json()["error"]["message"].startswith("temperature")
+
+
+async def test_a_full_store_and_a_trimmed_answer_are_refused_in_the_format():
+    gated = Gated()
+    limits = Limits(streams=1, stream_entries=2)
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(app_of(gated, MemoryStore(limits))))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+        _, chunks = await stack.enter_async_context(
+            streamed(client, "POST", "/agui", json={"runId": "r"})
+        )
+        gated.allow(1)
+        assert kinds([await anext(chunks)]) == ["RUN_STARTED"]
+        refused = await client.post("/chat", json=ui())
+        assert refused.status_code == 503
+        assert refused.text.startswith("the store has 1 streams")
+        gated.allow(2)
+        await rest(chunks)
+        refused = await client.get("/agui?runId=r")
+        assert (refused.status_code, refused.json()["type"]) == (410, "RUN_ERROR")
+
+
+async def test_the_service_serves_both(tmp_path):
+    async with serving(create_app(Settings())) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post("/ui/chat", json=ui("Hello", model="simulator"))
+        assert kinds(chunks_of(answer.content))[-2:] == ["finish", "[DONE]"]
+        assert (await client.get("/ui/chat/c-1/stream")).status_code == 204
+        assert (await client.post("/ui/chat/c-1/stop")).json() == {"stopped": False}
+        messages = [{"id": "m", "role": "user", "content": "Hello"}]
+        run = {"threadId": "t", "runId": "r", "messages": messages, "tools": [], "context": []}
+        answer = await client.post("/agui", json=run)
+        assert kinds(chunks_of(answer.content))[-1] == "RUN_FINISHED"
+        joined = await client.get("/agui", params={"offset": "-1", "runId": "r"})
+        assert joined.content == answer.content

@@ -9,9 +9,10 @@ import pydantic_core
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.errors import Problem, StoreError
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate
 from dual_mode_streaming.rendering import WireFormat
+from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._spec import EndpointSpec
 from dual_mode_streaming.web._wire_response import WiredResponse, refusal, wanted
 from dual_mode_streaming.web.recorded._wired import answer_recorded_wired
@@ -54,8 +55,8 @@ async def answer_wired(
         begun = wire.begin(await _body_of(request))
         if spec.record is not None:
             return await answer_recorded_wired(spec, wire, request, values, begun, form, injected)
-    except Problem as problem:
-        return refusal(wire, problem)
+    except (Problem, StoreError) as error:
+        return refusal(wire, problem_of(error))
     route = request.scope.get("route")
     identity = secrets.token_hex(16)
     form, fold = wanted(wire, begun, identity, form)

@@ -16,6 +16,8 @@ _REASONS: Final[dict[FinishReason, str]] = {
     "pause": "other",
 }
 
+_ENDS: Final = ("finish", "error", "abort")
+
 
 class UIMessageStream:
     """The wire format of `useChat`: `dual_mode(wire=UIMessageStream(), record=True)`.
@@ -62,6 +64,12 @@ class UIFrames(PartFrames):
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """Return the start of the message and of its first step."""
         return frame({"type": "start", "messageId": self._message}) + frame({"type": "start-step"})
+
+    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+        if chunk["type"] not in _ENDS:
+            return frame(chunk)
+        self._is_complete = True
+        return self._end_parts() + frame(chunk)
 
     def _begin_part(self, kind: str) -> bytes:
         return self._step() + frame({"type": f"{kind}-start", "id": self._id()})

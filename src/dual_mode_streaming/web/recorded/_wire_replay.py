@@ -72,7 +72,11 @@ def wire_replay(
 
     def frames() -> _WireRecords:
         made = wire.frames(begun, info.new.stream)
-        ids = Cursor(info.new.stream, info.generations[0][0], 0) if wire.resume == "each" else None
+        ids = (
+            Cursor(info.new.stream, info.generations[0][0], 0)
+            if wire.key and wire.resume == "each"
+            else None
+        )
         return _WireRecords(made, ids, after, raises_first)
 
     return WiredResponse(

@@ -7,13 +7,14 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.errors import Problem, StoreError
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.recordings import RecordingRequest, Recordings
 from dual_mode_streaming.rendering import WireFormat
 from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.streams import stream_content
 from dual_mode_streaming.web._fingerprint import digest, fingerprint
+from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._spec import EndpointSpec
@@ -58,7 +59,7 @@ async def answer_recorded_wired(
     if key is not None and (not isinstance(key, str) or not 0 < len(key) <= _MAX_KEY):
         raise Problem(400, f"{wire.key}: a text of 1 to {_MAX_KEY} characters is needed")
     asked = _Asked(wire, request, recordings, operation, injected)
-    if wire.resume == "each" and state.cursor:
+    if wire.key and wire.resume == "each" and state.cursor:
         return await asked.after(state.cursor)
     stored_key = asked.key(key)
     if stored_key is not None and (info := await asked.find(stored_key)) is not None:
@@ -89,8 +90,8 @@ def add_operations(endpoint: Any, spec: EndpointSpec, wire: WireFormat) -> None:
         """Read a recorded answer again."""
         try:
             return await _resumed(spec, wire, request, key[wire.key])
-        except Problem as problem:
-            return refusal(wire, problem)
+        except (Problem, StoreError) as error:
+            return refusal(wire, problem_of(error))
 
     async def stop(request: Request, **key: str) -> Response:
         """Stop a running answer, in whichever worker it runs."""
