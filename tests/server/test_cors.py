@@ -1,8 +1,11 @@
 """`DUAL_MODE_CORS_ORIGINS`: pages of these origins, and of no others, may read the answers."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
+from dual_mode_streaming import dual_mode
 from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings, SettingsError, load
 from dual_mode_streaming.testing import StreamingTransport
@@ -73,6 +76,24 @@ async def test_each_answer_can_be_read_and_the_location_too():
         assert "Location" in answers[0].headers["access-control-expose-headers"]
         other = await http.get("/data?count=1", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
+
+
+async def test_a_failure_and_a_refusal_at_the_door_can_be_read():
+    app = create_app(Settings(cors_origins=APP))
+
+    @app.get("/broken")
+    @dual_mode
+    async def broken() -> AsyncIterator[int]:
+        raise ValueError
+        yield 1
+
+    transport = StreamingTransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        long = {"Last-Event-ID": "x" * 2000}
+        for path, more, status in [("/broken", {}, 500), ("/data", long, 400)]:
+            answer = await http.get(path, headers={"Origin": APP, **more})
+            assert answer.status_code == status
+            assert answer.headers["access-control-allow-origin"] == APP
 
 
 async def test_all_origins():

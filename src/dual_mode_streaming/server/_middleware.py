@@ -1,12 +1,13 @@
 """What surrounds all routes of the service: HEAD, the size of bodies, brief validation errors."""
 
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -55,6 +56,26 @@ def _has_no_body(scope: Scope) -> bool:
     if scope["type"] != "http" or not scope["http_version"].startswith("1"):
         return False
     return not any(name in _BODY_HEADERS for name, _ in scope["headers"])
+
+
+def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let pages of other origins read every answer, also a 500 and what `install` refuses.
+
+    `app.add_middleware` puts a middleware inside the handler of server errors: a page could not
+    distinguish a 500 from a lost connection, and would ask again.
+    """
+    build = app.build_middleware_stack
+
+    def build_within_cors() -> ASGIApp:
+        return CORSMiddleware(
+            build(),
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["Location", "Retry-After", "X-Request-ID"],
+        )
+
+    app.build_middleware_stack = build_within_cors  # type: ignore[method-assign]
 
 
 async def validation_error(_: Request, error: Exception) -> Response:

@@ -10,13 +10,17 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.middleware.cors import CORSMiddleware
 
 from dual_mode_streaming import dual_mode, first, install
 from dual_mode_streaming.llm import LLMClient, llm_routes, provider_by_settings
 from dual_mode_streaming.server._logs import REQUEST_ID
 from dual_mode_streaming.server._metrics import Metrics
-from dual_mode_streaming.server._middleware import BodyLimit, HeadAsGet, validation_error
+from dual_mode_streaming.server._middleware import (
+    BodyLimit,
+    HeadAsGet,
+    allow_origins,
+    validation_error,
+)
 from dual_mode_streaming.server.routes._chat import chat_routes
 from dual_mode_streaming.server.routes._docs import docs_routes, scalar_script
 from dual_mode_streaming.server.routes._feed import Sample, host_feed
@@ -90,14 +94,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         CorrelationIdMiddleware,
         validator=lambda name: REQUEST_ID.fullmatch(name) is not None,
     )
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["*"],
-            expose_headers=["X-Request-ID"],  # `install` adds Location and Retry-After
-        )
     install(
         app,
         store=settings.store,
@@ -111,6 +107,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         channels=True,
         **settings.response_options(),
     )
+    if settings.cors_origins:
+        allow_origins(app, settings.cors_origins)
     feed = host_feed()
     metrics.answers.watch_queue("events", lambda: feed.depth, lambda: feed.dropped)
 
