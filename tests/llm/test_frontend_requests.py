@@ -102,7 +102,7 @@ def test_the_messages_of_ag_ui_as_a_request():
                 {
                     "id": "2",
                     "role": "user",
-                    "content": [{"type": "text", "text": "Hi"}, image, old],
+                    "content": [hello, image, old],
                 },
                 {"id": "3", "role": "user", "content": [pdf]},
                 {"id": "4", "role": "reasoning", "content": "hm"},
