@@ -159,3 +159,37 @@ async def test_at_a_shutdown_a_recording_may_run_to_its_end(tmp_path):
     info = await again.info(info.new.stream)
     assert (info.state, info.head) == ("done", 3)
     await again.aclose()
+
+
+class Failing(MemoryStore):
+    """A store that can be made to fail."""
+
+    fails = True
+
+    async def abandoned(self):
+        if self.fails:
+            raise StoreError("not there")
+        return await super().abandoned()
+
+    async def read(self, *args, **options):
+        if self.fails:
+            raise StoreError("not there")
+        return await super().read(*args, **options)
+
+
+async def test_an_outage_is_logged_once_and_its_end(caplog):
+    caplog.set_level("INFO")
+    store = Failing(Limits(lease=0.02))
+    recordings = Recordings(store)
+    request = RecordingRequest(operation=operation(), owner="", fingerprint="")
+    info = await recordings.start(request, words)
+    reading = asyncio.create_task(anext(recordings.read(info, Cursor(info.new.stream, 1, 0))))
+    await asyncio.sleep(0.6)
+    assert len(caplog.messages) == 2, caplog.messages
+    store.fails = False
+    await reading
+    async with asyncio.timeout(5):
+        while "it is over" not in caplog.messages[-1]:
+            await asyncio.sleep(0.01)
+    assert len(caplog.messages) == 3
+    await recordings.aclose()

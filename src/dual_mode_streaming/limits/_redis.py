@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Coroutine, Mapping
@@ -14,10 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from dual_mode_streaming.limits._memory import MemoryLimits
+from dual_mode_streaming.stores._outages import OutageLog
 from dual_mode_streaming.stores._redis_pool import pool_of
 from limits import RateLimitItemPerMinute
-
-logger = logging.getLogger("dual_mode_streaming")
 
 _NOW: Final = """
 local time = redis.call('TIME')
@@ -80,6 +78,7 @@ class RedisLimits:
         self._lease = lease
         self._timeout = timeout
         self._fallback = MemoryLimits()
+        self._outage = OutageLog("limits are counted by this process alone")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connect()
 
@@ -108,8 +107,9 @@ class RedisLimits:
                     keys, [ticket, int(self._lease * 1000), *limits.values()]
                 )
         except _FAILURES as error:
-            logger.warning("concurrency is counted by this process alone: Redis: %r", error)
+            self._outage.failed(repr(error))
             return await self._fallback.acquire(ticket, limits)
+        self._outage.worked()
         if full:
             return [*limits][int(full) - 1]
         self._held[ticket] = keys
@@ -135,7 +135,7 @@ class RedisLimits:
                     return None
                 stats = await self._window.get_window_stats(limit, key)
         except _FAILURES as error:
-            logger.warning("rates are counted by this process alone: Redis: %r", error)
+            self._outage.failed(repr(error))
             return await self._fallback.hit(key, per_minute)
         return max(1, math.ceil(stats.reset_time - time.time()))
 
@@ -179,4 +179,4 @@ class RedisLimits:
             async with asyncio.timeout(self._timeout):
                 await call
         except _FAILURES as error:
-            logger.warning("slots are released or renewed late: Redis: %r", error)
+            self._outage.failed(repr(error))

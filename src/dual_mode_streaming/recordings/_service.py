@@ -19,6 +19,7 @@ from dual_mode_streaming.recordings._tail import Tail, TailReader
 from dual_mode_streaming.running.owner import End
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import NewStream, Store, StoreError, StreamInfo
+from dual_mode_streaming.stores._outages import OutageLog
 
 logger = logging.getLogger("dual_mode_streaming")
 
@@ -295,6 +296,7 @@ class Recordings:
             self._recovery = asyncio.get_running_loop().create_task(self._recover_all())
 
     async def _recover_all(self) -> None:
+        outage = OutageLog("abandoned streams cannot be listed")
         while True:
             await asyncio.sleep(self.store.limits.lease / 2)
             try:
@@ -303,8 +305,9 @@ class Recordings:
                         await self._recover(stream)
                     except StoreError as error:
                         logger.warning("the stream %s could not be taken over: %s", stream, error)
+                outage.worked()
             except StoreError as error:
-                logger.warning("abandoned streams could not be listed: %s", error)
+                outage.failed(error)
             except Exception:  # the task must not end
                 logger.exception("abandoned streams could not be taken over")
 

@@ -122,12 +122,13 @@ class Tail:
                     await self._step()
                     self._failing_since = None
         except StoreError as error:
-            logger.warning("the stream %s cannot be followed now: %s", self.stream, error)
+            if self._failing_since is None:  # the others are of the same outage
+                logger.warning("the stream %s cannot be followed now: %s", self.stream, error)
             now = asyncio.get_running_loop().time()
             self._failing_since = self._failing_since or now
             if now - self._failing_since > _STORE_TIMEOUT:
                 raise
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(min(max(0.2, (now - self._failing_since) / 4), 2.0))
 
     async def _step(self) -> None:
         """Add new entries. If there are none, wait for a notification and check the stream."""

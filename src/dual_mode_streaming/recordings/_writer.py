@@ -9,6 +9,7 @@ from typing import Final
 
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import AppendResult, Store, StoreError
+from dual_mode_streaming.stores._outages import OutageLog
 
 logger = logging.getLogger("dual_mode_streaming")
 
@@ -122,6 +123,7 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         pause = self._store.limits.lease / 3
+        outage = OutageLog(f"the lease of {self._stream} cannot be renewed")
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._wrote_at + pause):
@@ -134,6 +136,7 @@ class Writer:
                 continue  # an append has done both
             try:
                 self._on_result(await self.append(()))
+                outage.worked()
             except Exception as error:
-                logger.warning("the lease of %s could not be renewed: %s", self._stream, error)
+                outage.failed(error)
                 await asyncio.sleep(pause)
