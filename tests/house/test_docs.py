@@ -27,7 +27,7 @@ PAGES = {
     "frontends": 3,
     "llm": 5,
     "mistakes": 6,
-    "operations": 4,
+    "operations": 5,
     "patterns": 11,
     "protocol": 2,
     "streams": 3,

@@ -8,6 +8,7 @@ from dual_mode_streaming.limits._keys import APIKeys, credentials, key_digest
 from dual_mode_streaming.limits._memory import LimitBackend, MemoryLimits
 
 if TYPE_CHECKING:
+    from dual_mode_streaming.limits._guard import guarded_route
     from dual_mode_streaming.limits._redis import RedisLimits
 
 __all__ = [
@@ -18,8 +19,9 @@ __all__ = [
     "RedisLimits",
     "TooMany",
     "credentials",
+    "guarded_route",
     "key_digest",
 ]
 
-# Loaded on first use: it needs redis-py.
-__getattr__ = lazy_attributes(__name__, {"RedisLimits": "_redis"})
+# Loaded on first use: they need redis-py, and FastAPI.
+__getattr__ = lazy_attributes(__name__, {"RedisLimits": "_redis", "guarded_route": "_guard"})

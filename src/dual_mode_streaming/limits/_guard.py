@@ -8,15 +8,18 @@ from fastapi.routing import APIRoute
 
 
 def guarded_route(check: Callable[[Request], Awaitable[object]]) -> type[APIRoute]:
-    """Return a class for `APIRouter(route_class=…)`.
+    """Return a class for `APIRouter(route_class=…)`: its routes check a request before its body.
 
-    A dependency is called after the body was parsed, so that anybody could have it parsed.
+    FastAPI calls dependencies after it has read and parsed the body, so that anybody could have it
+    parsed: `APIRouter(route_class=guarded_route(admission.check))` lets nobody do so without a key.
 
     Args:
-        check: raises what the request is refused with, as `Admission.check` does.
+        check: an async function that raises what the request is refused with.
     """
 
     class GuardedRoute(APIRoute):
+        is_guarded = True
+
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handle = super().get_route_handler()
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
+from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.web._output import check_route
 from dual_mode_streaming.web._signatures import described, layers
 from dual_mode_streaming.web._spec import EndpointSpec, all_specs, spec_of
@@ -32,6 +33,8 @@ def check_routes(app: FastAPI) -> None:
         name = operation_name(context.methods, context.path or "")
         dependant: Dependant | None = getattr(context, "dependant", None)
         bound_errors(dependant)
+        if dependant is not None and not getattr(context.original_route, "is_guarded", False):
+            _check_guard(name, dependant)
         if spec is None:
             if _is_of(endpoint, decorated) and not _is_of(endpoint, served):
                 _warn(
@@ -55,6 +58,19 @@ def check_routes(app: FastAPI) -> None:
                 " name it in `dependencies=[...]` of the route, or ignore this warning with"
                 ' warnings.filterwarnings("ignore", message="dual_mode: the value of")'
             )
+
+
+def _check_guard(name: str, dependant: Dependant) -> None:
+    """Warn of an admission that comes after the body it should protect from."""
+    every = [*_all(dependant)]
+    if any(each.body_params for each in every):
+        for each in every:
+            if isinstance(getattr(each.call, "__self__", None), Admission):
+                _warn(
+                    f"dual_mode: {name} parses its body before it asks {_name(each.call)}, so that"
+                    " anybody can have it parsed; use APIRouter(route_class=guarded_route(…)) of"
+                    " dual_mode_streaming.limits"
+                )
 
 
 def _is_of(endpoint: Any, specs: Iterable[EndpointSpec]) -> bool:
