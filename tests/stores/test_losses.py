@@ -230,3 +230,31 @@ async def test_a_writer_that_was_taken_over_in_what_was_lost_is_fenced():
     assert await store.append(STREAM, taken[0], 2, [b"old"]) is AppendResult.FENCED
     assert await store.append(STREAM, taken[1], 2, [b"new"]) is AppendResult.OK
     assert not (await store.info(STREAM)).has(taken[0], 2)
+
+
+@pytest.mark.parametrize("how", ["into the open file", "as another file"])
+async def test_a_backup_of_a_stream_with_many_writers_is_gone_on_from_under_other_ids(
+    tmp_path, how
+):
+    file = tmp_path / "file"
+    store = SQLiteStore(file)
+    new = NewStream(stream=STREAM, operation="", lifetime=1e6)
+    await store.create(new)
+    kept = await store.publish(STREAM, [b"1", b"2"])
+    with closing(sqlite3.connect(tmp_path / "backup")) as backup:
+        with closing(sqlite3.connect(file)) as opened:
+            opened.backup(backup)
+        lost = await store.publish(STREAM, [b"lost 3"])
+        assert lost.generation == kept.generation
+        if how == "into the open file":
+            with closing(sqlite3.connect(file)) as opened:
+                backup.backup(opened)
+    if how == "as another file":
+        await store.aclose()
+        (tmp_path / "backup").replace(file)
+        store = SQLiteStore(file)
+    first, second = [await store.publish(STREAM, [b"new"]) for _ in range(2)]
+    assert first.generation == second.generation != lost.generation
+    assert (await store.info(STREAM)).has(kept.generation, 2)
+    assert not (await store.info(STREAM)).has(lost.generation, 3)
+    await store.aclose()

@@ -130,6 +130,7 @@ def store_error(error: Exception, path: Path) -> Exception:
 class FileLock:
     """A lock between processes, as a context manager, on a file of its own.
 
+    It also remembers how far the database was, which a restored backup of that does not change.
     SQLite before 3.51.3 may lose data if two processes write and checkpoint at the same moment.
     The lock is tried every millisecond; SQLite's own lock would be tried less and less often.
 
@@ -160,6 +161,17 @@ class FileLock:
     def __exit__(self, *_: object) -> None:
         if sys.platform != "win32" and self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    @property
+    def highest(self) -> int:
+        """The highest tick of the database, which the file of the lock remembers. Hold the lock."""
+        held = b"" if self._file is None else os.pread(self._file, 8, 0)
+        return int.from_bytes(held, "big")
+
+    @highest.setter
+    def highest(self, tick: int) -> None:
+        if self._file is not None:
+            os.pwrite(self._file, tick.to_bytes(8, "big"), 0)
 
     def hurry(self, timeout: float) -> None:
         """Wait no longer than that from now on, also in another thread that waits already."""

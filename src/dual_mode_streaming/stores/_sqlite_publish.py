@@ -25,6 +25,16 @@ delete from marks where stream = ?1 and seq <
 class AllTables(Tables):
     """`Tables`, with `publish`."""
 
+    @property
+    def tick(self) -> int:
+        """The tick that the file has after this transaction."""
+        return self._tick if self._changed else self._totals[2]
+
+    def compare(self, highest: int) -> None:
+        """Begin other generations if the file is older than it was: a backup was restored."""
+        if self._totals[2] < highest:
+            self._run("update streams set boot = '' where lifetime is not null")
+
     def publish(
         self,
         stream: str,

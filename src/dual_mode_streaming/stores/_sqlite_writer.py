@@ -146,6 +146,8 @@ class WriterThread(threading.Thread):
                 tables = self._tables or self._open()
                 tables.begin()
                 is_within = True
+                highest = self._lock.highest
+                tables.compare(highest)
                 for request in group:
                     try:
                         request.value = request.work(tables)
@@ -154,6 +156,8 @@ class WriterThread(threading.Thread):
                 is_due = time.monotonic() >= self._clean_at
                 tables.finish(clean=is_due)
                 is_within = False
+                if tables.tick != highest:
+                    self._lock.highest = tables.tick
                 tables.commit()
         except Exception as error:
             self._recover(error)
