@@ -49,3 +49,14 @@ async def test_the_service_has_the_module(service):
     assert answer.headers["content-type"].startswith("text/javascript")
     assert "export function follow" in answer.text
     assert len(answer.text.splitlines()) < 200
+
+
+async def test_a_channel_is_followed_to_its_end(service, node):
+    url = f"{service}/channels/of-the-page"
+    async with httpx.AsyncClient() as http:
+        await http.put(url, headers={"Content-Type": "application/json"})
+        await http.post(url, json=[{"n": 1}, {"n": 2}], headers={"Stream-Closed": "true"})
+    seen = await node.follow(url)
+    assert ([json.loads(data)["n"] for data in seen.data], seen.end) == ([1, 2], "done")
+    rest = await node.follow(url, lastEventId=seen.items[0][2])
+    assert rest.items == seen.items[1:]
