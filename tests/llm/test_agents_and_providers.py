@@ -1,9 +1,14 @@
-"""Coding agents with a provider behind the service: thinking with tools, and no request refused."""
+"""Coding agents with a provider behind the service, and recorded: thinking with tools."""
 
 import asyncio
+import contextlib
+import shutil
 
 import pytest
+from fastapi import FastAPI
 
+from dual_mode_streaming.llm import LLMClient, Script, Simulator, llm_routes
+from dual_mode_streaming.llm.simulator._recorder import Recorder
 from dual_mode_streaming.testing import serving
 from tests.conftest import run_service
 
@@ -45,3 +50,31 @@ async def test_an_agent_thinks_with_tools_over_several_turns(name, provider, mod
                 assert upstream.refused == []
     assert answer == FINAL
     assert upstream.lost == []
+
+
+@pytest.mark.parametrize("name", ["claude-code", "claude-agent-sdk", "codex"])
+async def test_a_session_is_recorded_and_replayed(name, tmp_path):
+    upstream = StrictOpenAI() if name == "codex" else StrictAnthropic()
+    file, notes = tmp_path / "session.toml", []
+    async with serving(upstream, lifespan="off", log_level="critical") as url:
+        recorder = Recorder(url, file, notes.append)
+        async with (
+            contextlib.aclosing(recorder),
+            serving(recorder, lifespan="off", log_level="critical", ws="none") as relay,
+        ):
+            agent = Agent(name, relay, tmp_path, key="their-key")
+            upstream.reads = agent.call
+            question = "Read the words in the files."
+            assert await asyncio.to_thread(agent.ask, question) == FINAL
+    assert notes
+    assert all(note.endswith("recorded") for note in notes)
+    assert "their-key" not in file.read_text("utf-8")
+
+    simulator = Simulator(script=Script.load(file), any_model=True)
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(simulator)))
+    for state in (".claude", ".codex"):
+        shutil.rmtree(tmp_path / state, ignore_errors=True)
+    async with serving(app, log_level="critical") as agent.url:
+        assert await asyncio.to_thread(agent.ask, question) == FINAL
+    assert [entry.reply for entry in simulator.journal] == list(range(len(notes)))

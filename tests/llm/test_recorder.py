@@ -134,7 +134,7 @@ async def servers():
     upstream, relay = Switch(), Switch()
     async with (
         serving(upstream, lifespan="off", log_level="critical") as upstream.url,
-        serving(relay, lifespan="off", log_level="critical") as relay.url,
+        serving(relay, lifespan="off", log_level="critical", ws="none") as relay.url,
         httpx.AsyncClient(base_url=relay.url, trust_env=False) as client,
     ):
         yield upstream, relay, client
@@ -231,6 +231,38 @@ async def test_the_answers_to_the_same_words_are_given_in_turn_and_the_last_agai
         assert "You said" in answer.text
 
 
+async def test_numbers_in_what_a_tool_returned_may_be_others(recording):
+    recording.upstream.then(page(200, WHOLES["openai-responses"], "application/json"))
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c", "output": "Chunk 3d9f: 0.1 s (ok)"}
+    body = {"model": "theirs-1", "input": [{"role": "user", "content": "2 (!)"}, call, output]}
+    await recording.client.post(PATHS["openai-responses"], json=body)
+    async with service(recording.replay()) as client:
+        for said, is_same in (("Chunk a7: 12 s (ok)", True), ("Chunk a7: 12 s (failed)", False)):
+            output["output"] = said
+            answer = await client.post(PATHS["openai-responses"], json=body)
+            assert (answer.json() == WHOLES["openai-responses"]) is is_same
+
+
+async def test_the_results_of_parallel_tools_may_come_in_another_order(recording):
+    recording.upstream.then(page(200, WHOLES["anthropic"], "application/json"))
+    uses = [{"type": "tool_use", "id": name, "name": "f", "input": {}} for name in "ab"]
+    results = [{"type": "tool_result", "tool_use_id": name, "content": f"{name}."} for name in "ab"]
+    body = asked("anthropic", False)
+    body["messages"] += [
+        {"role": "assistant", "content": uses},
+        {"role": "user", "content": results},
+    ]
+    await recording.client.post(PATHS["anthropic"], json=body)
+    async with service(recording.replay()) as client:
+        results.reverse()
+        answer = await client.post(PATHS["anthropic"], json=body)
+        assert answer.json() == WHOLES["anthropic"]
+        results[-1]["content"] = "a. in 0.3 seconds"
+        assert "You said" in (await client.post(PATHS["anthropic"], json=body)).text
+        assert "You said" in (await client.post(PATHS["anthropic"], json=body)).text
+
+
 @pytest.mark.parametrize("api", PATHS)
 async def test_a_refusal_is_recorded_and_told_to_the_client_that_saw_it(recording, api):
     refused = {"error": {"type": "overloaded_error", "message": f"not with {KEY}"}}
@@ -275,6 +307,23 @@ async def test_nothing_is_recorded_when_the_client_leaves_and_the_upstream_is_le
     assert not recording.file.exists()
 
 
+@pytest.mark.parametrize("api", PATHS)
+async def test_a_client_may_leave_at_the_end_of_the_answer_before_that_of_the_transfer(
+    recording, api
+):
+    pieces = frames(api)
+    recording.upstream.then(Answer(pieces, then="hang"))
+    body, received = asked(api, True), b""
+    async with recording.client.stream("POST", PATHS[api], json=body) as answer:
+        async for chunk in answer.aiter_bytes():
+            received += chunk
+            if received == b"".join(pieces):
+                break
+    await asyncio.wait_for(recording.upstream.gone.wait(), 10)
+    async with service(recording.replay()) as client:
+        assert (await client.post(PATHS[api], json=body)).content == received
+
+
 async def test_other_paths_pass_unrecorded_and_a_missing_upstream_is_a_502(recording):
     recording.upstream.then(page(200, {"data": []}, "application/json"))
     answer = await recording.client.get("/v1/models?limit=2")
@@ -293,6 +342,12 @@ async def test_other_paths_pass_unrecorded_and_a_missing_upstream_is_a_502(recor
         assert answer.status_code == 502
         assert "cannot be reached" in answer.json()["error"]["message"]
     assert "cannot be reached" in notes[0]
+
+
+async def test_a_websocket_is_refused_so_that_the_client_goes_on_with_http(recording):
+    upgrade = {"connection": "upgrade", "upgrade": "WebSocket"}
+    assert (await recording.client.get("/v1/responses", headers=upgrade)).status_code == 426
+    assert recording.upstream.asked == []
 
 
 async def test_a_base_url_may_end_in_the_version(recording):

@@ -5,7 +5,7 @@ import os
 import subprocess
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ class Agent:
         url: the base URL of the service.
         home: an empty directory for its state.
         model: the model to ask for; its own default if None.
+        key: the key that it sends.
     """
 
     name: str
     url: str
     home: Path
     model: str | None = None
-    asked: int = field(default=0, init=False)
+    key: str = "any-key-of-ours"
 
     def __post_init__(self) -> None:
         self.work = self.home / "work"
@@ -73,8 +74,8 @@ class Agent:
 
     def variables(self) -> dict[str, str]:
         """Return the environment of the command: nothing but where the service is, and a key."""
-        key = "any-key-of-ours"
-        own = {"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": key, "CODEX_API_KEY": key}
+        keys = {"ANTHROPIC_API_KEY": self.key, "CODEX_API_KEY": self.key}
+        own = {"ANTHROPIC_BASE_URL": self.url, **keys}
         return {"PATH": os.environ["PATH"], "HOME": str(self.home), "NO_PROXY": "*", **own}
 
     def ask(self, question: str, **options: Any) -> str:

@@ -15,14 +15,15 @@ from typing import Any, Final
 import httpx
 import pydantic_core
 
-from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.errors import DualModeError, Problem
 from dual_mode_streaming.llm._forwarding import Dialect, answered_headers
-from dual_mode_streaming.llm.simulator._script import Script, last_message
+from dual_mode_streaming.llm.simulator._script import Script, last_messages
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
-from dual_mode_streaming.llm.wire._format import ModelFormat
+from dual_mode_streaming.llm.wire._format import ModelFormat, WireRequest
 from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import parse_request
+from dual_mode_streaming.sse import EventDecoder
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,6 +39,15 @@ _HOP: Final = frozenset(
 ) | {"transfer-encoding", "upgrade", "content-length", "host", "accept-encoding"}
 _NOT_ANSWERED: Final = _HOP | {"content-encoding"}
 _SECRET: Final = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
+_ENDS: Final = (
+    "message_stop",
+    "response.completed",
+    "response.incomplete",
+    "response.failed",
+)
+"""The types of events that end an answer; one of chat completions ends with `[DONE]`."""
+_WORD_WITH_DIGIT: Final = re.compile(r"\S*\d\S*")
+_NOTHING: Final = re.compile(r"(?!)")
 _LARGEST: Final = 64 * 1024 * 1024
 """The most bytes of a body; a larger answer passes, and is not recorded."""
 
@@ -76,6 +86,10 @@ class Recorder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; when the client leaves, the connection to the upstream is closed."""
         if scope["type"] != "http":
+            return
+        if any(n == b"upgrade" and b"websocket" in v.lower() for n, v in scope["headers"]):
+            # At this status, and at no other, Codex goes on with HTTP at once.
+            await _refuse(send, 426, "WebSockets are not recorded: send the request with POST")
             return
         body = await _body_of(receive)
         if body is None:
@@ -129,6 +143,9 @@ class Recorder:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except httpx.TransportError as error:
                 cut = error
+            except asyncio.CancelledError:  # the client has left
+                if exchange is None or not exchange.is_whole():
+                    raise
         if exchange is not None:
             self._write(exchange, response, is_cut=cut is not None)
         if cut is None:
@@ -153,13 +170,14 @@ class _RelayedCall:
     """A request to an API, and what came of its answer so far."""
 
     def __init__(
-        self, path: str, api: Dialect, stream: bool, model: str, last: str, secrets: Iterable[str]
+        self, path: str, api: Dialect, request: WireRequest, secrets: Iterable[str]
     ) -> None:
         self.path = path
-        self.model = model
+        self.model = request.model
         self._api = api
-        self._stream = stream
-        self._last = last
+        self._stream = request.stream
+        self._last = last_messages(request.chat)
+        self._is_result = request.chat.messages[-1].role == "tool"
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._chunks: list[tuple[float, bytes]] = []
         self._bytes = 0
@@ -179,8 +197,7 @@ class _RelayedCall:
         except (ValueError, Problem):
             return None
         secrets = [*_secrets_of(headers), *_secrets_of(httpx.QueryParams(query).multi_items())]
-        last = last_message(request.chat)
-        return cls(path, wire.dialect, request.stream, request.model, last, secrets)
+        return cls(path, wire.dialect, request, secrets)
 
     def add(self, chunk: bytes) -> None:
         """Add what came just now."""
@@ -191,6 +208,21 @@ class _RelayedCall:
         else:
             self._chunks.append((now - self._then, chunk))
         self._then = now
+
+    def is_whole(self) -> bool:
+        """Return whether the answer has its end; clients leave there, before the transfer ends."""
+        body = b"".join(chunk for _, chunk in self._chunks)
+        with contextlib.suppress(ValueError):
+            pydantic_core.from_json(body)
+            return True
+        last = None
+        with contextlib.suppress(DualModeError):
+            for event in EventDecoder().feed(body):
+                last = event.data
+        with contextlib.suppress(ValueError):
+            value = pydantic_core.from_json(last or "")
+            return isinstance(value, dict) and value.get("type") in _ENDS
+        return last == "[DONE]"
 
     def as_toml(self, status: int, headers: Mapping[str, str], *, is_cut: bool) -> str | None:
         """Return the reply of a script; None if the answer was too large."""
@@ -214,11 +246,21 @@ class _RelayedCall:
         return "\n".join(lines) + "\n\n"
 
     def _pattern(self) -> str:
-        """Return the regular expression of the last message, without a credential in it."""
-        parts = [self._last]
-        for secret in self._secrets:
-            parts = [piece for part in parts for piece in part.split(secret)]
-        return rf"\A{'.+?'.join(re.escape(part) for part in parts)}\Z"
+        """Return the regular expression of the last message, without a credential in it.
+
+        Of the results of parallel tools, any may be the last one next time; and the words with a
+        digit in them may be others: times, process ids.
+        """
+        varying = _WORD_WITH_DIGIT if self._is_result else _NOTHING
+        patterns = []
+        for last in self._last:
+            parts = [last]
+            for secret in self._secrets:
+                parts = [piece for part in parts for piece in part.split(secret)]
+            parts = [r"\S+".join(map(re.escape, varying.split(part))) for part in parts]
+            patterns.append(".+?".join(parts))
+        either = patterns[0] if len(patterns) == 1 else f"(?:{'|'.join(patterns)})"
+        return rf"\A{either}\Z"
 
     def _texts(self) -> list[tuple[float, str]]:
         """Return the chunks as text: characters that were cut in two are with their end."""

@@ -1,5 +1,6 @@
 """The script of a simulated model: its replies and failures, in a TOML file."""
 
+import itertools
 import json
 import re
 import tomllib
@@ -179,3 +180,9 @@ def last_message(request: ChatRequest) -> str:
     """Return what a reply is searched for: the last message of a user or a tool."""
     roles = ("user", "tool")
     return next((shown(m) for m in reversed(request.messages) if m.role in roles), "")
+
+
+def last_messages(request: ChatRequest) -> list[str]:
+    """Return the results of tools that are the last messages, or else the last message."""
+    results = itertools.takewhile(lambda m: m.role == "tool", reversed(request.messages))
+    return [shown(message) for message in results] or [last_message(request)]
