@@ -531,3 +531,9 @@ async def test_the_service_serves_both(tmp_path):
         assert kinds(chunks_of(answer.content))[-1] == "RUN_FINISHED"
         joined = await client.get("/agui", params={"offset": "-1", "runId": "r"})
         assert joined.content == answer.content
+
+
+def test_the_document_says_what_a_wire_format_adds():
+    operation = app_of(None).openapi()["paths"]["/chat"]["post"]["responses"]
+    assert operation["200"]["content"]["text/event-stream"] == {"itemSchema": {"type": "object"}}
+    assert "text/plain" in operation["409"]["content"]

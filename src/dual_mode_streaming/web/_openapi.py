@@ -24,6 +24,7 @@ from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._output import BatchOf
 from dual_mode_streaming.web._problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
 from dual_mode_streaming.web._spec import EndpointSpec, spec_of
+from dual_mode_streaming.web._wire_openapi import describe_wire
 from dual_mode_streaming.web.recorded._openapi import (
     ENDS,
     ERRORS,
@@ -131,6 +132,8 @@ def _describe(
         responses.setdefault(str(code), _problem_response(code, description, problem))
     if "requestBody" in operation and "content" in responses.get("400", {}):
         responses["400"]["content"].setdefault("application/json", {"schema": BAD_BODY_SCHEMA})
+    if spec.wire is not None:
+        describe_wire(operation, status)
     responses[status]["headers"] = {
         "Vary": {"description": "Includes Accept.", "schema": {"type": "string"}}
     } | responses[status].get("headers", {})

@@ -2,8 +2,10 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
+from starlette.responses import Response
 
 from dual_mode_streaming import dual_mode
 from dual_mode_streaming.limits import Admission
@@ -11,6 +13,14 @@ from dual_mode_streaming.limits._guard import guarded_route
 from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent
 from dual_mode_streaming.llm._problems import answer_events
 from dual_mode_streaming.llm.wire import AGUI, AGUIRun, UIChat, UIMessageStream
+
+_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The answer", "content": {"text/event-stream": {}}}
+}
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    410: {"description": "Parts of it are not stored any more"},
+    503: {"description": "The server is shutting down, or the store cannot be reached"},
+}
 
 
 def frontend_routes(client: LLMClient, admission: Admission) -> APIRouter:
@@ -36,10 +46,24 @@ def frontend_routes(client: LLMClient, admission: Admission) -> APIRouter:
         return answer(request, body.chat(model=_text(model)))
 
     routes.post("/ui/chat", summary="Ask a model, for useChat")(ui_chat)
-    routes.get("/ui/chat/{chat_id}/stream", summary="The running answer of a chat")(ui_chat.resume)
-    routes.post("/ui/chat/{chat_id}/stop", summary="Stop the answer of a chat")(ui_chat.stop)
+    routes.get(
+        "/ui/chat/{chat_id}/stream",
+        summary="The running answer of a chat",
+        response_class=Response,
+        responses={**_STREAM, 204: {"description": "None is running"}, **_REFUSED},
+    )(ui_chat.resume)
+    routes.post(
+        "/ui/chat/{chat_id}/stop",
+        summary="Stop the answer of a chat",
+        responses={503: {"description": "The store cannot be reached"}},
+    )(ui_chat.stop)
     routes.post("/agui", summary="Run the model, for AG-UI")(agui)
-    routes.get("/agui", summary="Join a run")(agui.resume)
+    routes.get(
+        "/agui",
+        summary="Join a run",
+        response_class=Response,
+        responses={**_STREAM, 404: {"description": "There is no such run"}, **_REFUSED},
+    )(agui.resume)
     return routes
 
 
