@@ -301,6 +301,30 @@ async def test_other_forms_are_there_too():
     assert lines.text == '"a"\n"b"\n'
 
 
+async def test_what_accept_does_not_name_is_refused():
+    response = await asked(app_of(None, items=["a"]), "/chat", json=ui(), headers={"accept": "x/y"})
+    assert response.status_code == 406
+
+
+class Odd(UIMessageStream):
+    def __init__(self, **members):
+        self.__dict__.update(members)
+
+
+@pytest.mark.parametrize(
+    ("wire", "reason"),
+    [
+        (UIMessageStream, "such as UIMessageStream()"),
+        ("ui", "has no headers, key"),
+        (Odd(resume="all"), "resume is"),
+        (Odd(key="the key"), "key is"),
+    ],
+)
+def test_what_is_no_wire_format_is_refused_at_the_decorator(wire, reason):
+    with pytest.raises(TypeError, match=reason):
+        dual_mode(wire=wire)
+
+
 async def test_a_refusal_is_in_the_format(two):
     one, _, gated = two
     gated.allow(9)

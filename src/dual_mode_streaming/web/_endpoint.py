@@ -27,7 +27,7 @@ from dual_mode_streaming.web._sources import source_of
 from dual_mode_streaming.web._spec import EndpointSpec, Record, attach_spec, spec_of
 from dual_mode_streaming.web._stream_flag import StreamFlag
 from dual_mode_streaming.web._typed import Decorator, Endpoint, FoldDecorator, P, R, T
-from dual_mode_streaming.web._wired import answer_wired, wire_form
+from dual_mode_streaming.web._wired import answer_wired, check_wire, wire_form
 from dual_mode_streaming.web.recorded._endpoint import answer_recorded
 from dual_mode_streaming.web.recorded._operation import parameter_adapters
 from dual_mode_streaming.web.recorded._wired import add_operations
@@ -99,8 +99,8 @@ def dual_mode(
         The path operation for FastAPI, or a decorator if no function is given.
 
     Raises:
-        TypeError: the function gives no iterator, an annotation cannot be resolved, or there is no
-            such option.
+        TypeError: the function gives no iterator, an annotation cannot be resolved, there is no
+            such option, or `wire` is no wire format.
         ValueError: an option is out of range, or a tag of the items' union is a reserved event
             name.
     """
@@ -115,6 +115,7 @@ def dual_mode(
         )
 
     resolved_options(options)  # a wrong option is an error here
+    check_wire(wire)
     if fold is not None and not callable(fold):
         raise TypeError(f"a fold is an async function of the async iterator of items, not {fold!r}")
     if inspect.isasyncgenfunction(fold) or inspect.isgeneratorfunction(fold):

@@ -3,13 +3,13 @@
 import dataclasses
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import pydantic_core
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dual_mode_streaming.errors import Problem, StoreError
+from dual_mode_streaming.errors import NotAcceptable, Problem, StoreError
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode, negotiate
 from dual_mode_streaming.rendering import WireFormat
 from dual_mode_streaming.web._problems import problem_of
@@ -17,10 +17,30 @@ from dual_mode_streaming.web._spec import EndpointSpec
 from dual_mode_streaming.web._wire_response import WiredResponse, refusal, wanted
 from dual_mode_streaming.web.recorded._wired import answer_recorded_wired
 
+_MEMBERS: Final = ("headers", "key", "resume", "begin", "frames", "error")
+
+
+def check_wire(wire: WireFormat | None) -> None:
+    """Check the wire format that a decorator was given.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if wire is None:
+        return
+    missing = [name for name in _MEMBERS if not hasattr(wire, name)]
+    if isinstance(wire, type) or missing:
+        lacks = f", which has no {', '.join(missing)}" if missing else ""
+        raise TypeError(f"wire needs a WireFormat, such as UIMessageStream(), not {wire!r}{lacks}")
+    if wire.resume not in ("newest", "each"):
+        raise TypeError(f"{wire!r}: resume is 'newest' or 'each', not {wire.resume!r}")
+    if wire.key and not wire.key.isidentifier():
+        raise TypeError(f"{wire!r}: key is the name of a parameter, not {wire.key!r}")
+
 
 def wire_form(
     wire: WireFormat, request: Request, mode: ResponseMode | None
-) -> ResponseMode | Negotiated:
+) -> ResponseMode | Negotiated | None:
     """Return the form of an answer: the stream of its wire format, unless another one is asked for.
 
     Args:
@@ -28,15 +48,18 @@ def wire_form(
         request: the request, whose Accept may name JSON.
         mode: what the stream flag says.
 
-    Raises:
-        NotAcceptable: nothing acceptable is available.
+    Returns:
+        The form; None if Accept names nothing that is available.
     """
     if hasattr(wire, "whole"):
         return Negotiated(ResponseMode.STREAM, ResponseMode.STREAM.media_type)
     if mode is not None:
         return mode
     accept = ",".join(request.headers.getlist("accept"))
-    form = negotiate(accept)
+    try:
+        form = negotiate(accept)
+    except NotAcceptable:
+        return None  # refused as for any endpoint
     if form.mode is ResponseMode.BATCH and "json" not in accept.lower():
         return Negotiated(ResponseMode.STREAM, ResponseMode.STREAM.media_type)
     return form
