@@ -93,6 +93,11 @@ def app(store):
         async for order in orders.subscribe(id=id):
             yield order
 
+    @app.get("/recorded")
+    @dual_mode(record=True)
+    def recorded() -> AsyncIterator[Order]:
+        return short.subscribe()
+
     @app.get("/short")
     @dual_mode
     def shortened() -> AsyncIterator[Order]:
@@ -192,6 +197,11 @@ async def test_a_function_that_yields_messages_is_a_stream_like_any_other(http):
     await http.post("/orders/6/pay")
     (event,) = await events_of(http, "/items/6", 1)
     assert json.loads(event.data)["id"] == 6
+
+
+async def test_a_channel_is_not_recorded(http, caplog):
+    assert (await http.get("/recorded")).status_code == 500
+    assert "a channel is stored already" in caplog.text
 
 
 async def test_a_name_that_the_client_chose_is_checked(http):

@@ -59,7 +59,7 @@ class Channel(Generic[T]):
         self.codec = ItemCodec(item_type)
         self._store = store
         self._template = NameTemplate(name)
-        self._retention = Retention(entries=max_messages, size=max_bytes, ttl=ttl)
+        self.retention = Retention(entries=max_messages, size=max_bytes, ttl=ttl)
         self.codec.parsed  # noqa: B018  (a type that cannot be read is an error here)
         for other in _channels:
             if self._template.meets(other._template) and store == other._store:
@@ -130,7 +130,7 @@ class Channel(Generic[T]):
         name = self._template.fill(parameters)
 
         def log() -> ChannelLog:
-            return ChannelLog(_places.recordings_at(self._store), name, self._retention)
+            return ChannelLog(_places.recordings_at(self._store), name, self.retention)
 
         return Subscription(log, self.codec, parsed_cursor(after), from_)
 
@@ -172,7 +172,7 @@ class Channel(Generic[T]):
 
     def _log(self, parameters: dict[str, Any]) -> ChannelLog:
         name = self._template.fill(parameters)
-        return ChannelLog(_places.recordings_at(self._store), name, self._retention)
+        return ChannelLog(_places.recordings_at(self._store), name, self.retention)
 
 
 def channel_of(name: str) -> Channel[Any] | None:

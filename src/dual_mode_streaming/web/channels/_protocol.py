@@ -19,6 +19,7 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings import Cursor, StreamRecord
 from dual_mode_streaming.sse import dumps, escape_line_separators
 from dual_mode_streaming.stores import StreamInfo
+from dual_mode_streaming.web.recorded._operation import HEADERS, RAISED
 
 JSON: Final = "application/json"
 SECURITY: Final = {
@@ -161,7 +162,8 @@ def message_of(record: StreamRecord, info: StreamInfo) -> bytes | None:
         if record.name == "done" or _is_channel(info):
             return None
         data = pydantic_core.from_json(record.data)
-        data.pop("headers", None)  # of the answer that failed
+        for name in (HEADERS, RAISED):  # which only an answer of the endpoint needs
+            data.pop(name, None)
         return dumps({record.name: data})
     if record.kind == "text" and not _is_channel(info):
         return dumps(record.data.decode())

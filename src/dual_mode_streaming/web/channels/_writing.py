@@ -26,7 +26,7 @@ async def create(request: Request, log: ChannelLog, owner: str, largest: int) ->
     config = ChannelConfig.of_request(request)
     closes = _closes(request)
     body = await _body(request, largest)
-    records = _checked(log.name, config.records(body)) if body else []
+    records = _checked(log.name, config, config.records(body) if body else [])
     info, status = await log.info(), 200
     if info is None:
         log.retention = Retention(ttl=config.lifetime())
@@ -60,10 +60,11 @@ async def append(request: Request, log: ChannelLog, info: StreamInfo, largest: i
             raise Problem(400, "the append has no Content-Type")
         if media_type_of(kind) != config.media_type:
             raise Problem(409, f"the channel has the Content-Type {config.content_type}")
-        records = _checked(log.name, config.records(body))
+        records = _checked(log.name, config, config.records(body))
     if not records and (body or not closes):
         raise Problem(400, "there is nothing to append, and no Stream-Closed: true")
-    log.retention = retention_of(info)
+    channel = channel_of(log.name)
+    log.retention = retention_of(info) if channel is None else channel.retention
     headers: dict[str, str] = {}
     try:
         done = await _published(log, records, conditions, close=closes)
@@ -112,14 +113,16 @@ async def _published(
         held = {name: mark.value for name, mark in done.marks.items()}
 
 
-def _checked(name: str, records: list[StreamRecord]) -> list[StreamRecord]:
-    """Return JSON as messages of the channel of this process that has the name, if there is one.
+def _checked(name: str, config: ChannelConfig, records: list[StreamRecord]) -> list[StreamRecord]:
+    """Return messages as those of the channel of this process that has the name, if there is one.
 
     Raises:
-        Problem: 422 if they are not of its type.
+        Problem: 409 if they are not JSON, 422 if they are not of its type.
     """
-    if (channel := channel_of(name)) is None or any(each.kind != "json" for each in records):
+    if (channel := channel_of(name)) is None:
         return records
+    if not config.is_json:
+        raise Problem(409, f"the messages of this channel are JSON, not {config.content_type:.80}")
     try:
         return [channel.record(channel.codec.parsed(each.data)) for each in records]
     except pydantic.ValidationError as error:

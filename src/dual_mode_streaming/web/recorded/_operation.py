@@ -10,6 +10,7 @@ import pydantic_core
 from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 
+from dual_mode_streaming.channels import Subscription
 from dual_mode_streaming.errors import ItemTooLarge, Problem
 from dual_mode_streaming.recordings import Operation, StreamRecord
 from dual_mode_streaming.rendering import ItemCodec, Representation
@@ -18,6 +19,7 @@ from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._signatures import described
+from dual_mode_streaming.web._sources import Returned
 from dual_mode_streaming.web._spec import EndpointSpec
 
 _RESUME_FROM = "resume_from"
@@ -79,7 +81,10 @@ class RecordedOperation:
     def source(self, values: Mapping[str, Any]) -> AsyncIterator[Any]:
         """Return the source of a new recording. The caller closes it."""
         start = {} if self.adapters is None else {_RESUME_FROM: 0}
-        return self.spec.source({**values, **start})
+        source = self.spec.source({**values, **start})
+        if isinstance(source, Returned):
+            source.subscribed = _refused
+        return source
 
     def packed(self, values: Mapping[str, Any], begun: Mapping[str, Any] | None = None) -> bytes:
         """Return what is stored with a recording, as JSON; empty if that is nothing.
@@ -101,6 +106,10 @@ def begun_of(info: StreamInfo) -> Mapping[str, Any]:
     """Return what the wire format of a recording needs; nothing of one in another format."""
     stored = pydantic_core.from_json(info.new.request) if info.new.request else {}
     return stored.get("begun") or {}
+
+
+def _refused(_: Subscription[Any]) -> AsyncIterator[Any]:
+    raise TypeError("a channel is stored already: remove `record` from its endpoint")
 
 
 def operation_name(methods: Iterable[str] | None, path: str) -> str:
