@@ -100,14 +100,19 @@ def thread() -> LoopThread:
 
 
 def _replace_thread() -> None:
-    """Start again in a forked child, such as a Celery worker, which has no copy of the thread."""
+    """Start again in a forked child, such as a Celery worker, which has no copy of the thread.
+
+    What was open stays as it is: closing it here would take the parent's sockets from its loop.
+    """
     global _thread
+    _inherited.append((_thread, {**_apps}, {**_programs}))
     _thread = LoopThread("channels")
     _apps.clear()
     _programs.clear()
 
 
 _thread = LoopThread("channels")
+_inherited: Final[list[object]] = []
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_replace_thread)
