@@ -1,10 +1,11 @@
 """Parse requests in a wire format: whatever is wrong is a `Problem` that names the field."""
 
+import asyncio
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from itertools import takewhile
-from typing import Any
+from typing import Any, Final
 
 import pydantic_core
 from pydantic import ValidationError
@@ -18,6 +19,9 @@ from dual_mode_streaming.llm.wire._format import ModelFormat, WireRequest
 from dual_mode_streaming.web._json_size import JSONSize
 from dual_mode_streaming.web._problems import CLIENT_GONE
 from dual_mode_streaming.web._request_state import request_state
+
+_COUNTED: Final = 1024 * 1024
+"""The bytes of a body whose values are counted at once."""
 
 
 async def read_body(request: Request, limit: int) -> dict[str, Any]:
@@ -41,9 +45,14 @@ async def read_body(request: Request, limit: int) -> dict[str, Any]:
     except ClientDisconnect:
         raise Problem(CLIENT_GONE.status_code, "the client has left") from None
     coding, state = request.headers.get("content-encoding", ""), request_state(request.scope)
-    content = decompressed(bytes(body), coding, limit)
+    content = bytes(body)
+    if coding:  # in a thread: zlib holds no lock, and megabytes take a tenth of a second
+        content = await asyncio.to_thread(decompressed, content, coding, limit)
     if (coding or state.receive is None) and state.body_values is not None:
-        JSONSize(state.body_values).feed(content)  # the middleware of `install` has not counted it
+        size = JSONSize(state.body_values)  # the middleware of `install` has not counted it
+        for start in range(0, len(content), _COUNTED):
+            size.feed(content[start : start + _COUNTED])
+            await asyncio.sleep(0)
     try:
         # json.loads accepts NaN and lone surrogates, which no answer could repeat.
         value = pydantic_core.from_json(content, allow_inf_nan=False)
