@@ -124,7 +124,7 @@ def redis(tmp_path_factory):
     server.kill()
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.full)])
 def store(request, tmp_path):
     if request.param == "redis":
         server = request.getfixturevalue("redis")

@@ -170,7 +170,7 @@ def redis(tmp_path_factory):
     server.kill()
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.full)])
 async def two(request, tmp_path):
     """Clients of two workers on one store, or of one in memory twice, and the first's generator."""
     gated, store = Gated(), "memory"
@@ -543,7 +543,9 @@ async def test_a_full_store_and_a_trimmed_answer_are_refused_in_the_format():
         assert (refused.status_code, refused.json()["type"]) == (410, "RUN_ERROR")
 
 
-async def test_the_service_serves_both(tmp_path):
+async def test_the_service_serves_both(monkeypatch):
+    monkeypatch.setenv("DUAL_MODE_LLM_FIRST", "0")
+    monkeypatch.setenv("DUAL_MODE_LLM_RATE", "0")
     async with serving(create_app(Settings())) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.post("/ui/chat", json=ui("Hello", model="simulator"))
         assert kinds(chunks_of(answer.content))[-2:] == ["finish", "[DONE]"]
