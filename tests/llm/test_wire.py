@@ -411,3 +411,33 @@ def sealed(request):
     parts = [part for message in request.chat.messages for part in message.parts]
     kinds = [part for part in parts if part.type == "thinking"]
     return [(part.text, part.signature, part.is_redacted) for part in kinds]
+
+
+def test_a_call_of_a_custom_tool_has_its_own_events_and_id():
+    calls = {"patch": {"type": "custom_tool_call"}}
+    items = [
+        call("start", 0, id="c0", name="patch"),
+        call("delta", 0, arguments='{"input": "*** Be'),
+        call("delta", 0, arguments='gin"}'),
+        call("end", 0),
+        call("start", 1, id="c1", name="g"),
+        call("delta", 1, arguments="{}"),
+        call("end", 1),
+        complete("tool_calls"),
+    ]
+    events = events_of(ResponseFrames("1", {}, calls), items)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    of_custom = [event for event in events if event.get("output_index") == 0]
+    assert [(e["type"].removeprefix("response."), e.get("item_id")) for e in of_custom] == [
+        ("output_item.added", None),
+        ("custom_tool_call_input.delta", "ctc_1_0"),
+        ("custom_tool_call_input.done", "ctc_1_0"),
+        ("output_item.done", None),
+    ]
+    assert (of_custom[1]["delta"], of_custom[2]["input"]) == ("*** Begin", "*** Begin")
+    output = events[-1]["response"]["output"]
+    assert [(item["type"], item["id"]) for item in output] == [
+        ("custom_tool_call", "ctc_1_0"),
+        ("function_call", "fc_1_1"),
+    ]
+    assert output == response_object("1", {}, fold(items), calls=calls)["output"]

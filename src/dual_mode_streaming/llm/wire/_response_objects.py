@@ -1,6 +1,5 @@
 """OpenAI's response object, its output items, and the events of both."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -15,7 +14,7 @@ from dual_mode_streaming.llm._events import (
     Usage,
 )
 from dual_mode_streaming.llm.wire._format import event_frame, message_of
-from dual_mode_streaming.llm.wire._responses_items import REDACTED
+from dual_mode_streaming.llm.wire._responses_items import REDACTED, text_of_custom
 from dual_mode_streaming.sse import HEARTBEAT, dumps
 
 _INCOMPLETE: Final[dict[FinishReason | None, str]] = {
@@ -35,6 +34,7 @@ _GROWS: Final[dict[Kind, str]] = {
     "function_call": "response.function_call_arguments",
 }
 """The names of the events of an item's content, before .delta and .done."""
+_CUSTOM: Final = "response.custom_tool_call_input"
 
 
 def response_object(
@@ -121,6 +121,9 @@ class ResponseFrames:
                 made = ToolCall(id=call.id or "", name=call.name or "", arguments="")
                 return self._end() + self._begin("function_call", made)
             case EventType.TOOL_CALL_DELTA if call is not None:
+                if _is_custom(self._special(self._call)):  # its text is an argument of our function
+                    self._text.append(call.arguments or "")
+                    return b""
                 return self._grow("function_call", call.arguments or "")
             case EventType.MESSAGE_COMPLETE:
                 return self._complete(item)[0]
@@ -214,7 +217,11 @@ class ResponseFrames:
         kind, where, text = self._kind, self._where(), "".join(self._text)
         if kind is None:
             return b""
-        if kind == "function_call":
+        if _is_custom(self._special(self._call)):
+            given = text_of_custom(text)
+            frames = self._frame(f"{_CUSTOM}.delta", **where, delta=given)
+            frames += self._frame(f"{_CUSTOM}.done", **where, input=given)
+        elif kind == "function_call":
             frames = self._frame(f"{_GROWS[kind]}.done", **where, arguments=text)
         else:
             logprobs: dict[str, Any] = {"logprobs": []} if kind == "message" else {}
@@ -246,7 +253,9 @@ class ResponseFrames:
         if self._kind is None:
             return {}
         index = len(self._items)
-        where = {"item_id": _item_id(self._identity, index, self._kind), "output_index": index}
+        special = self._special(self._call)
+        identity = _item_id(self._identity, index, self._kind, special)
+        where = {"item_id": identity, "output_index": index}
         return where if self._kind == "function_call" else {**where, "content_index": 0}
 
     def _frame(self, name: str, **data: Any) -> bytes:
@@ -296,11 +305,11 @@ def _item(
     special: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return an output item; without text it has only begun."""
-    item = {"type": kind, "id": _item_id(identity, index, kind), "status": status}
+    item = {"type": kind, "id": _item_id(identity, index, kind, special), "status": status}
     if call is not None:
         item |= {"call_id": call.id, "name": call.name, **special}
         if item["type"] == "custom_tool_call":
-            return {**item, "input": _input(text or "")}
+            return {**item, "input": text_of_custom(text or "")}
         return {**item, "arguments": text or ""}
     content = [] if text is None else [_part(kind, text)]
     if kind == "message":
@@ -309,22 +318,18 @@ def _item(
     return {**item, "summary": [], "content": content, **sealed}
 
 
-def _item_id(identity: str, index: int, kind: Kind) -> str:
-    return f"{_IDS[kind]}_{identity}_{index}"
+def _item_id(identity: str, index: int, kind: Kind, special: Mapping[str, Any]) -> str:
+    return f"{'ctc' if _is_custom(special) else _IDS[kind]}_{identity}_{index}"
+
+
+def _is_custom(special: Mapping[str, Any]) -> bool:
+    return special.get("type") == "custom_tool_call"
 
 
 def _part(kind: Kind, text: str) -> dict[str, Any]:
     if kind == "reasoning":
         return {"type": "reasoning_text", "text": text}
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-
-
-def _input(arguments: str) -> str:
-    """Return the text that a custom tool is given: our function of it has it as its argument."""
-    try:
-        return str(json.loads(arguments)["input"])
-    except (ValueError, KeyError, TypeError):
-        return arguments
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

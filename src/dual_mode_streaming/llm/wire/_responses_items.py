@@ -86,6 +86,14 @@ def settings_of_items(given: Any) -> tuple[list[tuple[str, Any]], dict[str, Any]
     return tools, reasoning
 
 
+def text_of_custom(arguments: str) -> str:
+    """Return the text that a custom tool is given: our function of it has it as its argument."""
+    try:
+        return str(json.loads(arguments)["input"])
+    except (ValueError, KeyError, TypeError):
+        return arguments
+
+
 def reference_of(item: Any) -> str | None:
     """Return the id of the item that an item of the input stands for; None if it is one itself."""
     if not isinstance(item, dict):
