@@ -6,6 +6,8 @@ from typing import Final
 _IMPOSSIBLE: Final = 3
 """How many times as long as a lease may be what is left of it; beyond, the clock was set back."""
 
+_JITTER: Final = 0.05  # seconds that a reply may be late
+
 
 class ServerClock:
     """Notices when the clock of the server is set, and what is left of leases then.
@@ -26,7 +28,7 @@ class ServerClock:
     def see(self, now: int) -> None:
         """Note the time of the server, in milliseconds; it may be from a moment ago."""
         offset = now / 1000 - monotonic()
-        if self._offset is not None and abs(offset - self._offset) > self._lease / 4:
+        if self._offset is not None and abs(offset - self._offset) > max(self._lease / 4, _JITTER):
             self._trusted_from = monotonic() + self._lease
             self.was_set_back |= offset < self._offset
         self._offset = offset
