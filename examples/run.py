@@ -68,7 +68,7 @@ def main() -> int:
     if chosen.number is not None:
         paths = [path for path in paths if path.stem.split("_")[0] == chosen.number.zfill(2)]
         if not paths:
-            print(f"there is no example {chosen.number}; see --list")
+            print(f"there is no example {chosen.number}; `make examples-list` lists them")
             return 1
     if chosen.list or chosen.write:
         for path in paths:

@@ -107,6 +107,8 @@ async def test_a_closed_channel_ends_its_readers_and_takes_nothing(orders):
     await orders.close(id=1)
     assert await reading == [1]
     await orders.close(id=1)
+    await orders.close(id=2)  # a job that had nothing to say
+    assert await all_of(orders.subscribe(id=2)) == []
     assert await all_of(orders.subscribe(id=1)) == [1]
     assert len(await orders.read(id=1)) == 1
     with pytest.raises(ChannelClosed):
@@ -226,6 +228,11 @@ async def test_messages_may_be_of_any_type_that_json_shows(item_type, items):
 async def test_nothing_is_published_without_messages(one):
     with pytest.raises(ValueError, match="nothing to publish"):
         await one.publish_many([])
+
+
+async def test_a_key_that_is_no_text_is_refused(one):
+    with pytest.raises(TypeError, match="key of a message must be a str, not 5"):
+        await one.publish(Order(id=1), key=5)
 
 
 @pytest.mark.parametrize("cursor", ["x", "0", "a.1.1", "0" * 32 + ".1", "\0", "\u0661"])

@@ -273,6 +273,12 @@ async def test_a_function_of_the_app_says_who_may_do_what():
     ]
 
 
+@pytest.mark.parametrize("rule", ["yes", lambda request: True, 5])
+def test_a_rule_that_cannot_be_asked_is_refused_at_once(rule):
+    with pytest.raises(TypeError, match="a bool or a function of \\(request, name, action\\), not"):
+        install(FastAPI(), channels=rule)
+
+
 async def test_without_a_function_only_the_owner_has_the_channel():
     async with serving(owner=lambda request: request.headers.get("x-user", "")) as http:
         mine, other = {"x-user": "me"}, {"x-user": "other"}

@@ -74,13 +74,25 @@ def test_two_channels_cannot_have_the_same_name():
     del first
 
 
+def test_a_name_that_is_no_text_is_an_error():
+    with pytest.raises(TypeError, match="name of a channel must be a str, not None"):
+        Channel(None, int)
+
+
+@pytest.mark.parametrize("address", ["shop.db", "sqlite:", "postgres://u:secret@h"])
+def test_an_address_that_is_no_store_is_an_error_at_once(address):
+    with pytest.raises(ValueError, match=r"^Channel\('a'\): store must be memory, ") as refused:
+        Channel("a", int, store=address)
+    assert "secret" not in str(refused.value)
+
+
 def test_different_names_are_different_streams():
     names = ["a", "b", "a/b", "A", "a b", "ä", "a\u0308"]
     assert len({stream_of(check_name(name)) for name in names}) == len(names)
 
 
 @pytest.mark.parametrize("bound", ["max_messages", "max_bytes", "ttl"])
-@pytest.mark.parametrize("value", [0, -1])
+@pytest.mark.parametrize("value", [0, -1, "1h"])
 def test_a_bound_is_above_0(bound, value):
     with pytest.raises(ValueError, match=bound):
         Channel("bounds", int, **{bound: value})

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 
 import pytest
 from pydantic import ValidationError
@@ -219,3 +221,13 @@ async def test_the_default_is_the_simulator_of_the_settings(tmp_path, monkeypatc
     monkeypatch.setenv("DUAL_MODE_LLM_RATE", "-1")
     with pytest.raises(ValueError, match="DUAL_MODE_LLM_RATE=-1: "):
         LLMClient()
+
+
+def test_without_the_extra_it_is_said_what_to_install():
+    program = (
+        "import sys; sys.modules['stamina'] = None\n"
+        "try: import dual_mode_streaming.llm.wire\n"
+        "except ImportError as error: print(error)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.stdout == "dual_mode_streaming.llm needs: pip install 'dual-mode-streaming[llm]'\n"

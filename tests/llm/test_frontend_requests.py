@@ -86,6 +86,12 @@ def test_a_wrong_message_of_usechat_is_a_problem_that_names_it(message):
     assert refused.value.status_code == 400
 
 
+def test_a_conversation_without_messages_is_a_problem_in_one_clear_line():
+    with pytest.raises(Problem) as refused:
+        UIChat(id="c", messages=[]).chat()
+    assert refused.value.detail == "messages: at least one message is required"
+
+
 def test_the_messages_of_ag_ui_as_a_request():
     hello = {"type": "text", "text": "Hi"}
     call = {"id": "c1", "type": "function", "function": {"name": "t", "arguments": "{}"}}

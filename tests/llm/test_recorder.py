@@ -344,6 +344,11 @@ async def test_other_paths_pass_unrecorded_and_a_missing_upstream_is_a_502(recor
     assert "cannot be reached" in notes[0]
 
 
+async def test_a_directory_that_is_not_there_is_refused_before_anything_is_recorded(tmp_path):
+    with pytest.raises(ValueError, match=r"^the directory of .*s\.toml does not exist"):
+        Recorder("http://127.0.0.1:9", tmp_path / "no" / "s.toml", print)
+
+
 async def test_a_websocket_is_refused_so_that_the_client_goes_on_with_http(recording):
     upgrade = {"connection": "upgrade", "upgrade": "WebSocket"}
     assert (await recording.client.get("/v1/responses", headers=upgrade)).status_code == 426

@@ -48,6 +48,11 @@ def script(text, tmp_path):
     return Script.load(path)
 
 
+def test_a_script_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"^the script .*no\.toml: No such file"):
+        Script.load(tmp_path / "no.toml")
+
+
 async def test_the_same_request_gives_the_same_answer_streamed_or_not():
     for request in (ask(), ask(thinking=True), ask(seed=3), ask(tools=(WEATHER,))):
         one = await collect(Simulator().stream(request))

@@ -544,6 +544,14 @@ async def test_it_is_chosen_by_its_address(redis_server):
     assert isinstance(open_store("rediss://host"), RedisStore)
 
 
+def test_an_address_that_is_no_store_is_refused_without_its_password():
+    with pytest.raises(
+        ValueError, match=r"^the address of a store must be memory, sqlite:PATH or"
+    ) as no:
+        open_store("postgres://user:secret@host")
+    assert "secret" not in str(no.value)
+
+
 def test_without_redis_py_it_is_said_what_to_install():
     program = (
         "import sys; sys.modules['redis'] = None\n"

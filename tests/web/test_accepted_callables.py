@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeAliasType
 
 from dual_mode_streaming import dual_mode, install
+from dual_mode_streaming.llm.wire import UIMessageStream
 from dual_mode_streaming.streams import stream_content
 
 from . import decorators
@@ -749,6 +750,12 @@ def test_a_recorded_function_that_returns_an_iterator(function):
 def test_a_fold_that_cannot_be_called_is_refused(fold):
     with pytest.raises(TypeError, match="a fold is an async function of the async iterator"):
         dual_mode(fold=fold)
+
+
+@pytest.mark.parametrize("wire", ["agui", UIMessageStream, True, {}])
+def test_a_wire_format_that_is_none_is_refused(wire):
+    with pytest.raises(TypeError, match="wire must be a wire format such as UIMessageStream"):
+        dual_mode(wire=wire)
 
 
 def test_a_fold_that_is_no_async_function_is_named():

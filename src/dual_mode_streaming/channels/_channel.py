@@ -13,6 +13,7 @@ from dual_mode_streaming.channels._subscription import From, Subscription
 from dual_mode_streaming.channels._sync import SyncChannel
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings import Cursor, StreamRecord
+from dual_mode_streaming.stores._factory import check_address
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class Channel(Generic[T]):
 
     Raises:
         ValueError: the name is none, it can be the name of another channel of this process, or a
-            bound is not above 0.
+            bound is not above 0, or the store has no such address.
         TypeError: messages of the type cannot be read again from their JSON.
     """
 
@@ -53,8 +54,15 @@ class Channel(Generic[T]):
     ) -> None:
         bounds = {"max_messages": max_messages, "max_bytes": max_bytes, "ttl": ttl}
         for option, value in bounds.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"Channel({name!r}): {option} must be above 0, not {value!r}")
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise ValueError(
+                    f"Channel({name!r}): {option} must be a number above 0, not {value!r}"
+                )
+        if isinstance(store, str):
+            try:
+                check_address(store)
+            except ValueError as error:
+                raise ValueError(f"Channel({name!r}): store must be {error}") from None
         self.name = name
         self.codec = ItemCodec(item_type)
         self._store = store

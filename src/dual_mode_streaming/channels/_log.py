@@ -120,6 +120,8 @@ class ChannelLog:
             Problem: 422 if the key was used with something else.
             StoreError: the store could not be reached for several seconds.
         """
+        if key is not None and not isinstance(key, str):
+            raise TypeError(f"the key of a message must be a str, not {key!r}")
         own = secrets.token_hex(8) if key is None else _digest(key.encode())
         value = _digest(*(record.pack() for record in records)) if key is not None else ""
         mark = f"k{own}"
@@ -148,8 +150,8 @@ class ChannelLog:
         """Close the channel, with an error for its readers. A closed one stays as it is."""
         end = CLOSE if error is None else StreamRecord.end("error", error.body)
         done = await self.append((), close=end)
-        if done.result is AppendResult.CLOSED and not done.generation and error is not None:
-            await self.create()
+        if done.result is AppendResult.CLOSED and not done.generation:
+            await self.create()  # nothing was published: its readers wait for the end as well
             await self.append((), close=end)
 
     async def delete(self) -> None:

@@ -37,10 +37,13 @@ class NameTemplate:
     """The name of a channel, in which whole segments may be parameters: `orders/{id}`.
 
     Raises:
+        TypeError: it is not a str.
         ValueError: it is not such a name.
     """
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"the name of a channel must be a str, not {text!r}")
         self.text = text
         self.parts: list[tuple[str, bool]] = []  # of a segment: its text, whether a parameter
         for segment in text.split("/"):
@@ -66,7 +69,7 @@ class NameTemplate:
         if values.keys() != set(self.parameters):
             needed = ", ".join(self.parameters) or "no parameters"
             given = ", ".join(values) or "none"
-            raise TypeError(f"the channel {self.text!r} needs {needed}, not {given}")
+            raise TypeError(f"the channel {self.text!r} needs {needed}, not: {given}")
         filled = []
         for part, is_parameter in self.parts:
             value = values[part] if is_parameter else part

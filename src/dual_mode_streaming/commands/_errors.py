@@ -119,4 +119,5 @@ def needed(extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        fail(f"{error}; install it with: pip install 'dual-mode-streaming[{extra}]'")
+        missing = error.__cause__ or error
+        fail(f"{missing}; install it with: pip install 'dual-mode-streaming[{extra}]'")

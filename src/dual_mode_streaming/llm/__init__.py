@@ -9,6 +9,13 @@ async for event in LLMClient().chat_completion("Why do streams leak?"):
 
 from typing import TYPE_CHECKING
 
+try:
+    import stamina as _  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "dual_mode_streaming.llm needs: pip install 'dual-mode-streaming[llm]'"
+    ) from error
+
 from dual_mode_streaming._lazy import lazy_attributes
 from dual_mode_streaming.llm._agents import agent_events, agent_text
 from dual_mode_streaming.llm._client import LLMClient, Spent

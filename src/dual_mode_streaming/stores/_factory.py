@@ -36,7 +36,10 @@ def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
     Raises:
         ValueError: if the address is not that of a store, or redis-py is not installed.
     """
-    check_address(address)
+    try:
+        check_address(address)
+    except ValueError as error:
+        raise ValueError(f"the address of a store must be {error}") from None
     if address == "memory":
         return MemoryStore(limits)
     scheme, _, rest = address.partition(":")

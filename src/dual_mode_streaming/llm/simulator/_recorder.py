@@ -65,12 +65,14 @@ class Recorder:
         note: called with a line for each request to an API.
 
     Raises:
-        ValueError: the file is there and is no script.
+        ValueError: the file is there and is no script, or its directory is not there.
     """
 
     def __init__(self, upstream: str, file: Path, note: Callable[[str], None]) -> None:
         if file.exists():
             Script.load(file)
+        elif not file.parent.is_dir():
+            raise ValueError(f"the directory of {file} does not exist")
         self._upstream = upstream.rstrip("/")
         self._file = file
         self._note = note

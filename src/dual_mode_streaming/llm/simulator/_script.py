@@ -126,7 +126,7 @@ class Script(FrozenModel):
         """Read a TOML file.
 
         Raises:
-            ValueError: the file is not a script; the message is one line.
+            ValueError: there is no such file, or it is not a script; the message is one line.
         """
         try:
             return cls.model_validate(tomllib.loads(Path(path).read_text("utf-8")))
@@ -134,6 +134,8 @@ class Script(FrozenModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"{path}: {where}: {first['msg']}") from error
+        except OSError as error:
+            raise ValueError(f"the script {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.wire._openai import data_or_url
-from dual_mode_streaming.llm.wire._parsing import invalid
+from dual_mode_streaming.llm.wire._parsing import invalid, problem_of
 
 _MODALITIES: Final = ("image", "audio", "video", "document", "binary", "file")
 
@@ -115,9 +114,7 @@ def _request(messages: list[dict[str, Any]], options: dict[str, Any]) -> ChatReq
     try:
         return ChatRequest.model_validate({"messages": messages, **given})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "messages"
-        raise Problem(400, f"{where}: {first['msg']}", param=where) from error
+        raise problem_of(error) from error
 
 
 def _of_assistant(parts: Iterable[Any]) -> list[dict[str, Any]]:

@@ -84,16 +84,16 @@ def parse_request(
     try:
         request = wire.parse(body)
     except (Problem, ValidationError) as error:
-        origin.problem = _problem_of(error)
+        origin.problem = problem_of(error)
         try:
             chat = ChatRequest.model_validate({"messages": "?", "model": model})
         except ValidationError as wrong_model:
-            raise _problem_of(wrong_model) from wrong_model
+            raise problem_of(wrong_model) from wrong_model
         request = WireRequest(chat, stream, model)
     return dataclasses.replace(request, chat=request.chat.with_origin(origin))
 
 
-def _problem_of(error: Problem | ValidationError) -> Problem:
+def problem_of(error: Problem | ValidationError) -> Problem:
     """Return the problem that names the field."""
     if isinstance(error, Problem):
         return error

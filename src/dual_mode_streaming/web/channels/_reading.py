@@ -43,7 +43,7 @@ async def read(request: Request, recordings: Recordings, info: StreamInfo) -> Re
     live = request.query_params.get("live")
     offsets = request.query_params.getlist("offset")
     if len(offsets) > 1 or live not in (None, "long-poll", "sse"):
-        raise Problem(400, "there is one offset, and live is long-poll or sse")
+        raise Problem(400, "live must be long-poll or sse, and offset be there at most once")
     offset = offsets[0] if offsets else None
     if live is not None and offset is None:
         raise Problem(400, f"live={live} needs an offset; offset=-1 is the start")

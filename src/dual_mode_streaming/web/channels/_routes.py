@@ -88,6 +88,13 @@ def channel_routes(
         rule: decides who may do what; None lets everyone create, and the owner do the rest.
         prefix: the path above the names.
     """
+    if rule is not None:
+        try:
+            inspect.signature(rule).bind(Request, "name", "read")
+        except TypeError:
+            raise TypeError(
+                f"channels must be a bool or a function of (request, name, action), not {rule!r}"
+            ) from None
     routes = ChannelsRouter(app, prefix)
 
     async def answer(request: Request, name: str) -> Response:
