@@ -230,6 +230,12 @@ async def test_nothing_is_published_without_messages(one):
         await one.publish_many([])
 
 
+@pytest.mark.parametrize("error", [ValueError("x"), 5, True])
+async def test_an_error_that_cannot_be_told_is_refused(one, error):
+    with pytest.raises(TypeError, match="error of a channel must be a str or a Problem, not"):
+        await one.close(error=error)
+
+
 async def test_a_key_that_is_no_text_is_refused(one):
     with pytest.raises(TypeError, match="key of a message must be a str, not 5"):
         await one.publish(Order(id=1), key=5)

@@ -2,10 +2,12 @@
 
 import enum
 import uuid
+from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
-from dual_mode_streaming import Channel, Problem
+from dual_mode_streaming import Channel, Problem, install
 from dual_mode_streaming.channels._names import NameTemplate, check_name, stream_of
 from dual_mode_streaming.stores import MemoryStore
 
@@ -84,6 +86,14 @@ def test_an_address_that_is_no_store_is_an_error_at_once(address):
     with pytest.raises(ValueError, match=r"^Channel\('a'\): store must be memory, ") as refused:
         Channel("a", int, store=address)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("store", [Path("x.db"), 5, object()])
+def test_what_is_no_store_is_an_error_at_once(store):
+    with pytest.raises(TypeError, match=r"^Channel\('a'\): store must be a store or the address"):
+        Channel("a", int, store=store)
+    with pytest.raises(TypeError, match=r"^install: store must be a store or the address"):
+        install(FastAPI(), store=store)
 
 
 def test_different_names_are_different_streams():

@@ -13,7 +13,7 @@ from dual_mode_streaming.channels._subscription import From, Subscription
 from dual_mode_streaming.channels._sync import SyncChannel
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings import Cursor, StreamRecord
-from dual_mode_streaming.stores._factory import check_address
+from dual_mode_streaming.stores._factory import check_store
 
 T = TypeVar("T")
 
@@ -39,7 +39,8 @@ class Channel(Generic[T]):
     Raises:
         ValueError: the name is none, it can be the name of another channel of this process, or a
             bound is not above 0, or the store has no such address.
-        TypeError: messages of the type cannot be read again from their JSON.
+        TypeError: the name or the store is of a wrong type, or messages of the type cannot be read
+            again from their JSON.
     """
 
     def __init__(
@@ -58,11 +59,8 @@ class Channel(Generic[T]):
                 raise ValueError(
                     f"Channel({name!r}): {option} must be a number above 0, not {value!r}"
                 )
-        if isinstance(store, str):
-            try:
-                check_address(store)
-            except ValueError as error:
-                raise ValueError(f"Channel({name!r}): store must be {error}") from None
+        if store is not None:
+            check_store(store, f"Channel({name!r}): store")
         self.name = name
         self.codec = ItemCodec(item_type)
         self._store = store
@@ -167,6 +165,8 @@ class Channel(Generic[T]):
         A closed channel is kept as long as an ended recording (`Limits.retention`).
         """
         problem = Problem(500, error) if isinstance(error, str) else error
+        if not isinstance(problem, Problem | None):
+            raise TypeError(f"the error of a channel must be a str or a Problem, not {error!r}")
         await self._log(parameters).close(problem)
 
     async def delete(self, **parameters: Any) -> None:

@@ -16,7 +16,7 @@ export class StreamError extends Error {
     const problem = Object(parsed(text)), { title = problem.title ?? "", status = problem.status ?? null } = fields;
     let detail = problem.detail ?? problem.reason ?? (Object.keys(problem).length ? "" : text.slice(0, 300));
     if (Array.isArray(detail)) // of a validation error
-      detail = detail.map((each) => `${each?.loc?.slice(1).join(".")} ${each?.msg}`).join("; ");
+      detail = detail.map((each) => [each?.loc?.slice(1).join("."), each?.msg].filter(Boolean).join(" ")).join("; ");
     if (typeof detail !== "string") detail = JSON.stringify(detail);
     const message = [[status, title].filter(Boolean).join(" "), detail].filter(Boolean).join(": ");
     return new StreamError(message || fields.event, { ...fields, title, status, detail, problem });

@@ -20,6 +20,17 @@ def check_address(address: str) -> str:
     raise ValueError("memory, sqlite:PATH or redis://HOST:PORT")
 
 
+def check_store(store: object, what: str) -> None:
+    """Raise an error that begins with `what` if this is neither a store nor the address of one."""
+    if isinstance(store, str):
+        try:
+            check_address(store)
+        except ValueError as error:
+            raise ValueError(f"{what} must be {error}") from None
+    elif not hasattr(store, "aclose"):
+        raise TypeError(f"{what} must be a store or the address of one, not {store!r}")
+
+
 def is_redis(address: str) -> bool:
     """Return whether an address is that of a Redis."""
     return address.partition(":")[0] in _REDIS
@@ -36,10 +47,7 @@ def open_store(address: str = "memory", limits: Limits | None = None) -> Store:
     Raises:
         ValueError: if the address is not that of a store, or redis-py is not installed.
     """
-    try:
-        check_address(address)
-    except ValueError as error:
-        raise ValueError(f"the address of a store must be {error}") from None
+    check_store(address, "the address of a store")
     if address == "memory":
         return MemoryStore(limits)
     scheme, _, rest = address.partition(":")

@@ -19,6 +19,7 @@ from dual_mode_streaming.channels import _places
 from dual_mode_streaming.recordings import Recordings
 from dual_mode_streaming.stores import Limits, Store, open_store
 from dual_mode_streaming.stores._base import StreamInfo
+from dual_mode_streaming.stores._factory import check_store
 from dual_mode_streaming.stores._observed import observed
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._routes import route_path
@@ -61,6 +62,7 @@ class RecordingRegistry:
         owner: OwnerOf,
         prefix: str,
     ) -> None:
+        check_store(store, "install: store")
         self.owner_of = owner
         self.prefix = prefix
         self._app = app
