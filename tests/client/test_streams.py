@@ -219,6 +219,25 @@ async def test_a_server_that_asks_for_too_much_patience_is_given_up(server, harn
     assert (caught.value.retry_after, len(server.asked)) == (3600, 1)
 
 
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        (
+            [{"loc": ["query", "n"], "msg": "no int"}, {"loc": ["body"], "msg": "no"}],
+            "n no int; no",
+        ),
+        ([5, {"loc": 1, "msg": 2}], '{"detail": [5'),
+        ([], '{"detail": []}'),
+    ],
+)
+async def test_a_validation_error_says_what_is_wrong(server, harness, detail, said):
+    server.then(page(422, {"detail": detail}))
+    with pytest.raises(RequestRefused) as caught:
+        await harness.read(server.url)
+    assert caught.value.detail.startswith(said)
+    assert caught.value.problem == {"detail": detail}
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 406, 410, 422, 500])
 async def test_a_refusal_is_final(server, harness, status):
     server.then(Answer(items(1), "cut"), page(status, {"detail": "no", "status": status}))

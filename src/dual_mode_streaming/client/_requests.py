@@ -140,11 +140,21 @@ def refusal(head: ResponseHead, body: bytes) -> RequestRefused:
     problem = json_object(body)
     text = body.decode("utf-8", "replace").strip()
     detail = problem.get("detail") or problem.get("title")
+    if isinstance(detail, list):  # of a validation error of FastAPI
+        detail = "; ".join(filter(None, map(_invalid, detail)))[:300]
     detail = detail if detail and isinstance(detail, str) else text[:200]
     if head.redirects_to:
         target = head.redirects_to
         detail = f"it redirects to {target}, which was not followed: use that URL if you trust it"
     return RequestRefused(head.status, detail, problem, retry_after(head.headers))
+
+
+def _invalid(error: Any) -> str:
+    """Return one of the validation errors of FastAPI as text; empty if it is none."""
+    match error:
+        case {"loc": [_, *fields], "msg": str(reason)}:
+            return " ".join([*filter(None, [".".join(map(str, fields))]), reason])
+    return ""
 
 
 def is_cut(error: httpx.HTTPError) -> bool:
