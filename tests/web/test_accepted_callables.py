@@ -754,7 +754,7 @@ def test_a_fold_that_cannot_be_called_is_refused(fold):
 
 @pytest.mark.parametrize("wire", ["agui", UIMessageStream, True, {}])
 def test_a_wire_format_that_is_none_is_refused(wire):
-    with pytest.raises(TypeError, match="wire must be a wire format such as UIMessageStream"):
+    with pytest.raises(TypeError, match="wire needs a WireFormat, such as UIMessageStream"):
         dual_mode(wire=wire)
 
 

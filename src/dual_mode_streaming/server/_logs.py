@@ -1,9 +1,10 @@
 """The logging of the service: text or JSON, with the id of the request, without secrets."""
 
+import copy
 import logging
 import logging.config
 import re
-from typing import Any, Final
+from typing import Any, Final, TextIO
 from urllib.parse import unquote
 
 from asgi_correlation_id import CorrelationIdFilter
@@ -61,18 +62,20 @@ def _decoded_if_secret(found: re.Match[str]) -> str:
     return found[0] if unquote(word) == word else "…"
 
 
-class _Redacted(logging.Filter):
-    """Removes secrets from what is logged: the targets of requests, and texts of exceptions."""
+class _RedactingHandler(logging.StreamHandler[TextIO]):
+    """Writes without secrets: the targets of requests, and texts of exceptions."""
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def emit(self, record: logging.LogRecord) -> None:
+        record = copy.copy(record)  # other handlers get it as it is
         try:
             record.msg, record.args = redacted(record.getMessage()), ()
-        except Exception:  # wrong arguments: the handler reports them
-            return True
-        if record.exc_info and not record.exc_text:
-            record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
-            record.exc_info = None  # formatters would format it again
-        return True
+        except Exception:  # wrong arguments
+            self.handleError(record)
+            return
+        if record.exc_info:
+            text = record.exc_text or logging.Formatter().formatException(record.exc_info)
+            record.exc_text, record.exc_info = redacted(text), None  # not to be formatted again
+        super().emit(record)
 
 
 class _Text(logging.Formatter):
@@ -94,10 +97,7 @@ def log_config(level: str, log_format: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {
-            "id": {"()": CorrelationIdFilter, "uuid_length": None},
-            "redacted": {"()": _Redacted},
-        },
+        "filters": {"id": {"()": CorrelationIdFilter, "uuid_length": None}},
         "formatters": {
             "text": {"()": _Text, "fmt": "%(levelname)s: %(message)s"},
             "json": {
@@ -115,10 +115,10 @@ def log_config(level: str, log_format: str) -> dict[str, Any]:
         },
         "handlers": {
             "out": {
-                "class": "logging.StreamHandler",
+                "()": _RedactingHandler,
                 "stream": "ext://sys.stderr",
                 "formatter": log_format,
-                "filters": ["id", "redacted"],
+                "filters": ["id"],
             }
         },
         "loggers": {
