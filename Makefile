@@ -57,14 +57,15 @@ solution-%: $(STAMP)  ## compare your exercise with the solution
 reset-%: $(STAMP)  ## start an exercise again; your version is kept beside it
 	@$(BIN)/python -m exercises.checks reset $*
 
+# Three workers on two cores: many tests wait for a server or a browser.
 test: $(STAMP) $(UI)  ## run the tests on two cores, in less than five minutes
 	@scripts/system-packages
-	$(BIN)/pytest -n 2 --dist worksteal \
+	$(BIN)/pytest -n 3 --dist worksteal \
 		$(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered --cov-fail-under=$(COVERAGE))
 
 test-full: $(STAMP) $(UI)  ## run all tests, also the long ones and the measurements (30 minutes)
 	@scripts/system-packages
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 	$(BIN)/pytest -m full
 
 coverage:  ## run the tests, and show what they do not cover; less than 93 % is an error
