@@ -49,8 +49,11 @@ def seen(tmp_path_factory):
     store = ("--store", f"sqlite:{folder / 'file'}", "--log-level", "error")
     with ExitStack() as stack:
         one, other = (stack.enter_context(run_service(*store, **variables)) for _ in range(2))
-        (home / "ask.mjs").write_text((HERE / "ask.mjs").read_text())
-        return document_of(["node", home / "ask.mjs", one.url, other.url], home)
+        found = {}
+        for name in ("ask.mjs", "older.mjs"):
+            (home / name).write_text((HERE / name).read_text())
+            found |= document_of(["node", home / name, one.url, other.url], home)
+        return found
 
 
 def answers(chat):
@@ -84,6 +87,19 @@ def test_usechat_shows_a_failure(seen, name):
     assert chat["status"] == "error"
     assert chat["error"]
     assert chat["isError"]
+
+
+@pytest.mark.parametrize("version", ["ai5", "ai6"])
+def test_older_versions_of_the_sdk_read_and_resume(seen, version):
+    ends = seen[version]
+    assert [part["type"] for part in ends["short"]["parts"]] == ["step-start", "reasoning", "text"]
+    assert text(ends["short"]).endswith("A short answer.")
+    call = ends["weather"]["parts"][-1]
+    assert (call["state"], call["input"]) == ("input-available", {"city": "Oslo"})
+    assert len(ends["breaks"]["errors"]) == 1
+    assert text(ends["long"]) == LONG
+    assert ends["joined"] == ends["long"]
+    assert ends["later"] is None
 
 
 def test_a_page_that_is_reloaded_in_mid_answer_shows_it_once_and_whole(seen):
