@@ -123,6 +123,23 @@ async def test_a_wrong_name_is_refused(http, name):
     assert response.status_code in (400, 404, 405)
 
 
+@pytest.mark.parametrize(
+    "name", ["%C3%A9", "%F0%A3%90%9AQ%C3%97*S", "a%3Fb%23c", "a%20b/c%25d", "a+b:@c"]
+)
+async def test_the_location_of_a_channel_of_any_name_leads_to_it(http, name):
+    created = await http.put(f"/channels/{name}", headers=TEXT, content="one")
+    assert created.status_code == 201
+    assert created.headers["location"] == f"http://test/channels/{name}"
+    assert (await http.get(created.headers["location"])).text == "one"
+
+
+@pytest.mark.parametrize("name", ["%0A", "a%0Ab", "a%0D", "a/%0A"])
+async def test_a_name_with_a_line_end_is_refused_in_words(http, name):
+    response = await http.put(f"/channels/{name}", headers=TEXT)
+    assert response.status_code == 400
+    assert "printable" in response.json()["detail"]
+
+
 async def test_a_producer_is_idempotent_and_fenced(http):
     await http.put("/channels/p", headers=TEXT)
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -62,6 +63,7 @@ async def test_a_model_is_there_or_is_not(any_model):
     [
         ("GET", "/v1/embeddings", 404, None),
         ("POST", "/v1/nothing/at/all", 404, None),
+        ("POST", "/v1/no%0Athing", 404, None),
         ("DELETE", "/v1/", 404, None),
         ("GET", "/v1/messages", 405, "POST"),
         ("PUT", "/v1/chat/completions", 405, "POST"),
@@ -78,7 +80,7 @@ async def test_what_is_not_there_is_refused_in_the_wire_format(method, path, sta
         assert (response.status_code, response.headers.get("allow")) == (status, allow)
         is_anthropic = path.startswith("/v1/messages")
         assert ("type" in response.json()) is is_anthropic
-        assert path in response.json()["error"]["message"]
+        assert unquote(path) in response.json()["error"]["message"]
         marked = await http.request(method, prefix + path, headers=ANTHROPIC)
         assert marked.json()["type"] == "error"
         assert marked.headers["request-id"] == marked.json()["request_id"]

@@ -10,6 +10,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from dual_mode_streaming.errors import Problem
+from dual_mode_streaming.web._routes import WHOLE_PATH
 
 NO_WEBSOCKET: Final = Problem(
     426, "there are no WebSockets here: send the request with POST", headers={"upgrade": "HTTP/1.1"}
@@ -39,7 +40,7 @@ def add_fallback(routes: APIRouter, answer: Callable[[Request], Response]) -> No
         return answer(request)
 
     routes.add_api_route(
-        "/v1/{rest:path}",
+        f"/v1/{{rest:{WHOLE_PATH}}}",
         fallback,
         methods=_METHODS,
         include_in_schema=False,

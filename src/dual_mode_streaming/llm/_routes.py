@@ -26,6 +26,7 @@ from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
 from dual_mode_streaming.llm.wire._parsing import parse_request, read_body
 from dual_mode_streaming.sse import dumps
+from dual_mode_streaming.web._routes import WHOLE_PATH
 
 _EXAMPLE: Final = Problem(400, "model: a string is needed", param="model")
 _REFUSALS: Final = {
@@ -135,7 +136,7 @@ def llm_routes(
         return listed(request, ModelList.body)
 
     @routes.get(
-        "/v1/models/{model:path}",
+        f"/v1/models/{{model:{WHOLE_PATH}}}",
         summary="An available model",
         response_model=dict[str, Any],
         responses={404: {"description": _REFUSALS[404]}},

@@ -6,10 +6,23 @@ from typing import Any, Final
 
 from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.routing import BaseRoute, Host, Match, Mount, Router
 from starlette.types import Scope
 
-_CATCHES_ALL: Final = re.compile(r"/\{\w+:path\}")
+_CATCHES_ALL: Final = re.compile(r"/\{\w+:(?:path|whole_path)\}")
+
+
+class _WholePath(PathConvertor):
+    """A path that may hold line ends, which Starlette's `path` does not match."""
+
+    regex = "(?s:.*)"
+
+
+WHOLE_PATH: Final = "whole_path"
+"""The name of that convertor, for `{name:whole_path}`."""
+
+register_url_convertor(WHOLE_PATH, _WholePath())
 
 
 def route_path(scope: Scope) -> str:

@@ -20,7 +20,7 @@ from dual_mode_streaming.web._options import resolved_options
 from dual_mode_streaming.web._problems import MEDIA_TYPE, render_problem
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._response import DualModeResponse
-from dual_mode_streaming.web._routes import route_path, taken_by
+from dual_mode_streaming.web._routes import WHOLE_PATH, route_path, taken_by
 from dual_mode_streaming.web.channels import _reading, _writing
 from dual_mode_streaming.web.channels._protocol import (
     NO_STORE,
@@ -144,7 +144,7 @@ def channel_routes(
 
     for method, (summary, status, *others) in _OPERATIONS.items():
         routes.add_api_route(
-            f"{prefix}/{{name:path}}",
+            f"{prefix}/{{name:{WHOLE_PATH}}}",
             serve,
             methods=[method],
             summary=summary,

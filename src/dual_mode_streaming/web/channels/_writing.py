@@ -1,6 +1,7 @@
 """PUT and POST of a channel: create it, append to it, close it."""
 
 import secrets
+from urllib.parse import quote
 
 import pydantic
 from starlette.requests import Request
@@ -44,7 +45,8 @@ async def create(request: Request, log: ChannelLog, owner: str, largest: int) ->
     headers = headers_at(tail_of(info), closed=info.state != "running")
     headers["content-type"] = found.content_type
     if status == 201:
-        headers["location"] = str(request.url.replace(query=""))
+        path = quote(request.scope["path"], safe="/!$&'()*+,;=:@~")  # RFC 3986, section 3.3
+        headers["location"] = str(request.url.replace(path=path, query=""))
     return Response(status_code=status, headers=headers)
 
 
