@@ -120,13 +120,15 @@ class SharedReceive:
             async with self._turn():
                 if self._disconnected:  # the generator received it during the wait for the lock
                     return True  # type: ignore[unreachable]
-                waited: list[bool] = []
-                loop.call_soon(waited.append, True)
+                waited: list[bool] | None = None
+                if not self._of_server:
+                    waited = []
+                    loop.call_soon(waited.append, True)
                 message: Any = await self._source()
                 kind, size, more = _parts(message)
                 if kind == "http.disconnect":
                     self._disconnected = True
-                    if not (waited or self._of_server):
+                    if waited == []:
                         logger.warning(_AT_ONCE)
                     return True
                 if kind != "http.request" or self._ended:

@@ -1,7 +1,8 @@
 """The middleware of `install`: it is around the whole app, also around its error handlers."""
 
 import contextlib
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -43,24 +44,10 @@ class RequestStateMiddleware:
         shared = ServerReceive(receive)
         scope[KEY] = state = RequestState(shared)
         state.enter(self._state)
-        is_cross_origin = is_coded = False
-        content_type = b""
-        for name, value in scope.get("headers", ()):
-            if name == b"origin":
-                is_cross_origin = True
-            elif name == b"content-type":
-                content_type = value
-            elif name == b"content-encoding":
-                is_coded = True  # whoever decodes it counts
-            elif name == b"last-event-id":
-                if len(value) > MAX_CURSOR_BYTES:
-                    problem = Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
-                    return await render_problem(problem)(scope, receive, send)
-                read_header(scope)
-
-        limit = self._state.body_values
-        if limit is not None and not is_coded and may_be_json(content_type):
-            shared.size = JSONSize(limit, is_json=b"json" in content_type.lower())
+        try:
+            is_cross_origin = self._read_headers(scope, shared)
+        except Problem as problem:
+            return await render_problem(problem)(scope, receive, send)
 
         async def send_with_vary(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -79,6 +66,33 @@ class RequestStateMiddleware:
             await self._app(scope, shared, send_with_vary)
         finally:
             state.leave()
+
+    def _read_headers(self, scope: Scope, shared: ServerReceive) -> bool:
+        """Read a cursor, and let the values of a JSON body be counted.
+
+        Returns:
+            Whether a script of another origin may have sent the request.
+
+        Raises:
+            Problem: 400, the Last-Event-ID is too long.
+        """
+        is_cross_origin = is_coded = False
+        content_type = b""
+        for name, value in scope.get("headers", ()):
+            if name == b"origin":
+                is_cross_origin = True
+            elif name == b"content-type":
+                content_type = value
+            elif name == b"content-encoding":
+                is_coded = True  # whoever decodes it counts
+            elif name == b"last-event-id":
+                if len(value) > MAX_CURSOR_BYTES:
+                    raise Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
+                read_header(scope)
+        limit = self._state.body_values
+        if limit is not None and not is_coded and may_be_json(content_type):
+            shared.size = JSONSize(limit, is_json=b"json" in content_type.lower())
+        return is_cross_origin
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run what `install` needs, if the lifespan of the app has been replaced since."""
@@ -123,5 +137,5 @@ class WholeApp(ServerErrorMiddleware):
         super().__init__(RequestStateMiddleware(app.app, state), app.handler, app.debug)
         self._whole = RequestStateMiddleware(app, state)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._whole(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        return self._whole(scope, receive, send)  # no coroutine more, for as long as a stream

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from dual_mode_streaming.errors import BatchLimitExceeded, BrokenTransfer, Problem, StreamOverflow
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
@@ -43,7 +43,7 @@ from dual_mode_streaming.web._problems import (
 )
 from dual_mode_streaming.web._request_state import Begun, RequestState, request_state
 from dual_mode_streaming.web._sources import ResponseReturned, Returned
-from dual_mode_streaming.web._stream_sink import StreamSink
+from dual_mode_streaming.web._stream_sink import Start, StreamSink
 
 ANY_ITEMS: Final = Representation(ItemCodec(event_types=EVENT_TYPES))
 """Items of any type, as JSON by their own type."""
@@ -194,12 +194,9 @@ class DualModeResponse(Response):
     ) -> BaseException | None:
         """Answer with the stream. Returns its failure, if it was sent in the stream."""
         final: list[tuple[bytes, bytes]] | None = None
-        content = self.content
-        if isinstance(content, Returned):
-            mode, cursor, codec = begun.form.mode, begun.cursor, self._representation.codec
-            content.subscribed = lambda channel: items_of(channel, mode, cursor, codec)
+        self._follow_from(begun)
 
-        def start() -> Message:
+        def start() -> Start:
             nonlocal final
             headers = self._sent_headers(begun.form)
             lines = begun.form.mode is ResponseMode.LINES
@@ -207,18 +204,16 @@ class DualModeResponse(Response):
                 headers["content-encoding"] = "identity"  # or GZipMiddleware buffers the lines
             if self._injected is not None:
                 final = list(self._injected.raw_headers)
-            return {
+            message = {
                 "type": "http.response.start",
                 "status": self._status(),
                 "headers": headers.raw,
             }
-
-        def reset() -> Any:
-            if not begun.resumes or self._handles_last_event_id:
-                return None
-            if isinstance(content, Returned) and content.follows:
-                return None
-            return {"reason": "not_recorded", "requested": begun.cursor[:MAX_ECHO]}
+            reset = None
+            follows = isinstance(self.content, Returned) and self.content.follows
+            if begun.resumes and not self._handles_last_event_id and not follows:
+                reset = {"reason": "not_recorded", "requested": begun.cursor[:MAX_ECHO]}
+            return message, reset
 
         sink = StreamSink(
             self._frames(begun.form, options),
@@ -226,7 +221,6 @@ class DualModeResponse(Response):
             send=send,
             start=start,
             options=options,
-            reset=reset,
             observed=state.observed,
         )
         try:
@@ -247,6 +241,12 @@ class DualModeResponse(Response):
         if owner.end is End.STALLED:
             await abort(scope)
         return failure
+
+    def _follow_from(self, begun: Begun) -> None:
+        """Let the subscription of a channel, if the function returns one, begin at the cursor."""
+        if isinstance(self.content, Returned):
+            mode, cursor, codec = begun.form.mode, begun.cursor, self._representation.codec
+            self.content.subscribed = lambda channel: items_of(channel, mode, cursor, codec)
 
     def _frames(self, form: Negotiated, options: Options) -> Frames:
         representation = self._representation

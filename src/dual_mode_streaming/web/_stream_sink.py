@@ -25,16 +25,17 @@ from dual_mode_streaming.web._problems import problem_of, problem_of_end
 FLUSH_BYTES: Final = 32 * 1024
 """The size at which the buffer is sent even if more items are ready, in bytes."""
 
+Start = tuple[Message, Any]
+"""The `http.response.start` message, and the data of the `reset` event if the client's cursor
+cannot be served, else None."""
+
 
 class StreamSink:
     """Send one source as one streamed response.
 
     Args:
         frames: the wire format.
-        start: a function that returns the `http.response.start` message. It is called at the
-            commit, when status and headers become final.
-        reset: returns, at the commit, the data of the `reset` event if the client's cursor cannot
-            be served; else None.
+        start: a function that is called at the commit, when status and headers become final.
         observed: the `Answer` that is updated at each send, if there is an app.
 
     Attributes:
@@ -53,7 +54,6 @@ class StreamSink:
         "_observed",
         "_options",
         "_owner",
-        "_reset",
         "_send",
         "_sending",
         "_start",
@@ -70,9 +70,8 @@ class StreamSink:
         *,
         owner: Owner,
         send: Send,
-        start: Callable[[], Message],
+        start: Callable[[], Start],
         options: Options,
-        reset: Callable[[], Any],
         observed: Answer | None = None,
     ) -> None:
         self.failure: BaseException | None = None
@@ -81,7 +80,6 @@ class StreamSink:
         self._send = send
         self._start = start
         self._options = options
-        self._reset = reset
         self._observed = observed
         self._buffer = bytearray()
         self.take = _framing(frames, self._buffer, options["event_bytes"])
@@ -150,10 +148,8 @@ class StreamSink:
     def check(self) -> None:
         """Set status and headers, and open the stream: at the first item, or at the commit."""
         if self._start_message is None:
-            self._start_message = self._start()
-            self._buffer[:0] = self._frames.opening(
-                retry=self._options["retry"], reset=self._reset()
-            )
+            self._start_message, reset = self._start()
+            self._buffer[:0] = self._frames.opening(retry=self._options["retry"], reset=reset)
 
     def _on_wait(self) -> Awaitable[None] | None:
         """Flush, and watch for the disconnect. Called before each wait of this task."""
