@@ -80,9 +80,9 @@ async def test_from_now_leaves_out_what_was_before(orders):
         waiting = asyncio.create_task(taken(late, 1))
         for number in range(2, 50):  # until it has begun
             await orders.publish(Order(id=number), id=1)
-            if waiting.done():
+            done, _ = await asyncio.wait({waiting}, timeout=0.02)
+            if done:
                 break
-            await asyncio.sleep(0.02)
         (order,) = await waiting
         assert order.id > 1
 

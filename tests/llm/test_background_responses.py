@@ -29,7 +29,6 @@ from dual_mode_streaming.llm import (
 from dual_mode_streaming.stores import Limits
 from dual_mode_streaming.testing import serving
 from tests.conftest import ROOT
-from tests.stores.redis_server import RedisServer
 
 WORDS = ("One ", "two ", "three.")
 
@@ -114,14 +113,6 @@ async def worker(store="memory", *, installed=True, admission=None, **limits) ->
         made = Worker(url, model)
         async with made.http:
             yield made
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.full)])

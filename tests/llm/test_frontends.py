@@ -39,7 +39,6 @@ from dual_mode_streaming.server.app import create_app
 from dual_mode_streaming.server.settings import Settings
 from dual_mode_streaming.stores import Limits, MemoryStore
 from dual_mode_streaming.testing import serving
-from tests.stores.redis_server import RedisServer
 
 
 class Chunk(BaseModel):
@@ -160,14 +159,6 @@ def app_of(gated, store="memory", *, record=True, items=None):
         app.get("/agui")(agui.resume)
         app.post("/agui/{runId}/stop")(agui.stop)
     return app
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.full)])
@@ -549,7 +540,8 @@ async def test_the_service_serves_both(monkeypatch):
     async with serving(create_app(Settings())) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.post("/ui/chat", json=ui("Hello", model="simulator"))
         assert kinds(chunks_of(answer.content))[-2:] == ["finish", "[DONE]"]
-        assert (await client.get("/ui/chat/c-1/stream")).status_code == 204
+        for chat in ("c-1", "team/c-1", "team%2Fc-1"):  # the SDK puts the id into the path as it is
+            assert (await client.get(f"/ui/chat/{chat}/stream")).status_code == 204
         assert (await client.post("/ui/chat/c-1/stop")).json() == {"stopped": False}
         messages = [{"id": "m", "role": "user", "content": "Hello"}]
         run = {"threadId": "t", "runId": "r", "messages": messages, "tools": [], "context": []}

@@ -1,5 +1,6 @@
 """What a generator yields, as the parts of a front end's message."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -52,7 +53,7 @@ def event_of(item: Any) -> StreamEvent | dict[str, Any]:
     )
 
 
-class PartFrames:
+class PartFrames(ABC):
     """The frames of a message of parts. A format says how each of them begins, goes on and ends.
 
     An answer without a MESSAGE_COMPLETE, such as one of text only, is complete when it ends.
@@ -161,35 +162,35 @@ class PartFrames:
         """Return the frame of an object of the format."""
         return frame(chunk)
 
-    def _begin_part(self, kind: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _begin_part(self, kind: str) -> bytes: ...
 
-    def _delta(self, kind: str, text: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _delta(self, kind: str, text: str) -> bytes: ...
 
-    def _finish_part(self, kind: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _finish_part(self, kind: str) -> bytes: ...
 
-    def _begin_call(self, identity: str, name: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _begin_call(self, identity: str, name: str) -> bytes: ...
 
-    def _grow_call(self, identity: str, text: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _grow_call(self, identity: str, text: str) -> bytes: ...
 
-    def _end_call(self, identity: str, name: str, arguments: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _end_call(self, identity: str, name: str, arguments: str) -> bytes: ...
 
-    def _result(self, result: ToolResult) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _result(self, result: ToolResult) -> bytes: ...
 
-    def _complete(self, event: StreamEvent | None) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _complete(self, event: StreamEvent | None) -> bytes: ...
 
-    def _error(self, message: str, code: str | None) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _error(self, message: str, code: str | None) -> bytes: ...
 
-    def _abort(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _abort(self) -> bytes: ...
 
     def _last(self) -> bytes:
         return b""

@@ -47,13 +47,13 @@ def frontend_routes(client: LLMClient, admission: Admission) -> APIRouter:
 
     routes.post("/ui/chat", summary="Ask a model, for useChat")(ui_chat)
     routes.get(
-        "/ui/chat/{chat_id}/stream",
+        "/ui/chat/{chat_id:path}/stream",
         summary="The running answer of a chat",
         response_class=Response,
         responses={**_STREAM, 204: {"description": "None is running"}, **_REFUSED},
     )(ui_chat.resume)
     routes.post(
-        "/ui/chat/{chat_id}/stop",
+        "/ui/chat/{chat_id:path}/stop",
         summary="Stop the answer of a chat",
         responses={503: {"description": "The store cannot be reached"}},
     )(ui_chat.stop)
