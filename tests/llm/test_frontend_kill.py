@@ -13,10 +13,9 @@ import pytest
 from dual_mode_streaming.testing import serving
 from tests.conftest import ROOT
 from tests.llm.frontend_worker import WORDS, app_of
-from tests.llm.test_frontends import (  # noqa: F401
+from tests.llm.test_frontends import (
     chunks_of,
     kinds,
-    redis,
     rest,
     streamed,
     ui,

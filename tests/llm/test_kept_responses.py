@@ -10,7 +10,6 @@ from tests.llm.test_background_responses import (  # noqa: F401
     WORDS,
     ended,
     events_of,
-    redis,
     store,
     two,
     worker,
