@@ -540,7 +540,12 @@ async def test_the_service_serves_both(monkeypatch):
     async with serving(create_app(Settings())) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.post("/ui/chat", json=ui("Hello", model="simulator"))
         assert kinds(chunks_of(answer.content))[-2:] == ["finish", "[DONE]"]
-        for chat in ("c-1", "team/c-1", "team%2Fc-1"):  # the SDK puts the id into the path as it is
+        for chat in (
+            "c-1",
+            "team/c-1",
+            "team%2Fc-1",
+            "a%0Ab",
+        ):  # the SDK puts the id into the path as it is
             assert (await client.get(f"/ui/chat/{chat}/stream")).status_code == 204
         assert (await client.post("/ui/chat/c-1/stop")).json() == {"stopped": False}
         messages = [{"id": "m", "role": "user", "content": "Hello"}]

@@ -13,6 +13,7 @@ from dual_mode_streaming.limits._guard import guarded_route
 from dual_mode_streaming.llm import ChatRequest, LLMClient, StreamEvent
 from dual_mode_streaming.llm._problems import answer_events
 from dual_mode_streaming.llm.wire import AGUI, AGUIRun, UIChat, UIMessageStream
+from dual_mode_streaming.web._routes import WHOLE_PATH
 
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The answer", "content": {"text/event-stream": {}}}
@@ -47,13 +48,13 @@ def frontend_routes(client: LLMClient, admission: Admission) -> APIRouter:
 
     routes.post("/ui/chat", summary="Ask a model, for useChat")(ui_chat)
     routes.get(
-        "/ui/chat/{chat_id:path}/stream",
+        f"/ui/chat/{{chat_id:{WHOLE_PATH}}}/stream",
         summary="The running answer of a chat",
         response_class=Response,
         responses={**_STREAM, 204: {"description": "None is running"}, **_REFUSED},
     )(ui_chat.resume)
     routes.post(
-        "/ui/chat/{chat_id:path}/stop",
+        f"/ui/chat/{{chat_id:{WHOLE_PATH}}}/stop",
         summary="Stop the answer of a chat",
         responses={503: {"description": "The store cannot be reached"}},
     )(ui_chat.stop)
