@@ -74,6 +74,7 @@ CASES = {
     "frequency_penalty": (PLAIN, {**PLAIN, "frequency_penalty": 0.5}),
     "seed": (PLAIN, {**PLAIN, "seed": 5}),
     "effort": (PLAIN, {**PLAIN, "effort": "xhigh"}),
+    "verbosity": (PLAIN, {**PLAIN, "verbosity": "low"}),
     "thinking": (PLAIN, {**PLAIN, "thinking": True}),
     "thinking: auto": (PLAIN, {**PLAIN, "thinking": "auto"}),
     "thinking_budget": (PLAIN, {**PLAIN, "thinking": True, "thinking_budget": 2000}),

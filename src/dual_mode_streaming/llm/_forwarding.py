@@ -20,7 +20,10 @@ Dialect = Literal["openai-chat", "openai-responses", "anthropic"]
 VIA: Final = "via"
 """The header with the services that a request has passed (RFC 9110, section 7.6.3)."""
 
-_SENT: Final = ("anthropic-beta", "anthropic-version", "openai-beta", VIA)
+_SENT: Final = (
+    *("anthropic-beta", "anthropic-version", "anthropic-user-profile-id", "openai-beta"),
+    VIA,
+)
 _ANSWERED: Final = (
     *("request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"),
     *("openai-processing-ms", "openai-version", "openai-model"),

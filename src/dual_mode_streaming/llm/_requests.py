@@ -112,6 +112,7 @@ class ChatRequest(FrozenModel):
         thinking: whether to ask for the model's reasoning; "auto" leaves it to the model.
         thinking_budget: the most tokens of the reasoning.
         effort: how hard the model tries: low, medium, high and others, as the provider names them.
+        verbosity: how long the answer is: low, medium or high.
         output: JSON as the answer.
     """
 
@@ -136,6 +137,7 @@ class ChatRequest(FrozenModel):
     thinking: StrictBool | Literal["auto"] | None = None
     thinking_budget: int | None = Field(None, ge=1, strict=True)
     effort: Annotated[str, Field(max_length=20)] | None = None
+    verbosity: Annotated[str, Field(max_length=20)] | None = None
     output: OutputFormat | None = None
     _origin: Origin | None = PrivateAttr(None)
 

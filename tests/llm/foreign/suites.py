@@ -26,12 +26,14 @@ NOT_SUPPORTED = {
     "/v1/chat/completions": [
         *("audio", "function_call", "functions", "logit_bias", "logprobs"),
         *("max_completion_tokens", "max_tokens"),  # which are 0
-        *("prediction", "top_logprobs", "web_search_options"),
+        *("moderation", "top_logprobs", "web_search_options"),
     ],
-    "/v1/responses": ["conversation", "max_tool_calls", "prompt", "top_logprobs"],
+    "/v1/responses": ["conversation", "moderation", "prompt", "top_logprobs"],
     "/v1/responses/input_tokens": ["conversation"],
-    "/v1/messages": ["container", "mcp_servers", "thread"],
-    "/v1/messages/count_tokens": ["mcp_servers", "thread"],
+    "/v1/messages": [
+        *("billing_policy", "compaction", "container", "inference_geo", "mcp_servers", "thread"),
+    ],
+    "/v1/messages/count_tokens": ["billing_policy", "mcp_servers", "thread"],
 }
 """Fields that the service refuses by their names; a call with all fields has them, too."""
 

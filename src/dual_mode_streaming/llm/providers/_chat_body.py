@@ -36,6 +36,7 @@ def chat_body(request: ChatRequest, model: str, *, limit: str) -> dict[str, Any]
         "frequency_penalty": request.frequency_penalty,
         "seed": request.seed,
         "reasoning_effort": _effort(request),
+        "verbosity": request.verbosity,
         "response_format": _response_format(request),
     }
     if request.tools:

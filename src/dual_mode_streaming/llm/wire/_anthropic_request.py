@@ -14,7 +14,12 @@ from dual_mode_streaming.llm.wire._parsing import (
     stream_and_model,
 )
 
-_SUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {"container": (), "mcp_servers": ()}
+_SUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
+    "billing_policy": ({"type": "billing_policy", "bill_to": "self"},),
+    "container": (),
+    "inference_geo": (),
+    "mcp_servers": (),
+}
 _ONE_CALL: Final = "disable_parallel_tool_use"
 _CHANGES: Final = ("tool_addition", "tool_removal")
 """Blocks of the conversation that change the tools, and say nothing."""
@@ -36,6 +41,8 @@ def parse_anthropic(body: dict[str, Any]) -> WireRequest:
 def parse_counted(body: dict[str, Any]) -> WireRequest:
     """Parse the body of `count_tokens`, which needs no `max_tokens`."""
     refuse_unsupported(body, _SUPPORTED)
+    if body.get("max_tokens") is not None:  # counting ignores it
+        refuse_unsupported(body, {"compaction": ()})
     _refuse_thread(body.get("thread"))
     stream, model = stream_and_model(body)
     choice = body.get("tool_choice") or {}

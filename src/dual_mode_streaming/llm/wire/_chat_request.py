@@ -31,7 +31,7 @@ _SUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
     "modalities": (["text"],),
     "functions": (),
     "function_call": ("auto",),
-    "prediction": (),
+    "moderation": (),
     "web_search_options": (),
     "logit_bias": (),
 }
@@ -67,6 +67,7 @@ def parse_chat(body: dict[str, Any]) -> WireRequest:
             "seed": body.get("seed"),
             "thinking": has_thinking(effort),
             "effort": effort,
+            "verbosity": body.get("verbosity"),
             "output": _output(body.get("response_format")),
         }
     )

@@ -1,4 +1,4 @@
-"""Compressed bodies of requests: gzip, deflate, and zstd where Python has it."""
+"""Compressed bodies of requests: gzip, deflate and zstd."""
 
 import importlib
 import zlib
@@ -9,6 +9,12 @@ from dual_mode_streaming.errors import Problem
 
 _MEMBERS: Final = 100
 """The most members of a compressed body. Each is a copy of what follows it."""
+
+_CODINGS: Final = 3
+"""The most codings of a body, one inside the other. Each is all of the work again."""
+
+_WINDOWS: Final = (23, 27)
+"""The logarithms of the largest window of zstd: 8 MiB (RFC 9659), or the limit of the body."""
 
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # of zlib: the window's size and the container
 
@@ -39,14 +45,16 @@ def decompressed(content: bytes, coding: str, limit: int) -> bytes:
     Raises:
         Problem: 415 for an unknown coding, 400 for a damaged body, 413 for one that is too large.
     """
-    for name in reversed([part.strip().lower() for part in coding.split(",") if part.strip()]):
-        if name == "identity":
-            continue
-        known = _known()
+    names = [part.strip().lower() for part in coding.split(",")]
+    codings = [name for name in names if name not in ("", "identity")]
+    if len(codings) > _CODINGS:
+        raise Problem(415, f"content-encoding: {len(codings)} codings; at most {_CODINGS}")
+    known = _known(limit)
+    for name in reversed(codings):
         if name not in known:
             detail = f"content-encoding: {name[:50]!r} is not supported; supported: "
-            names = ", ".join(known)
-            raise Problem(415, detail + names, headers={"accept-encoding": names})
+            supported = ", ".join(known)
+            raise Problem(415, detail + supported, headers={"accept-encoding": supported})
         try:
             content = _read(content, known[name], limit)
         except _DAMAGED as error:
@@ -71,7 +79,7 @@ def _read(content: bytes, reader: Callable[[bytes], Any], limit: int) -> bytes:
     return bytes(whole)
 
 
-def _known() -> dict[str, Callable[[bytes], Any]]:
+def _known(limit: int) -> dict[str, Callable[[bytes], Any]]:
     known: dict[str, Callable[[bytes], Any]] = {
         "gzip": lambda _: zlib.decompressobj(_GZIP),
         "x-gzip": lambda _: zlib.decompressobj(_GZIP),
@@ -79,5 +87,11 @@ def _known() -> dict[str, Callable[[bytes], Any]]:
         "deflate": lambda head: zlib.decompressobj(_ZLIB if head[0] & 15 == 8 else _RAW),
     }
     if _ZSTD is not None:
-        known["zstd"] = lambda _: _ZSTD.ZstdDecompressor()
+        least, most = _WINDOWS
+        window = {
+            _ZSTD.DecompressionParameter.window_log_max: min(
+                max(least, (limit - 1).bit_length()), most
+            )
+        }
+        known["zstd"] = lambda _: _ZSTD.ZstdDecompressor(options=window)
     return known

@@ -28,7 +28,7 @@ _SUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
     "prompt": (),
     "background": (),
     "top_logprobs": (),
-    "max_tool_calls": (),
+    "moderation": (),
 }
 _ECHOED: Final = (
     *("instructions", "max_output_tokens", "max_tool_calls", "prompt_cache_key"),
@@ -50,6 +50,8 @@ def parse_responses(
         ValidationError: the same.
     """
     refuse_unsupported(body, _SUPPORTED)
+    if "message.output_text.logprobs" in as_list(body.get("include")):
+        raise invalid("include", "logprobs are not supported", "unsupported_value")
     stream, model = stream_and_model(body)
     stream_options_of(body, stream)
     reasoning = body.get("reasoning") or {}
@@ -77,6 +79,7 @@ def parse_responses(
             "top_p": body.get("top_p"),
             "thinking": has_thinking(effort),
             "effort": effort,
+            "verbosity": text.get("verbosity"),
             "output": _output(text.get("format")),
         }
     )
