@@ -13,9 +13,11 @@ from dual_mode_streaming.commands._chat import chat
 from dual_mode_streaming.commands._doctor import doctor
 from dual_mode_streaming.commands._get import get
 from dual_mode_streaming.commands._openapi import openapi
+from dual_mode_streaming.commands._publish import publish
 from dual_mode_streaming.commands._record import record
 from dual_mode_streaming.commands._serve import serve
 from dual_mode_streaming.commands._stream import stream
+from dual_mode_streaming.commands._watch import watch
 from dual_mode_streaming.ui._command import ui
 
 __all__ = ["app", "main"]
@@ -48,7 +50,7 @@ def _root(
     """Serve, read and measure dual-mode endpoints: batch JSON or Server-Sent Events."""
 
 
-for _command in (serve, chat, stream, get, bench, doctor, record, openapi, ui):
+for _command in (serve, chat, stream, get, publish, watch, bench, doctor, record, openapi, ui):
     app.command()(_command)
 
 

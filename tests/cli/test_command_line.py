@@ -14,7 +14,8 @@ from tests.conftest import DUAL_MODE, ROOT
 
 from .conftest import PLAIN
 
-COMMANDS = ("serve", "chat", "stream", "get", "bench", "doctor", "record", "openapi", "ui")
+COMMANDS = ("serve", "chat", "stream", "get", "publish", "watch")
+COMMANDS += ("bench", "doctor", "record", "openapi", "ui")
 
 
 def test_help_lists_the_commands():
@@ -70,7 +71,7 @@ ADDRESS = "http://127.0.0.1:8000"
 
 def comparable(text):
     """Without what differs each time: ids, durations, and how wide a column of them is."""
-    text = re.sub(r"[0-9a-f]{10,}(?=\.)", "ID", text)
+    text = re.sub(r"[0-9a-f]{10,}(?=\.)|\d{16}_(?=\d{16})", "ID", text)
     return re.sub(r"\d+\.\d+", "0.0", re.sub(r"[ ]+", " ", text))
 
 
@@ -79,7 +80,7 @@ def without_figures(text):
 
 
 def test_the_page_records_every_command():
-    for command in ("chat", "stream", "get", "openapi", "bench", "doctor"):
+    for command in ("chat", "stream", "get", "publish", "watch", "openapi", "bench", "doctor"):
         assert any(f"dual-mode {command}" in line for line, _ in RECORDED)
 
 

@@ -63,7 +63,7 @@ class BatchRequest:
             if not running and self._retries.after(self._call, head):
                 return False
             raise refusal(head, body)
-        if head.status in (204, 205):
+        if head.status in (204, 205) or (not body and self._call.method != "GET"):
             return True
         kind = media_type(head.headers)
         text = body.decode("utf-8", "replace")

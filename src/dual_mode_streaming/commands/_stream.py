@@ -93,7 +93,7 @@ def stream(
         if position is not None and position.outcome is not None:
             note(f"dual-mode: {position.path} says that this stream was read to its end")
             raise SystemExit(0 if position.outcome in _COMPLETE else int(ExitCode.BROKEN))
-        form = _json_line if as_json else _data_line
+        form = json_line if as_json else data_line
         _read(request, dialect, position, max_events, form, timeout, attempts)
 
 
@@ -179,11 +179,12 @@ def _save(position: ResumeFile | None, events: "EventStream[str]") -> None:
     position.save()
 
 
-def _data_line(event: "Event[str]") -> str:
+def data_line(event: "Event[str]") -> str:
+    """Return the data of the event as a line."""
     return event.data + "\n"
 
 
-def _json_line(event: "Event[str]") -> str:
+def json_line(event: "Event[str]") -> str:
     """Return the event as a JSON object; its data as JSON if it is JSON, else as text."""
     try:
         data = json.loads(event.data)

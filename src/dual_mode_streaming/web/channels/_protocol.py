@@ -184,6 +184,13 @@ def offset_of(cursor: Cursor) -> str:
     return f"{cursor.generation:016d}_{cursor.sequence:016d}"
 
 
+def cursor_shown(text: str, stream: str) -> Cursor | None:
+    """Return a `Last-Event-ID` as a cursor; it may be an offset. None if it is neither."""
+    if (found := _OFFSET.fullmatch(text)) is not None:
+        return Cursor(stream, int(found[1]), int(found[2]))
+    return Cursor.parse(text)
+
+
 def position_of(offset: str | None, info: StreamInfo) -> Cursor:
     """Return the cursor of an offset; no offset and `-1` are the start, `now` is the end.
 

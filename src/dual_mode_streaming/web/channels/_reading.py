@@ -24,6 +24,7 @@ from dual_mode_streaming.web.channels._protocol import (
     NO_STORE,
     SECURITY,
     ChannelConfig,
+    cursor_shown,
     headers_at,
     message_of,
     next_cursor,
@@ -212,7 +213,7 @@ async def _plain_items(
     log: ChannelLog, config: ChannelConfig, mode: ResponseMode, shown: str
 ) -> AsyncGenerator[Any, None]:
     codec = ItemCodec()
-    after = Cursor.parse(shown) if mode is ResponseMode.STREAM else None
+    after = cursor_shown(shown, log.stream) if mode is ResponseMode.STREAM else None
     if mode is ResponseMode.STREAM and shown and (after is None or after.stream != log.stream):
         yield StoredEvent.reset({"reason": "not_recorded", "requested": shown[:80]})
         after = None
