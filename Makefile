@@ -148,7 +148,7 @@ chaos: $(STAMP)  ## kill workers at random; no recording may lose an item (SECON
 fuzz: $(STAMP)  ## send random input to everything that reads any; no crash, no growth (SECONDS=300 SEED=1)
 	$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),300) --seed $(or $(SEED),1)
 
-screenshots: $(STAMP) $(UI)  ## make docs/playground.png and docs/chat.png anew
+screenshots: $(STAMP) $(UI)  ## make the pictures of docs/ anew
 	@scripts/system-packages
 	$(BIN)/python scripts/screenshots.py
 
@@ -167,10 +167,10 @@ lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --group docs -c requirements.txt -o docs/requirements.txt
 	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt
 	for pins in $(FOREIGN)/*.in tests/llm/agents/*.in $(ELSEWHERE)/*.in tests/channels/*.in tests/typing/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
-	for pins in $(FOREIGN) tests/llm/agents tests/llm/frontends $(ELSEWHERE)/next $(ELSEWHERE)/sse $(ELSEWHERE)/clients tests/channels/node $(ELSEWHERE)/htmx; do (cd $$pins && \
+	for pins in $(FOREIGN) tests/llm/agents tests/llm/frontends $(ELSEWHERE)/next $(ELSEWHERE)/sse $(ELSEWHERE)/clients tests/channels/node $(ELSEWHERE)/htmx examples/frontends; do (cd $$pins && \
 		$(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)) || exit 1; done
 
 clean:  ## remove everything that the other commands have made
 	rm -rf .venv .venv-* dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
-	rm -rf .coverage .coverage.*
+	rm -rf .coverage .coverage.* examples/frontends/build examples/frontends/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

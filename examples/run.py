@@ -5,8 +5,11 @@
 
 import argparse
 import contextlib
+import hashlib
 import io
 import runpy
+import shutil
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -14,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden"
 EXAMPLES = sorted(HERE.glob("[0-9][0-9]_*.py"))
+FRONTENDS = HERE / "frontends"
 
 
 def parts(path: Path) -> tuple[str, str, str]:
@@ -30,6 +34,30 @@ def title(path: Path) -> str:
     return f"{int(number):2}  {name.replace('_', ' ')}"
 
 
+def prepare(path: Path) -> None:
+    """Install the pinned npm packages of an example, and build its page, if that was not done.
+
+    Raises:
+        RuntimeError: there is no npm, or no network for it.
+    """
+    if '"frontends"' not in path.read_text("utf-8"):
+        return
+    sources = sorted([*FRONTENDS.glob("*.json"), *FRONTENDS.glob("*.jsx")])
+    digest = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
+    stamp = FRONTENDS / "build" / "sources"
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    needs = f"{path.name} needs Node and npm: once, to install the packages of examples/frontends"
+    if (npm := shutil.which("npm")) is None:
+        raise RuntimeError(f"{needs}; there is no npm on this machine")
+    print("(npm installs the packages of examples/frontends, once)", file=sys.stderr)
+    for command in (["install", "--no-save", "--no-audit", "--no-fund"], ["run", "build"]):
+        done = subprocess.run([npm, "--silent", *command], cwd=FRONTENDS, stdout=sys.stderr)
+        if done.returncode:
+            raise RuntimeError(f"{needs}; `npm {command[0]}` failed, see above")
+    stamp.write_text(digest)
+
+
 def listing(path: Path) -> None:
     print(f"{title(path)}\n      {parts(path)[0]}")
 
@@ -39,6 +67,7 @@ def run(path: Path) -> bool:
     question, seen, following = parts(path)
     print(f"{'-' * 100}\n{title(path)}\n\n{question}\n", flush=True)
     try:
+        prepare(path)
         runpy.run_path(str(path), run_name="__main__")
     except Exception:
         traceback.print_exc(file=sys.stdout)
@@ -49,6 +78,7 @@ def run(path: Path) -> bool:
 
 def output(path: Path) -> str:
     """Return what an example prints."""
+    prepare(path)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         runpy.run_path(str(path), run_name="__main__")
     return printed.getvalue()

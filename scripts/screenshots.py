@@ -1,5 +1,6 @@
-"""Draw docs/playground.png and docs/chat.png: what runs, as Chromium shows it after some use."""
+"""Draw the pictures of docs/: what runs, as Chromium shows it after some use."""
 
+import base64
 import os
 import shutil
 import socket
@@ -9,10 +10,11 @@ import time
 import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 TARGET, CHAT = ROOT / "docs" / "playground.png", ROOT / "docs" / "chat.png"
+RELOAD = ROOT / "docs" / "reload.png"
 QUESTION = "Once as one document, once as it comes: why do both have to be the same answer?"
 COMMAND = [str(Path(sys.executable).with_name("dual-mode")), "serve", "--port", "0"]
 
@@ -28,7 +30,8 @@ def main() -> None:
         finally:
             service.terminate()
     chat(chromium)
-    for target in (TARGET, CHAT):
+    reload(chromium)
+    for target in (TARGET, CHAT, RELOAD):
         print(f"{target.name}: {target.stat().st_size / 1000:.0f} kB")
 
 
@@ -93,6 +96,47 @@ def draw_chat(chromium: str, url: str) -> None:
         expect(field).to_be_enabled(timeout=20_000)
         page.screenshot(path=CHAT)
         browser.close()
+
+
+def reload(chromium: str) -> None:
+    """Draw the page of example 13: asked, loaded again in mid-answer, and at its end."""
+    subprocess.run([sys.executable, str(ROOT / "examples" / "run.py"), "13"], check=True)
+    command = [sys.executable, "-m", "tests.browser.chat_worker", "memory", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as worker:
+        try:
+            draw_reload(chromium, f"http://127.0.0.1:{worker.stdout.readline().strip()}")
+        finally:
+            worker.terminate()
+
+
+def draw_reload(chromium: str, url: str) -> None:
+    """Use the page, and draw its three states beside each other."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 400, "height": 250}, color_scheme="light")
+        page.set_default_timeout(60_000)
+        page.goto(f"{url}/#tea")
+        page.fill("input", "How is tea made?")
+        page.click("text=Send")
+        shots = [state(page, 3, "It is boiled,", "1. The answer comes, word by word")]
+        page.reload()
+        shots.append(state(page, 1, "it", "2. The page is reloaded: it goes on"))
+        shots.append(state(page, 4, "poured.", "3. It is there once, and whole"))
+        page.set_viewport_size({"width": 1260, "height": 310})
+        style = "body{display:flex;gap:15px;margin:15px;font:16px system-ui,sans-serif}"
+        page.set_content(f"<style>{style} img{{border:1px solid #bbb}}</style>{''.join(shots)}")
+        page.screenshot(path=RELOAD)
+        browser.close()
+
+
+def state(page: Page, words: int, last: str, caption: str) -> str:
+    """Let the model say some words, and return the picture of the page with a caption."""
+    url = page.url.partition("#")[0]
+    urllib.request.urlopen(f"{url}allow?count={words}", data=b"").close()
+    expect(page.locator(".assistant")).to_contain_text(last)
+    picture = base64.b64encode(page.screenshot()).decode()
+    image = f'<img src="data:image/png;base64,{picture}">'
+    return f'<figure style="margin:0">{image}<figcaption>{caption}</figcaption></figure>'
 
 
 if __name__ == "__main__":
