@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from dual_mode_streaming._codec import ItemCodec, SerializationOptions
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.sse import (
+    END_STATES,
     HEARTBEAT,
     RESERVED_EVENTS,
     ServerSentEvent,
@@ -234,8 +235,10 @@ class EventFrames:
         It has the id of the end only if it is `final`; without it an EventSource reconnects.
         """
         end_id = f"{self._run}.end" if final else None
+        name = problem.get("outcome")  # cancelled or interrupted: see ChannelLog
+        event = name if name in END_STATES else self._error_event
         data = dumps(problem).decode()
-        return ServerSentEvent(event=self._error_event, id=end_id, data=data).encode()
+        return ServerSentEvent(event=event, id=end_id, data=data).encode()
 
 
 class LineFrames:

@@ -3,6 +3,15 @@
 from dual_mode_streaming.channels._channel import Channel
 from dual_mode_streaming.channels._log import ChannelClosed, ChannelMessage
 from dual_mode_streaming.channels._subscription import Subscription
-from dual_mode_streaming.channels._sync import SyncChannel
+from dual_mode_streaming.channels._sync import SyncChannel, SyncWriter
+from dual_mode_streaming.channels._writer import ChannelWriter
 
-__all__ = ["Channel", "ChannelClosed", "ChannelMessage", "Subscription", "SyncChannel"]
+__all__ = [
+    "Channel",
+    "ChannelClosed",
+    "ChannelMessage",
+    "ChannelWriter",
+    "Subscription",
+    "SyncChannel",
+    "SyncWriter",
+]

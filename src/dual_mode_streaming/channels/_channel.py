@@ -11,6 +11,7 @@ from dual_mode_streaming.channels._names import NameTemplate
 from dual_mode_streaming.channels._places import StoreLike
 from dual_mode_streaming.channels._subscription import From, Subscription
 from dual_mode_streaming.channels._sync import SyncChannel
+from dual_mode_streaming.channels._writer import ChannelWriter
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings import Cursor, StreamRecord
 from dual_mode_streaming.stores._factory import check_store
@@ -168,6 +169,32 @@ class Channel(Generic[T]):
         if not isinstance(problem, Problem | None):
             raise TypeError(f"the error of a channel must be a str or a Problem, not {error!r}")
         await self._log(parameters).close(problem)
+
+    def writer(self, **parameters: Any) -> ChannelWriter[T]:
+        """Return what writes the channel alone, such as a job, and ends it: see `ChannelWriter`.
+
+        A job that is started again continues the channel, once the lease of the one that was
+        killed has ended; after `interrupted` it begins anew. The store's bounds hold for such a
+        channel, as for recordings, not those of this class.
+
+        Args:
+            parameters: those of the name.
+
+        Raises:
+            Problem: 400 for a wrong parameter. At the start of the block: 409 if the channel has
+                ended, was published to, or has another writer.
+        """
+        name = self._template.fill(parameters)
+
+        def log() -> ChannelLog:
+            return ChannelLog(_places.recordings_at(self._store), name, self.retention)
+
+        return ChannelWriter(log, self.record)
+
+    async def cancel(self, **parameters: Any) -> None:
+        """Ask the writer of the channel to stop: its next `write` raises ChannelClosed."""
+        log = self._log(parameters)
+        await log.recordings.cancel(log.stream)
 
     async def delete(self, **parameters: Any) -> None:
         """Delete the channel. Its readers wait for the next message, and are told of the gap."""

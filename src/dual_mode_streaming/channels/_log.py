@@ -21,6 +21,7 @@ from dual_mode_streaming.recordings import (
     StreamRecord,
 )
 from dual_mode_streaming.stores import AppendResult, NewStream, Published, StreamInfo
+from dual_mode_streaming.stores._publishing import FOREVER
 
 T = TypeVar("T")
 
@@ -34,8 +35,8 @@ CLOSE: Final = StreamRecord.end("done", {})
 class ChannelClosed(Problem):
     """The channel is closed: nothing can be published any more (409)."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(409, f"the channel {name!r} is closed")
+    def __init__(self, name: str, state: str = "is closed") -> None:
+        super().__init__(409, f"the channel {name!r} {state}")
 
 
 class ChannelMessage(NamedTuple, Generic[T]):
@@ -70,20 +71,32 @@ class ChannelLog:
         self.store = recordings.store
         self.retention = retention
 
-    async def create(self, *, owner: str = "", request: bytes = b"") -> NewStream:
-        """Create the channel if it is not there. Its generation tells whether it was."""
-        ttl = self.retention.ttl
+    async def create(
+        self, *, owner: str = "", request: bytes = b"", leased: bool = False
+    ) -> NewStream:
+        """Create the channel if it is not there. Its generation tells whether it was.
+
+        With `leased` it has one writer, which has a lease, as a recording has.
+        """
+        ttl = FOREVER if self.retention.ttl is None else self.retention.ttl
         new = NewStream(
             stream=self.stream,
             operation=OPERATION,
             owner=owner,
             fingerprint=self.name,
             request=request,
-            lifetime=3e9 if ttl is None else ttl,
+            lifetime=None if leased else ttl,
             generation=1 + secrets.randbelow(10**14),
         )
         await self.store.create(new)
         return new
+
+    async def _begin(self) -> None:
+        """Create the channel. Raises ChannelClosed if it is there, with one writer."""
+        await self.create()
+        if (info := await self.info()) is not None and info.new.lifetime is None:
+            state = "has one writer" if info.state == "running" else "is closed"
+            raise ChannelClosed(self.name, state)
 
     async def append(
         self,
@@ -131,7 +144,7 @@ class ChannelLog:
                 done = await self.append(records, marks={mark: (None, value)})
                 if done.result is not AppendResult.CLOSED or done.generation:
                     break
-                await self.create()
+                await self._begin()
             except StoreFull:
                 raise
             except StoreError:
@@ -151,7 +164,7 @@ class ChannelLog:
         end = CLOSE if error is None else StreamRecord.end("error", error.body)
         done = await self.append((), close=end)
         if done.result is AppendResult.CLOSED and not done.generation:
-            await self.create()  # nothing was published: its readers wait for the end as well
+            await self._begin()  # nothing was published: its readers wait for the end as well
             await self.append((), close=end)
 
     async def delete(self) -> None:
@@ -161,6 +174,8 @@ class ChannelLog:
     async def info(self) -> StreamInfo | None:
         """Return the state of the channel; None if it is not there."""
         info = await self.store.info(self.stream)
+        if info is not None and info.is_abandoned:  # its writer was killed: the end is written
+            info = await self.recordings.find(self.stream, info.new.owner)
         return None if info is None or info.expired else info
 
     async def records(self, after: Cursor | None, limit: int) -> list[StoredRecord]:
@@ -255,6 +270,9 @@ def _raise_error(record: StreamRecord) -> None:
     if record.is_error:
         problem = pydantic_core.from_json(record.data)
         raise Problem(problem["status"], problem.get("detail"))
+    if record.kind == "end" and record.name != "done":
+        detail = f"the writer of the channel was {record.name}"
+        raise Problem(409, detail, outcome=record.name)
 
 
 def _digest(*parts: bytes) -> str:

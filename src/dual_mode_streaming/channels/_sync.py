@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dual_mode_streaming.channels import _places
 from dual_mode_streaming.channels._log import ChannelMessage
 from dual_mode_streaming.channels._subscription import From
+from dual_mode_streaming.channels._writer import ChannelWriter
 from dual_mode_streaming.errors import Problem
 
 if TYPE_CHECKING:
@@ -60,6 +62,14 @@ class SyncChannel(Generic[T]):
         """See `Channel.close`."""
         _run(lambda: self._channel.close(error=error, **parameters))
 
+    def writer(self, **parameters: Any) -> "SyncWriter[T]":
+        """See `Channel.writer`; its block is a `with`."""
+        return SyncWriter(self._channel.writer(**parameters))
+
+    def cancel(self, **parameters: Any) -> None:
+        """See `Channel.cancel`."""
+        _run(lambda: self._channel.cancel(**parameters))
+
     def delete(self, **parameters: Any) -> None:
         """See `Channel.delete`."""
         _run(lambda: self._channel.delete(**parameters))
@@ -71,6 +81,39 @@ class SyncChannel(Generic[T]):
         At the end of the process it happens by itself.
         """
         _places.close_thread()
+
+
+class SyncWriter(Generic[T]):
+    """A `ChannelWriter` for code without an event loop. Its lease is renewed in another thread."""
+
+    def __init__(self, writer: ChannelWriter[T]) -> None:
+        self._writer = writer
+
+    @property
+    def written(self) -> int:
+        """How many messages the channel has: see `ChannelWriter`."""
+        return self._writer.written
+
+    @property
+    def cursor(self) -> str:
+        """The cursor of the last message; "" before the first."""
+        return self._writer.cursor
+
+    def write(self, *items: T) -> str:
+        """See `ChannelWriter.write`."""
+        return _run(lambda: self._writer.write(*items))
+
+    def __enter__(self) -> "SyncWriter[T]":
+        _run(self._writer.__aenter__)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _run(lambda: self._writer.__aexit__(kind, error, traceback))
 
 
 def _run(call: Callable[[], Coroutine[Any, Any, R]]) -> R:

@@ -4,10 +4,12 @@ from dual_mode_streaming.recordings._entries import Cursor, Gap, StoredRecord, S
 from dual_mode_streaming.recordings._operation import Operation, RecordingRequest
 from dual_mode_streaming.recordings._service import Recordings
 from dual_mode_streaming.recordings._tail import StreamGone
+from dual_mode_streaming.recordings._writer import LeasedWriter
 
 __all__ = [
     "Cursor",
     "Gap",
+    "LeasedWriter",
     "Operation",
     "RecordingRequest",
     "Recordings",

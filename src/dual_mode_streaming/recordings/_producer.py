@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from dual_mode_streaming.recordings._entries import StreamRecord
 from dual_mode_streaming.recordings._operation import Operation
-from dual_mode_streaming.recordings._writer import Writer
+from dual_mode_streaming.recordings._writer import LeasedWriter
 from dual_mode_streaming.running.owner import End, Owner
 from dual_mode_streaming.running.pull import drive, pull
 from dual_mode_streaming.running.timeslice import Timeslice
@@ -60,7 +60,7 @@ class Producer:
         self._stream = stream
         self._operation = operation
         self._source = source
-        self._writer = Writer(store, stream, generation, head, self._on_result)
+        self._writer = LeasedWriter(store, stream, generation, head, self._on_result)
         self._owner = Owner(operation.cleanup_timeout)
         self._started = False
         self._requested_end: End | None = None

@@ -16,9 +16,10 @@ from dual_mode_streaming.recordings._keeper import LeaseKeeper
 from dual_mode_streaming.recordings._operation import Operation, RecordingRequest
 from dual_mode_streaming.recordings._producer import Producer
 from dual_mode_streaming.recordings._tail import Tail, TailReader
+from dual_mode_streaming.recordings._writer import LeasedWriter
 from dual_mode_streaming.running.owner import End
 from dual_mode_streaming.sse import EndState
-from dual_mode_streaming.stores._base import NewStream, Store, StoreError, StreamInfo
+from dual_mode_streaming.stores._base import AppendResult, NewStream, Store, StoreError, StreamInfo
 from dual_mode_streaming.stores._outages import OutageLog
 
 logger = logging.getLogger("dual_mode_streaming")
@@ -41,6 +42,7 @@ class Recordings:
         self.store = store
         self._operations: dict[str, Operation] = {}
         self._producers: dict[str, Producer] = {}
+        self._written: dict[str, int] = {}  # by others than producers: the generation of each
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tails: dict[str, Tail] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -176,6 +178,20 @@ class Recordings:
                     yield record
                 del records  # two batches at once would cost full garbage collections
 
+    @contextlib.asynccontextmanager
+    async def writing(
+        self, stream: str, generation: int, head: int, on_result: Callable[[AppendResult], None]
+    ) -> AsyncIterator[LeasedWriter]:
+        """Write a stream without a generator, with a lease that is renewed: see `LeasedWriter`."""
+        self._keeper.start()
+        self._written = {**self._written, stream: generation}  # the keeper's thread reads it
+        try:
+            writer = LeasedWriter(self.store, stream, generation, head, on_result)
+            async with writer:
+                yield writer
+        finally:
+            self._written = {s: g for s, g in self._written.items() if s != stream}
+
     async def cancel(self, stream: str) -> None:
         """Ask the producer of a stream to stop, in whichever process it runs.
 
@@ -228,7 +244,8 @@ class Recordings:
         await self.store.aclose()
 
     def _writers(self) -> dict[str, int]:
-        return {stream: each.generation for stream, each in list(self._producers.items())}
+        produced = {stream: each.generation for stream, each in list(self._producers.items())}
+        return produced | self._written
 
     def _produce(
         self,

@@ -23,7 +23,7 @@ _OWN_CHANGE: Final = 0.02
 _RETRY_PAUSES: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
-class Writer:
+class LeasedWriter:
     """Appends to one stream in one generation.
 
     In its context (`async with`) it renews the lease. It works without the store's notifications,

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dual_mode_streaming.channels._channel import channel_of
-from dual_mode_streaming.channels._log import CLOSE, ChannelLog, Retention
+from dual_mode_streaming.channels._log import CLOSE, ChannelClosed, ChannelLog, Retention
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings import Cursor, StreamRecord
 from dual_mode_streaming.stores import AppendResult, Published, StreamInfo
@@ -52,6 +52,8 @@ async def create(request: Request, log: ChannelLog, owner: str, largest: int) ->
 
 async def append(request: Request, log: ChannelLog, info: StreamInfo, largest: int) -> Response:
     """Answer a POST: 204 for an append; 200 for one of an idempotent producer, once."""
+    if info.new.lifetime is None:
+        raise ChannelClosed(log.name, "has one writer")
     config, closes = ChannelConfig.of(info), _closes(request)
     conditions = WriteConditions.of(request)
     body = await _body(request, largest)
