@@ -13,6 +13,7 @@ from typing import (
     Literal,
     NamedTuple,
     NewType,
+    NotRequired,
     Optional,
     Protocol,
     Self,
@@ -646,6 +647,140 @@ async def test_the_shape_of_a_batch_as_a_dict_or_a_dataclass(model):
     app = FastAPI()
     app.get("/", response_model=model)(dual_mode(source))
     assert not leaks(await bodies(app))
+
+
+class Partial(TypedDict):
+    name: str
+    note: NotRequired[str]
+
+
+ROW, ROWS = Row(name="a"), {"k": Row(name="a")}
+BATCHES = {  # a route's response_model, an item, and the type of the items if it must be said
+    "dict of lists": (dict[str, list[Out]], ROW, Row),
+    "dict of tuples": (dict[str, tuple[Out, ...]], ROW, Row),
+    "mapping of lists": (abc.Mapping[str, list[Out]], ROW, Row),
+    "mapping of sequences": (abc.Mapping[str, abc.Sequence[Out]], ROW, Row),
+    "mutable": (abc.MutableMapping[str, list[Out]], ROW, Row),
+    "ordered": (collections.OrderedDict[str, list[Out]], ROW, Row),
+    "root": (RootModel[dict[str, list[Out]]], ROW, Row),
+    "note": (Annotated[dict[str, list[Out]], "doc"], ROW, Row),
+    "alias": (TypeAliasType("OfLists", dict[str, list[Out]]), ROW, Row),
+    "dataclasses": (dict[str, list[Data]], DataRow(name="a"), DataRow),
+    "union": (dict[str, list[Out]], ROW, Row | Other),
+    "dicts of dicts": (dict[str, list[dict[str, Out]]], {"data": [ROWS]}, dict),
+    "items": (list[dict[str, Out]], ROWS, None),
+    "item": (dict[str, Out], ROWS, None),
+    "int keys": (list[dict[int, Out]], {1: ROW}, None),
+    "mappings": (list[abc.Mapping[str, Out]], ROWS, None),
+    "root items": (list[RootModel[dict[str, Out]]], ROWS, None),
+    "not required": (list[Partial], {"name": "a", "password": "secret"}, None),
+    "or a model": (list[dict[str, Out] | Out], ROWS, None),
+    "a model or": (list[Out | dict[str, Out]], ROW, None),
+    "optional": (list[dict[str, Out] | None], ROWS, None),
+    "constrained": (list[Annotated[dict[str, Out], Field(min_length=1)]], ROWS, None),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_dicts_of_a_response_model_are_filtered(name):
+    model, item, kind = BATCHES[name]
+
+    async def source():
+        yield item
+
+    if kind is not None:
+        source.__annotations__["return"] = AsyncIterator[kind]
+    app = FastAPI()
+    install(app)
+    app.get("/live", response_model=model)(dual_mode(source))
+    app.get("/recorded", response_model=model)(dual_mode(record=True)(source))
+    with TestClient(app) as client:
+        for path in ("/live", "/recorded"):
+            for accept in ("application/json", "text/event-stream", "application/jsonl"):
+                assert not leaks([client.get(path, headers={"accept": accept}).content])
+
+
+@pytest.mark.parametrize(
+    "model", [dict, dict[str, Any], abc.Mapping[str, object], RootModel[dict[str, Any]]], ids=str
+)
+@pytest.mark.parametrize("annotated", [False, True])
+async def test_a_dict_of_anything_is_any_batch(model, annotated):
+    async def source():
+        yield Out(name="a")
+
+    if annotated:
+        source.__annotations__["return"] = AsyncIterator[Out]
+    app = FastAPI()
+    install(app)
+    app.get("/", response_model=model)(dual_mode(source))
+    assert [b'"name":"a"' in each for each in await bodies(app)] == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "says"),
+    [
+        (list[dict[str, Out]], Row, "takes dicts, but the items are Row"),
+        (list[dict], Row, "takes dicts, but the items are Row"),
+        (list[Partial], Data, "takes dicts, but the items are Data"),
+        (list[RootModel[dict[str, int]]], int, "takes dicts, but the items are int"),
+        (dict[str, Out], Row, "takes dicts, but the items are Row"),
+        (dict[str, int], Row | Other, "takes dicts, but the items are "),
+        (Partial, Row, "takes dicts, but the items are Row"),
+        (dict[str, list[Out]], None, "may be the batch or an item"),
+        (dict[str, Annotated[list[Out], Field(max_length=1)]], Row, "cannot keep the constraints"),
+    ],
+    ids=str,
+)
+def test_a_dict_that_no_item_can_be_is_refused(model, kind, says):
+    async def source():
+        yield 1
+
+    if kind is not None:
+        source.__annotations__["return"] = AsyncIterator[kind]
+    app = FastAPI()
+    install(app)
+    app.get("/", response_model=model)(dual_mode(source))
+    with pytest.raises(TypeError, match=says) as refused, TestClient(app):
+        pass
+    assert "\n" not in str(refused.value)
+
+
+CONTAINED = [
+    (dict[str, Row], dict[str, Out], ROWS),
+    (list[Row], list[Out], [ROW]),
+    (tuple[Row, ...], tuple[Out, ...], (ROW,)),
+    (dict[str, list[Row]], dict[str, list[Out]], {"k": [ROW]}),
+    (abc.Mapping[str, Row | Other], dict[str, Out], ROWS),
+]
+
+
+@pytest.mark.parametrize(("kind", "declared", "item"), CONTAINED, ids=range(5))
+async def test_a_response_model_of_a_fold_filters_containers_too(kind, declared, item):
+    async def source() -> AsyncIterator[kind]:
+        yield item
+
+    app = FastAPI()
+    app.get("/", response_model=list[declared])(dual_mode(fold=listed)(source))
+    assert not leaks(await bodies(app))
+
+
+@pytest.mark.parametrize(
+    "model", [dict[str, int], dict, list[dict], Annotated[list[int], Field(max_length=3)]], ids=str
+)
+async def test_what_a_fold_returns_need_not_be_items(model):
+    async def counted(items):
+        async for _ in items:
+            pass
+        return [] if "list" in str(model) else {"count": 1}
+
+    async def source() -> AsyncIterator[Out]:
+        yield Out(name="a")
+
+    app = FastAPI()
+    install(app)
+    app.get("/", response_model=model)(dual_mode(fold=counted)(source))
+    with TestClient(app) as client:
+        assert client.get("/").json() in ([], {"count": 1})
 
 
 class Pair(NamedTuple):

@@ -1,11 +1,12 @@
 """Where a client may say that it wants a stream: in the query, and in each kind of body."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pydantic.dataclasses
 import pytest
-from fastapi import Body, Depends, FastAPI, Header, Query
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query
 from fastapi.testclient import TestClient
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, RootModel
 from pydantic.alias_generators import to_camel
@@ -161,3 +162,141 @@ def test_a_value_of_another_type_is_no_flag(value):
         yield 1
 
     assert not is_stream(client_of(source).post("/", json={"stream": value}))
+
+
+CHECKED = [Model, Aliased, Data, AliasedData, PydanticData, Typed, dict[str, bool]]
+
+
+@pytest.mark.parametrize("kind", CHECKED, ids=str)
+def test_a_declared_bool_is_what_pydantic_takes_for_one(kind):
+    async def source(body: kind):  # type: ignore[valid-type]
+        yield 1
+
+    client = client_of(source)
+    for value in (True, 1, 1.0, "1", "true", "TRUE", "on", "yes", "t"):
+        assert is_stream(client.post("/", json={"stream": value})), value
+    accepts = {"accept": "text/event-stream"}
+    for value in (False, 0, "0", "false", "off", "n"):
+        assert not is_stream(client.post("/", json={"stream": value}, headers=accepts)), value
+    for value in (2, "", "maybe", [], {}):
+        assert client.post("/", json={"stream": value}).status_code == 422, value
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize(
+    ("value", "mode"), [("1", True), ("TRUE", True), ("off", False), ("0", False)]
+)
+def test_the_query_takes_what_pydantic_takes(value, mode, declared):
+    async def itself(stream: bool | None = None):
+        yield stream
+
+    async def without():
+        yield mode
+
+    client = client_of(itself if declared else without)
+    accepts = {"accept": "application/json" if mode else "text/event-stream"}
+    answer = client.post(f"/?stream={value}", headers=accepts)
+    assert is_stream(answer) is mode
+    assert ("true" if mode else "false") in answer.text
+    for wrong in ("2", "", "maybe", "null"):
+        assert client.post(f"/?stream={wrong}").status_code == 422, wrong
+
+
+@pytest.mark.parametrize("kind", [Model, Data, dict, dict[str, Any], Extra, Model | None], ids=str)
+def test_null_is_no_flag(kind):
+    async def source(body: kind):  # type: ignore[valid-type]
+        yield 1
+
+    client = client_of(source)
+    for accept in ("application/json", "text/event-stream"):
+        answer = client.post("/", json={"stream": None}, headers={"accept": accept})
+        assert is_stream(answer) == (accept == "text/event-stream")
+
+
+def reads(body: Model) -> str:
+    return body.text
+
+
+def reads_dict(anything: dict[str, Any]) -> None: ...
+
+
+def reads_data(data: Data) -> None: ...
+
+
+def reads_alias(body: Annotated[Aliased, Body()]) -> None: ...
+
+
+def reads_flag(wants: Annotated[bool, Body(embed=True, alias="stream")] = False) -> None: ...
+
+
+def reads_part(part: Annotated[Model, Body(embed=True)]) -> None: ...
+
+
+def nested(inner: Annotated[None, Depends(reads)]) -> None: ...
+
+
+async def yields(body: Model) -> AsyncIterator[None]:
+    yield
+
+
+class Reader:
+    def __init__(self, body: Model) -> None: ...
+
+
+class Callable_:
+    async def __call__(self, body: Model) -> None: ...
+
+
+BODY = {"stream": True}
+DEPENDENCIES = [
+    *((each, BODY) for each in (reads, reads_dict, reads_data, reads_alias, reads_flag)),
+    *((each, BODY) for each in (nested, yields, Reader, Callable_())),
+    (reads_part, {"part": BODY}),
+]
+
+
+@pytest.mark.parametrize(
+    ("dependency", "body", "where"),
+    [
+        *((*each, "parameter") for each in DEPENDENCIES),
+        *((reads, BODY, where) for where in ("route", "app", "router")),
+    ],
+)
+def test_a_body_of_a_dependency(dependency, body, where):
+    async def source(given: Any = Depends(dependency)):
+        yield 1
+
+    async def without():
+        yield 1
+
+    depends = [Depends(dependency)]
+    app = FastAPI(dependencies=depends if where == "app" else None)
+    install(app)
+    router = APIRouter(dependencies=depends if where == "router" else None)
+    function = source if where == "parameter" else without
+    router.post("/", dependencies=depends if where == "route" else None)(dual_mode(function))
+    app.include_router(router)
+    client = TestClient(app)
+
+    def posted(value: bool, query: str = "", accept: str = "*/*") -> bool:
+        content = {key: BODY | {"stream": value} for key in body} if "part" in body else None
+        content = content or {"stream": value}
+        answer = client.post(f"/{query}", headers={"accept": accept}, json=content)
+        return is_stream(answer)
+
+    assert posted(True)
+    assert not posted(False, accept="text/event-stream")
+    assert not posted(True, "?stream=false")
+
+
+def test_a_body_of_the_function_comes_before_those_of_its_dependencies():
+    async def source(mine: Model, given: Annotated[str, Depends(reads)]):
+        yield 1
+
+    client = client_of(source)
+    both = {"mine": {"stream": True}, "body": {"stream": False}}
+    assert is_stream(client.post("/", json=both))
+    assert is_stream(client.post("/", json={"mine": {}, "body": {"stream": True}}))
+    wrong = client.post("/", json={"mine": {}, "body": {"stream": "maybe"}})
+    assert wrong.status_code == 422
+    assert len(wrong.json()["detail"]) == 1

@@ -1,5 +1,6 @@
 """The user's routes and ours: theirs win, ours exist where something is recorded, at any path."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -240,3 +241,30 @@ def test_fastapis_own_root_path(root):
     app.get("/rec")(dual_mode(record=True)(numbers))
     answer = TestClient(app).get("/rec")
     assert answer.headers["location"].startswith(f"{root.rstrip('/')}/streams/")
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+@pytest.mark.parametrize(
+    ("root", "shown"),
+    [
+        ("api", "/api"),
+        ("api/", "/api"),
+        ("/api//", "/api"),
+        ("//api///v1", "/api/v1"),
+        ("/", ""),
+        ("//", ""),
+        ("", ""),
+        ("/ä b", "/%C3%A4%20b"),
+        ("日本", "/%E6%97%A5%E6%9C%AC"),
+        ("/a%20b", "/a%20b"),
+    ],
+)
+def test_a_location_is_absolute_however_the_root_path_is_written(root, shown, fixed):
+    app = FastAPI()
+    install(app)
+    app.get("/rec")(dual_mode(record=True)(numbers))
+    if fixed:
+        app.root_path = root
+    served = app if fixed else Proxy(app, root, strips=True)
+    location = TestClient(served).get("/rec").headers["location"]
+    assert re.fullmatch(f"{shown}/streams/[0-9a-f]{{32}}", location)

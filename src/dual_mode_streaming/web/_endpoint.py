@@ -182,13 +182,15 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
         for each in hidden:
             del values[each]
         mode: Any = spec.stream_flag.mode(request, values)
+        route = request.scope.get("route")
+        if mode is None and request.method not in ("GET", "HEAD"):
+            mode = await spec.stream_flag.mode_of_dependencies(request)
         if spec.wire is not None:
             mode = wire_form(spec.wire, request, mode)
             if isinstance(mode, Negotiated) and mode.mode is ResponseMode.STREAM:
                 return await answer_wired(spec, spec.wire, request, values, mode, injected)
         if spec.record is not None:
             return await answer_recorded(spec, request, values, mode=mode, injected=injected)
-        route = request.scope.get("route")
         return DualModeResponse(
             spec.source(values),
             mode=mode,

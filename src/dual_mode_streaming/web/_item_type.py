@@ -92,15 +92,17 @@ def elements_of(model: Any, item: Any) -> Any:
     """Return the item type that a route's `response_model` declares.
 
     It is T of `list[T]` and similar types, of a RootModel of one, and of a model, dataclass or
-    TypedDict whose only field is `data: list[T]`, the shape of a batch. Any other type is the type
-    of an item, as is a list if the items are lists.
+    TypedDict whose only field is `data: list[T]`, the shape of a batch; so is a dict of lists, if
+    the items are no dicts. Any other type is the type of an item, as is a list if the items are
+    lists.
 
     Args:
         model: the `response_model`.
         item: the item type of the generator's annotation; `Any` if it has none.
 
     Raises:
-        NotItems: the items of a stream cannot have what the type demands of a list.
+        NotItems: the items of a stream cannot have what the type demands of a list, or cannot be
+            of the type.
     """
     model = plain(model)
     if model == item or (isinstance(item, type) and isinstance(model, type) and _is(item, model)):
@@ -109,11 +111,13 @@ def elements_of(model: Any, item: Any) -> Any:
         return model
     found = _elements(model, (*_ITERATORS, *_LISTS), strict=True)
     if found is not None:
-        return plain(found)
+        return _checked(plain(found), item, model)
+    if _is_mapping(model) and not is_typeddict(model):
+        return _checked(_of_mapping(model, item), item, model)
     if dataclasses.is_dataclass(model) or is_typeddict(model):
         fields = typing.get_type_hints(model, include_extras=True)
         found = _elements(fields["data"], _LISTS, strict=True) if {*fields} == {"data"} else None
-        return model if found is None else plain(found)
+        return _checked(model if found is None else plain(found), item, model)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return model
     name = "root" if issubclass(model, RootModel) else "data"
@@ -127,6 +131,69 @@ def elements_of(model: Any, item: Any) -> Any:
             f" it, or annotate the generator as AsyncIterator[{_shown(model)}] if it is an item"
         )
     return plain(found)
+
+
+def _of_mapping(model: Any, item: Any) -> Any:
+    """Return the item type under a `response_model` that is a mapping: itself, or its lists' T."""
+    values = _values(model)
+    if values in (Any, object) and not _may_be_mapping(item, unknown=False):
+        return item  # any batch is such a dict
+    found = _elements(values, _LISTS, strict=True)
+    if found is None or _may_be_mapping(item, unknown=False):
+        return model
+    if item is Any:
+        raise NotItems(
+            f"response_model={_shown(model)} may be the batch or an item: annotate the generator, "
+            f"as AsyncIterator[{_shown(plain(found))}] or as AsyncIterator[{_shown(model)}]"
+        )
+    return plain(found)
+
+
+def _checked(found: Any, item: Any, model: Any) -> Any:
+    """Return the item type under a `response_model`. Raises NotItems if no item can be of it."""
+    if _is_mapping(found) and not _may_be_mapping(item, unknown=True):
+        raise NotItems(
+            f"response_model={_shown(model)} takes dicts, but the items are {_shown(item)}: give "
+            "the route the type of the items, or annotate the generator with what it yields"
+        )
+    return found
+
+
+def _values(mapping: Any) -> Any:
+    """Return the type of the values of a mapping."""
+    arguments = get_args(_unwrapped(mapping))
+    return plain(arguments[-1]) if arguments else Any
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """Return a type without aliases, `Annotated` and RootModels around it."""
+    while True:
+        annotation = plain(annotation)
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif isinstance(annotation, type) and issubclass(annotation, RootModel):
+            annotation = annotation.model_fields["root"].annotation
+        else:
+            return annotation
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Return whether a type is that of a mapping, a TypedDict or a RootModel of one."""
+    annotation = _unwrapped(annotation)
+    cls = get_origin(annotation) or annotation
+    return is_typeddict(cls) or (isinstance(cls, type) and _is(cls, abc.Mapping))
+
+
+def _may_be_mapping(annotation: Any, *, unknown: bool) -> bool:
+    """Return whether items of a type may be mappings; `unknown` is the answer for any type."""
+    annotation = plain(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(_may_be_mapping(each, unknown=unknown) for each in get_args(annotation))
+    if _is_mapping(annotation):
+        return True
+    cls = get_origin(_unwrapped(annotation)) or _unwrapped(annotation)
+    is_known = isinstance(cls, type) and cls not in (Any, object, abc.Iterable, abc.Collection)
+    return unknown and not is_known
 
 
 def filled_for(fold: Any, items: Any, item: Any) -> Any:

@@ -1,10 +1,12 @@
 """What was declared about the output of an endpoint, at the decorator and at its route."""
 
+import contextlib
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from types import UnionType
-from typing import Any, Final, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import ResponseValidationError
@@ -14,11 +16,21 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from dual_mode_streaming.rendering import Fold, ItemCodec, Representation, SerializationOptions
 from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.web._compat import EVENT_TYPES
-from dual_mode_streaming.web._item_type import elements_of, filled_for, item_type_of, plain
+from dual_mode_streaming.web._item_type import (
+    NotItems,
+    elements_of,
+    filled_for,
+    item_type_of,
+    plain,
+)
 from dual_mode_streaming.web._signatures import resolved
 
 T = TypeVar("T")
 
+_CONTAINERS: Final = (
+    *(list, tuple, set, frozenset, deque, dict, OrderedDict, defaultdict, Mapping, MutableMapping),
+    *(Sequence, Iterable, Annotated, Union, UnionType),
+)
 _KNOWN_CLASSES: Final = ("fastapi.", "starlette.", "sse_starlette.")
 
 
@@ -124,7 +136,9 @@ class Output:
                     f"{self.name}: response_model is what the fold returns, and nothing says what "
                     "the items of the stream are; annotate AsyncIterator[...] of their type"
                 )
-            return _narrower(own, _codec(elements_of(model, own)).members)
+            with contextlib.suppress(NotItems):  # what the fold returns need not be items
+                return _narrower(own, _classes_in(elements_of(model, own)))
+            return own
         try:
             return elements_of(model, own)
         except TypeError as error:
@@ -209,11 +223,22 @@ def _is_undeclared(name: str, cls: type) -> bool:
     return cls.__qualname__ == name
 
 
-def _narrower(item_type: Any, classes: tuple[type, ...]) -> Any:
+def _classes_in(item_type: Any) -> frozenset[Any]:
+    """Return the models and dataclasses that an item may be, or contain in lists and dicts."""
+    if get_origin(item_type) in _CONTAINERS:
+        return frozenset().union(*map(_classes_in, get_args(item_type)))
+    is_class = isinstance(item_type, type) and (
+        issubclass(item_type, BaseModel) or dataclasses.is_dataclass(item_type)
+    )
+    return frozenset([item_type] if is_class else ())
+
+
+def _narrower(item_type: Any, classes: frozenset[Any]) -> Any:
     """Return an item type with subclasses of the given classes as those classes."""
-    if get_origin(item_type) in (Union, UnionType):
-        members = tuple(_narrower(member, classes) for member in get_args(item_type))
-        return Union[members]  # noqa: UP007  (built at run time)
+    origin = get_origin(item_type)
+    if origin in _CONTAINERS:
+        parts = tuple(_narrower(part, classes) for part in get_args(item_type))
+        return (Union if origin is UnionType else origin)[parts]
     for base in getattr(item_type, "__mro__", ()):
         if base in classes:
             return base

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.params import Depends, Param
+from fastapi.params import Depends, Form, Param
 from pydantic import AliasChoices, BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from starlette.requests import Request
@@ -25,9 +25,11 @@ _SCALARS: Final = {str, int, float, bool, bytes, type(None), Request, Response}
 class StreamFlag:
     """Reads the flag of each request to one endpoint.
 
-    The first of these that is there counts: a parameter of the function with the flag's name or
-    alias, or else the query parameter; then the first body parameter that has such a field with a
-    bool. What a dependency returns is not searched.
+    The first of these that is a bool counts: a parameter of the function with the flag's name or
+    alias, or else the query parameter; then a body parameter, of the function and then of what it
+    depends on, or the field of one. The value is the validated one: where it is declared as a bool,
+    all that pydantic takes for one counts; elsewhere only true and false do. What a dependency
+    returns is not searched.
 
     Args:
         name: the name of the flag, as clients send it; None if there is none.
@@ -49,6 +51,7 @@ class StreamFlag:
             and not any(isinstance(note, Depends | Param) for note in of_key)
         )
         self.query = name if self._parameter is None else None
+        self._of_routes: dict[int, tuple[Any, list[tuple[Any, bool]]]] = {}
 
     def mode(self, request: Request, values: Mapping[str, Any]) -> ResponseMode | None:
         """Return the mode that the flag asks for; None if the client sent none.
@@ -68,6 +71,44 @@ class StreamFlag:
                 return None
             flag = _flag_in_body(self.name, values.get(body))
         return ResponseMode.STREAM if flag else ResponseMode.BATCH
+
+    async def mode_of_dependencies(self, request: Request) -> ResponseMode | None:
+        """Return the mode that a JSON body of a dependency asks for; None if there is none.
+
+        FastAPI gives the path operation its own parameters alone.
+        """
+        # The route as an app or router includes it, with the dependencies of that.
+        included = request.scope.get("fastapi", {}).get("effective_route_context")
+        route = included or request.scope["route"]
+        kept, bodies = self._of_routes.get(id(route), (None, []))
+        if kept is not route:
+            bodies = _bodies_of_dependencies(route)
+            self._of_routes[id(route)] = (route, bodies)
+        if self.name is None or not bodies:
+            return None
+        try:
+            body = await request.json()  # read before the dependencies were solved
+        except ValueError:
+            return None
+        for field, is_part in bodies:
+            part = body.get(field.alias) if is_part and isinstance(body, dict) else body
+            value, _ = field.validate(part, {}, loc=("body",))
+            flag = value if field.alias == self.name else _flag_in_body(self.name, value)
+            if isinstance(flag, bool):
+                return ResponseMode.STREAM if flag else ResponseMode.BATCH
+        return None
+
+
+def _bodies_of_dependencies(route: Any) -> list[tuple[Any, bool]]:
+    """Return the JSON bodies of a route's dependencies, and whether each is a part of the body."""
+    if route.body_field is None or isinstance(route.body_field.field_info, Form):
+        return []
+    found, dependants = [], list(route.dependant.dependencies)
+    for each in dependants:
+        found += each.body_params
+        dependants += each.dependencies
+    is_whole = any(field is route.body_field for field in (*route.dependant.body_params, *found))
+    return [(field, not is_whole) for field in found]
 
 
 def _flag_in_query(name: str, request: Request) -> bool | None:

@@ -7,6 +7,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from dataclasses import dataclass
 from re import Pattern
+from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
@@ -215,6 +216,6 @@ def registry_of(app: Starlette) -> RecordingRegistry:
 
 
 def location(request: Request, stream: str) -> str:
-    """Return the path of a stream, with the root path under which the app is served."""
-    root = request.scope.get("root_path", "").rstrip("/")
-    return re.sub("/{2,}", "/", f"{root}{registry_of(request.app).prefix}/{stream}")
+    """Return the absolute path of a stream, with the root path under which the app is served."""
+    root = quote(request.scope.get("root_path", ""), safe="/%!$&'()*+,;=:@~")
+    return re.sub("/{2,}", "/", f"/{root}/{registry_of(request.app).prefix}/{stream}")
