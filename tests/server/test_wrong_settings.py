@@ -73,6 +73,8 @@ def test_a_store_that_cannot_be_used(refused, tmp_path, address, reason):
     [
         ("token_secret", "short", "16 characters"),
         ("api_keys", "", "8 visible"),
+        ("api_keys", '["first-key","second-key"]', "separated by commas, not JSON"),
+        ("cors_origins", '["https://a.example"]', "separated by commas, not JSON"),
         ("drain_timeout", "soon", "number"),
         ("workers", "none", "integer"),
         ("llm_script", "missing.json", "missing.json"),

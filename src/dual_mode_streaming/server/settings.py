@@ -41,6 +41,8 @@ class SettingsError(ValueError):
 
 
 def _split(value: Any) -> Any:
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        raise ValueError("values separated by commas, not JSON: ONE,TWO")
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 

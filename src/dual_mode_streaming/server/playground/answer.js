@@ -43,12 +43,10 @@ class Answer {
     const {state} = this, control = this.control = new AbortController();
     this.failure = null;
     // The key makes it safe to repeat the request: the service starts one answer only.
-    const start = {
-      method: "POST", body: state.body,
-      headers: {"Content-Type": "application/json", "Idempotency-Key": state.key},
-    };
+    const headers = {"Content-Type": "application/json", "Idempotency-Key": state.key};
     const stream = this.stream = follow(state.location ?? "/chat?stream=true", {
-      ...(state.location ? {} : start),
+      ...(state.location ? {} : {method: "POST", body: state.body}),
+      headers: () => ({...(state.location ? {} : headers), ...credentials()}),
       lastEventId: state.cursor,
       signal: control.signal,
       fetch: (request) => this.connect(request),
@@ -147,7 +145,7 @@ class Answer {
     if (!this.state.location) return; // `opened` calls this again
     this.note(`POST ${new URL(this.state.location).pathname}/cancel`);
     try {
-      const {state: end} = await stop(this.state.location);
+      const {state: end} = await stop(this.state.location, {headers: credentials()});
       if (!this.reading && end !== "running") this.state.end = end; // else the stream says so
     } catch (error) {
       this.failure = error;

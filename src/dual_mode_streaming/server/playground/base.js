@@ -28,8 +28,16 @@ function randomName() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** The headers with the API key of the user; the field for it appears when the service asks for a key. */
+const credentials = () => ($("key").value ? {Authorization: `Bearer ${$("key").value}`} : {});
+
+function askForKey(failure) {
+  if (failure?.status === 401) $("key-label").hidden = false;
+}
+
 function showProblem(id, failure) {
   const box = $(id);
+  askForKey(failure);
   box.hidden = !failure;
   if (!failure) return;
   const title = [failure.status, failure.title].filter(Boolean).join(" ");

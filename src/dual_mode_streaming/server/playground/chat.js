@@ -11,7 +11,7 @@ class Batch {
   }
 
   async read(body) {
-    const headers = {"Accept": "application/json", "Content-Type": "application/json", "Idempotency-Key": randomName()};
+    const headers = {"Accept": "application/json", "Content-Type": "application/json", "Idempotency-Key": randomName(), ...credentials()};
     const {signal} = this.control;
     try {
       for (let failed = 1, status = 0; status !== 200; failed += 1) {

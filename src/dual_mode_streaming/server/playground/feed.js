@@ -14,6 +14,7 @@ async function openFeed() {
   show("feed-state", feed.events ? "reconnecting" : "connecting");
   const samples = follow("/events", {
     signal,
+    headers: credentials,
     attempts: Infinity,
     maxWait: 3000,
     onOpen: () => show("feed-state", "connected"),
@@ -28,7 +29,9 @@ async function openFeed() {
       for (const [key, chart] of Object.entries(FEED)) chart.add(sample[key]);
     }
   } catch (error) {
-    if (!signal.aborted) show("feed-state", error.message);
+    if (signal.aborted) return;
+    show("feed-state", error.message);
+    askForKey(error);
   }
 }
 
@@ -42,6 +45,7 @@ $("feed-toggle").addEventListener("click", (event) => {
   if (feed.paused) closeFeed("paused"); else openFeed();
   event.target.textContent = feed.paused ? "Resume" : "Pause";
 });
+$("key").addEventListener("change", () => { if (!feed.paused && !document.hidden) { feed.control.abort(); openFeed(); } });
 // A browser opens six connections to a host: a hidden page should use none for the feed.
 document.addEventListener("visibilitychange", () => {
   if (feed.paused) return;

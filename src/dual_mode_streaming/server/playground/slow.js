@@ -22,6 +22,7 @@ async function watchSlow() {
   try {
     const items = follow(`/slow?${query}`, {
       signal: control.signal,
+      headers: credentials,
       onReset: clear,
       onOpen: () => stateOfSlow("running"),
       onWait: ({error}) => show("slow-state", error.message),
