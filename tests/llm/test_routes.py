@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
+from dual_mode_streaming import install
 from dual_mode_streaming.llm import (
     ChatRequest,
     Failure,
@@ -225,6 +226,7 @@ async def test_an_image_of_many_megabytes_is_taken():
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_request_that_comes_back_is_refused_in_words(path, api, stream):
     app = FastAPI()
+    install(app, grace=60)
     async with serving(app) as url:
         if api == "openai":
             provider = OpenAIProvider("k", base_url=f"{url}/v1")

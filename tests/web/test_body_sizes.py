@@ -203,8 +203,8 @@ def test_a_compressed_body_has_few_members_and_few_values():
     from dual_mode_streaming.llm.simulator._model import Simulator
 
     app = FastAPI()
-    install(app, body_values=500)
-    app.include_router(llm_routes(LLMClient(Simulator())))
+    install(app)
+    app.include_router(llm_routes(LLMClient(Simulator()), body_values=500))
     many = json.dumps({"model": "m", "messages": [1] * 1000}).encode()
     bodies = [gzip.compress(b"") * 1000, gzip.compress(many)]
     with TestClient(app) as client:

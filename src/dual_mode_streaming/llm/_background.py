@@ -15,6 +15,7 @@ from starlette.responses import Response
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm._client import LLMClient
+from dual_mode_streaming.llm._off_loop import off_loop
 from dual_mode_streaming.llm._problems import answer_events
 from dual_mode_streaming.llm.wire._answer import (
     WireResponse,
@@ -34,7 +35,12 @@ from dual_mode_streaming.llm.wire._kept_responses import (
     to_terminal,
 )
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
-from dual_mode_streaming.llm.wire._parsing import invalid, parse_request, read_body
+from dual_mode_streaming.llm.wire._parsing import (
+    BodyLimits,
+    invalid,
+    parse_request,
+    read_body,
+)
 from dual_mode_streaming.llm.wire._recorded import frames_of
 from dual_mode_streaming.llm.wire._references import with_items
 from dual_mode_streaming.recordings import StreamGone
@@ -52,7 +58,7 @@ class Responses:
         client: answers the requests.
         admission: API keys and limits.
         hop: the mark of this service on requests.
-        body_limit: the largest body of a request, in bytes.
+        limits: those of the body of a request.
     """
 
     def __init__(
@@ -61,13 +67,13 @@ class Responses:
         client: LLMClient,
         admission: Admission,
         hop: Hop,
-        body_limit: int,
+        limits: BodyLimits,
     ) -> None:
         self._wire = wire
         self._hop = hop
         self._client = client
         self._admission = admission
-        self._body_limit = body_limit
+        self._limits = limits
         self._kept = KeptResponses()
 
     def create(self, request: Request) -> Response:
@@ -79,7 +85,7 @@ class Responses:
             return slots[0]
 
         async def respond(request_id: str) -> Response:
-            body = await read_body(request, self._body_limit)
+            body, is_large = await read_body(request, self._limits)
             background = _is_background(body)
             if background and not self._kept.answers.is_possible(request):
                 reason = "this app keeps no responses: it needs install(app, store=...)"
@@ -87,12 +93,14 @@ class Responses:
             headers = self._hop.passed(request.headers)
             is_kept = body.get("store") is not False and self._kept.answers.is_possible(request)
             body, unknown = await self._complete(request, body)
-            parsed = self._parsed(body, headers, background, is_kept, unknown)
+            parsed = await off_loop(
+                is_large, self._parsed, body, headers, background, is_kept, unknown, is_large
+            )
             if not background:
-                keep = self._kept.keeper(request, body) if is_kept else None
+                keep = self._kept.keeper(request, body, is_large) if is_kept else None
                 return completion(self._wire, self._client, parsed, request_id, keep)
             # The model may work when this request is over: its slot goes with it.
-            kept = await self._start(request, body, parsed, slots[0])
+            kept = await self._start(request, body, parsed, slots[0], is_large)
             if parsed.stream:
                 return frames_response(self._wire, request_id, kept.frames(-1))
             return json_response(self._wire, request_id, kept.as_queued())
@@ -103,11 +111,14 @@ class Responses:
         """Answer `POST /v1/responses/input_tokens`."""
 
         async def respond(request_id: str) -> Response:
-            body = await read_body(request, self._body_limit)
+            body, is_large = await read_body(request, self._limits)
             body.setdefault("model", self._client.provider.default_model)
             headers = self._hop.passed(request.headers)
             body, unknown = await self._complete(request, body)
-            chat = self._parsed(body, headers, False, False, unknown).chat
+            parsed = await off_loop(
+                is_large, self._parsed, body, headers, False, False, unknown, is_large
+            )
+            chat = parsed.chat
             if chat.origin and chat.origin.problem and not self._client.forwards(chat):
                 raise chat.origin.problem
             counted = {"input_tokens": await self._client.provider.count_tokens(chat)}
@@ -175,6 +186,7 @@ class Responses:
         background: bool,
         is_kept: bool,
         unknown: Problem | None,
+        is_large: bool,
     ) -> WireRequest:
         """Parse a body whose items are complete, unless its previous response is `unknown`.
 
@@ -183,7 +195,7 @@ class Responses:
         """
         previous = body.get("previous_response_id")
         resolved = {**body, "background": None, "previous_response_id": None}
-        parsed = parse_request(self._wire, resolved, headers)
+        parsed = parse_request(self._wire, resolved, headers, is_large)
         origin = parsed.chat.origin
         assert origin is not None
         origin.body = body  # as it came, unless its items are complete only now
@@ -205,7 +217,12 @@ class Responses:
         return dataclasses.replace(parsed, echo={**parsed.echo, **echo})
 
     async def _start(
-        self, request: Request, body: dict[str, Any], parsed: WireRequest, slot: ExitStack
+        self,
+        request: Request,
+        body: dict[str, Any],
+        parsed: WireRequest,
+        slot: ExitStack,
+        is_large: bool,
     ) -> KeptResponse:
         """Start a response in the background. The slot is released when the model has ended."""
         identity = secrets.token_hex(16)
@@ -220,12 +237,13 @@ class Responses:
             return to_terminal(frames_of(frames, answer_events(self._client, parsed.chat)))
 
         key = request.headers.get("idempotency-key")
-        fingerprint = digest(dumps(body).decode())
+        fingerprint = await off_loop(is_large, lambda: digest(dumps(body).decode()))
+        head = await off_loop(is_large, head_of, response, as_items(body["input"]))
         try:
             answer = await self._kept.answers.start(
                 request,
                 stream,
-                head_of(response, as_items(body["input"])),
+                head,
                 made,
                 held=held,
                 fingerprint=fingerprint,

@@ -19,6 +19,8 @@ from dual_mode_streaming.llm.simulator._script import Script
 
 BODY_LIMIT = 32 * 1024 * 1024
 """The most bytes of a request to a model, by default."""
+BODY_VALUES = 250_000
+"""The most JSON values and names in it: some 5,000 calls of tools."""
 
 _PREFIX = "DUAL_MODE_LLM_"
 
@@ -42,6 +44,7 @@ class LLMSettings(FrozenModel):
             pause.
         journal: how many requests the simulator remembers, for `GET /simulator/requests`.
         body_limit: the most bytes of a request under /v1.
+        body_values: the most JSON values and names in it.
     """
 
     provider: Literal["simulator", "anthropic", "openai"] = "simulator"
@@ -55,6 +58,7 @@ class LLMSettings(FrozenModel):
     replay: float = Field(default=0, ge=0, allow_inf_nan=False)
     journal: int = Field(default=0, ge=0, le=10_000)
     body_limit: int = Field(default=BODY_LIMIT, ge=1)
+    body_values: int = Field(default=BODY_VALUES, ge=1)
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> "LLMSettings":

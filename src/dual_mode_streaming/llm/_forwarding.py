@@ -40,6 +40,7 @@ class Origin:
         body: the whole body.
         headers: those that matter to the API, and the services it has passed.
         problem: why it cannot be said in another API, or to the simulator; None if it can.
+        is_large: whether it takes long to encode the body.
         answered: called with the headers of the provider's answer that are for the caller.
     """
 
@@ -47,12 +48,13 @@ class Origin:
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
     problem: Problem | None = None
+    is_large: bool = False
     answered: Callable[[Mapping[str, str]], None] | None = None
 
     def translated(self) -> "Origin":
         """Return that of the same request in another API: its headers are not for that one."""
         headers = {name: value for name, value in self.headers.items() if name == VIA}
-        return Origin(self.dialect, self.body, headers)
+        return Origin(self.dialect, self.body, headers, is_large=self.is_large)
 
 
 @dataclass(slots=True)  # not frozen: one is made for each chunk, and that takes thrice as long

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -17,6 +17,10 @@ from pydantic_core import PydanticSerializationError
 from dual_mode_streaming.llm._events import FrozenModel, ToolCall
 from dual_mode_streaming.llm._forwarding import Origin
 from dual_mode_streaming.llm._parts import Part, TextPart, ThinkingPart
+
+_MANY: Final = 1000
+_LARGE: Final = 1_000_000
+"""The messages, and the characters of their contents, beyond which a request is large."""
 
 
 class ChatMessage(FrozenModel):
@@ -187,10 +191,45 @@ class ChatRequest(FrozenModel):
         """The messages of user, assistant and tools."""
         return tuple(message for message in self.messages if message.role != "system")
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes long to encode it."""
+        if self._origin is not None:
+            return self._origin.is_large
+        if len(self.messages) > _MANY:
+            return True
+        texts = (
+            getattr(part, name, None) or ""
+            for message in self.messages
+            for part in message.parts
+            for name in ("text", "data")
+        )
+        return sum(map(len, texts)) > _LARGE
+
     def digest(self) -> bytes:
-        """Return the SHA-256 digest of the messages and the seed, the other options ignored."""
-        content = [{"messages": [_digested(message) for message in self.messages]}, self.seed]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+        """Return the SHA-256 digest of the messages and the seed, the other options ignored.
+
+        Of a large request only the newest messages count.
+        """
+        newest: list[str] = []
+        left = _LARGE
+        for message in reversed(self.messages):
+            newest.append(json.dumps(_cut(_digested(message), left), sort_keys=True))
+            left -= len(newest[-1])
+            if left <= 0:
+                break
+        messages = ", ".join(reversed(newest))
+        content = f'[{{"messages": [{messages}]}}, {json.dumps(self.seed)}]'
+        return hashlib.sha256(content.encode()).digest()
+
+
+def _cut(value: Any, most: int) -> Any:
+    """Return a JSON value with strings of at most `most` characters."""
+    if isinstance(value, str):
+        return value[:most]
+    if isinstance(value, dict):
+        return {name: _cut(item, most) for name, item in value.items()}
+    return [_cut(item, most) for item in value] if isinstance(value, list) else value
 
 
 def _digested(message: ChatMessage) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.limits import Admission
 from dual_mode_streaming.llm._background import Responses
 from dual_mode_streaming.llm._client import LLMClient
-from dual_mode_streaming.llm._factory import BODY_LIMIT
+from dual_mode_streaming.llm._factory import BODY_LIMIT, BODY_VALUES
 from dual_mode_streaming.llm._fallback import (
     NO_WEBSOCKET,
     add_fallback,
@@ -18,13 +18,14 @@ from dual_mode_streaming.llm._fallback import (
     refuse_websocket,
 )
 from dual_mode_streaming.llm._models import ModelList
+from dual_mode_streaming.llm._off_loop import off_loop
 from dual_mode_streaming.llm.wire._answer import WireResponse, completion, json_response
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages, AnthropicTokenCount
 from dual_mode_streaming.llm.wire._format import ModelFormat, WireRequest
 from dual_mode_streaming.llm.wire._hop import Hop
 from dual_mode_streaming.llm.wire._openai_chat import OpenAIChat
 from dual_mode_streaming.llm.wire._openai_responses import OpenAIResponses
-from dual_mode_streaming.llm.wire._parsing import parse_request, read_body
+from dual_mode_streaming.llm.wire._parsing import BodyLimits, parse_request, read_body
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.web._routes import WHOLE_PATH
 
@@ -43,7 +44,11 @@ _REFUSALS: Final = {
 
 
 def llm_routes(
-    client: LLMClient, *, admission: Admission | None = None, body_limit: int = BODY_LIMIT
+    client: LLMClient,
+    *,
+    admission: Admission | None = None,
+    body_limit: int = BODY_LIMIT,
+    body_values: int = BODY_VALUES,
 ) -> APIRouter:
     """Return routes that answer in the wire formats of OpenAI and Anthropic.
 
@@ -52,18 +57,21 @@ def llm_routes(
         admission: API keys and limits; by default no key is needed, and nothing is limited.
         body_limit: the largest body of a request in bytes; a larger one is refused with 413. The
             default is Anthropic's: agents send all images of their session with each request.
+        body_values: the most JSON values and names in a body, in place of those of `install`.
     """
     admission = admission or Admission()
     admit = admission.admit
     chat, responses, anthropic = OpenAIChat(), OpenAIResponses(), AnthropicMessages()
     counting = AnthropicTokenCount()
     hop = Hop()
-    kept = Responses(responses, client, admission, hop, body_limit)
+    limits = BodyLimits(body_limit, body_values)
+    kept = Responses(responses, client, admission, hop, limits)
     routes = APIRouter(tags=["LLM"])
 
     async def parsed(wire: ModelFormat, request: Request) -> WireRequest:
         headers = hop.passed(request.headers)
-        return parse_request(wire, await read_body(request, body_limit), headers)
+        body, is_large = await read_body(request, limits)
+        return await off_loop(is_large, parse_request, wire, body, headers, is_large)
 
     def complete(wire: ModelFormat, request: Request) -> Response:
         async def respond(request_id: str) -> Response:

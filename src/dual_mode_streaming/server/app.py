@@ -143,7 +143,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(slow_routes())
     app.include_router(chat_routes(client, admission))
     app.include_router(frontend_routes(client, admission))
-    app.include_router(llm_routes(client, admission=admission, body_limit=settings.llm.body_limit))
+    limits = {"body_limit": settings.llm.body_limit, "body_values": settings.llm.body_values}
+    app.include_router(llm_routes(client, admission=admission, **limits))
     if settings.llm.journal:
         app.include_router(journal_routes(provider, admission))
 

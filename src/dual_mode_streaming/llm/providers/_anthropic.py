@@ -8,6 +8,7 @@ import anthropic
 
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._forwarding import Answer
+from dual_mode_streaming.llm._off_loop import off_loop
 from dual_mode_streaming.llm._readers import AnthropicReader
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.providers._anthropic_body import anthropic_body
@@ -67,7 +68,7 @@ class AnthropicProvider:
         if request.origin is not None and self.forwards(request):
             counted = request.origin.body
         else:
-            body = self._body(request)
+            body = await self._body(request)
             counted = {name: body[name] for name in _COUNTED if name in body}
         return await self._upstream.input_tokens(_COUNT, counted, request)
 
@@ -77,12 +78,12 @@ class AnthropicProvider:
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
         """Request the answer in one piece."""
-        body = self._body(request)
+        body = await self._body(request)
         return await self._upstream.complete(_MESSAGES, body, request, AnthropicReader())
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Request the answer as a stream."""
-        body = self._body(request) | {"stream": True}
+        body = (await self._body(request)) | {"stream": True}
         events = self._upstream.stream(_MESSAGES, body, request, AnthropicReader())
         async with aclosing(events):
             async for event in events:
@@ -104,5 +105,7 @@ class AnthropicProvider:
             async for item in items:
                 yield item
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        return anthropic_body(request, self.default_model, self._max_tokens)
+    async def _body(self, request: ChatRequest) -> dict[str, Any]:
+        return await off_loop(
+            request.is_large, anthropic_body, request, self.default_model, self._max_tokens
+        )

@@ -9,6 +9,7 @@ import openai
 
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._forwarding import Answer
+from dual_mode_streaming.llm._off_loop import off_loop
 from dual_mode_streaming.llm._provider import ProviderError
 from dual_mode_streaming.llm._readers import ChatReader, ResponsesReader
 from dual_mode_streaming.llm._requests import ChatRequest
@@ -16,7 +17,7 @@ from dual_mode_streaming.llm.providers._chat_body import chat_body
 from dual_mode_streaming.llm.providers._failures import as_provider_errors
 from dual_mode_streaming.llm.providers._refusals import refusal_of
 from dual_mode_streaming.llm.providers._upstream import Upstream
-from dual_mode_streaming.llm.simulator._tokens import count_text
+from dual_mode_streaming.llm.simulator._tokens import count_texts
 
 _URL: Final = "https://api.openai.com/v1"
 _CHAT: Final = "/chat/completions"
@@ -87,15 +88,17 @@ class OpenAIProvider:
 
     def estimate_tokens(self, request: ChatRequest) -> int:
         """Estimate by the words of the messages."""
-        return sum(count_text(message.text) for message in request.messages)
+        return count_texts(message.text for message in request.messages)
 
     async def complete(self, request: ChatRequest) -> StreamEvent:
         """Request the answer in one piece."""
-        return await self._upstream.complete(_CHAT, self._body(request), request, ChatReader())
+        return await self._upstream.complete(
+            _CHAT, await self._body(request), request, ChatReader()
+        )
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Request the answer as a stream."""
-        body = self._body(request) | _WITH_USAGE
+        body = (await self._body(request)) | _WITH_USAGE
         async with aclosing(self._upstream.stream(_CHAT, body, request, ChatReader())) as events:
             async for event in events:
                 yield event
@@ -157,5 +160,7 @@ class OpenAIProvider:
             async for item in items:
                 yield item
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        return chat_body(request, self.default_model, limit=self._limit)
+    async def _body(self, request: ChatRequest) -> dict[str, Any]:
+        return await off_loop(
+            request.is_large, chat_body, request, self.default_model, limit=self._limit
+        )

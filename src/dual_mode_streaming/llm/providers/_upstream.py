@@ -13,6 +13,7 @@ import httpx2
 
 from dual_mode_streaming.llm._events import StreamEvent, fold
 from dual_mode_streaming.llm._forwarding import Answer, Forwarded, Origin, answered_headers
+from dual_mode_streaming.llm._off_loop import off_loop
 from dual_mode_streaming.llm._provider import ProviderError
 from dual_mode_streaming.llm._readers import Reader, no_answer
 from dual_mode_streaming.llm._requests import ChatRequest
@@ -139,10 +140,11 @@ class Upstream:
         """Send a request, and close the answer in the end. Raises ProviderError."""
         origin = request.origin
         headers = {**_UNREAD, **({} if origin is None else origin.headers)}
+        content = await off_loop(request.is_large, _encoded, body)
         with as_provider_errors(self._sdk):
             try:
                 response: httpx2.Response = await self._client.post(
-                    path, cast_to=httpx2.Response, body=body, options={"headers": headers}
+                    path, cast_to=httpx2.Response, content=content, options={"headers": headers}
                 )
             except self._sdk.APIStatusError as error:
                 _tell(origin, error.response.headers)
@@ -152,6 +154,10 @@ class Upstream:
                 yield response
             finally:
                 await response.aclose()
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 class _Read:

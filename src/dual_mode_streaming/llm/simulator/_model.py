@@ -30,7 +30,7 @@ from dual_mode_streaming.llm.simulator._pace import Metronome, Pace
 from dual_mode_streaming.llm.simulator._schema import value_of
 from dual_mode_streaming.llm.simulator._script import Failure, Reply, Script, ScriptedCall
 from dual_mode_streaming.llm.simulator._shown import shown
-from dual_mode_streaming.llm.simulator._tokens import count_text, tokens_of
+from dual_mode_streaming.llm.simulator._tokens import count_texts, tokens_of
 
 _WORDS: Final = (
     "stream", "answer", "reader", "frame", "event", "token", "buffer", "signal", "moment", "order",
@@ -38,6 +38,8 @@ _WORDS: Final = (
     "rhythm", "channel", "window", "queue", "balance", "record", "segment",
 )  # fmt: skip
 _VERBS: Final = ("carries", "follows", "meets", "holds", "closes", "opens", "shapes", "marks")
+_QUOTED: Final = 1000
+"""The characters of a question whose words are repeated."""
 _LINKS: Final = ("and then", "while", "because", "so that", "before", "until", "whenever")
 
 
@@ -83,7 +85,7 @@ class Simulator:
         texts = [shown(m) for m in request.messages]
         texts += [call.name + call.arguments for m in request.messages for call in m.tool_calls]
         texts += [f"{t.name} {t.description} {t.parameters}" for t in request.tools]
-        return sum(count_text(text) for text in texts) + 3 * len(request.messages)
+        return count_texts(texts) + 3 * len(request.messages)
 
     async def aclose(self) -> None:
         """Do nothing: there is no connection."""
@@ -265,7 +267,9 @@ def _generated(request: ChatRequest, rng: random.Random) -> Reply:
     question = next(
         (shown(m) for m in reversed(request.messages) if m.role in ("user", "tool")), ""
     )
-    opening = f"You said: {' '.join(question.split())[:200]}\n\n" if question.strip() else ""
+    opening = (
+        f"You said: {' '.join(question[:_QUOTED].split())[:200]}\n\n" if question.strip() else ""
+    )
     sentences = []
     for _ in range(rng.randint(3, 6)):
         one, two, three, four = rng.sample(_WORDS, 4)

@@ -1,6 +1,7 @@
 """The simulator's tokens: a word of up to 8 letters with the space before it, or one character."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _TOKEN: Final = re.compile(r"\s*[^\W_]{1,8}|\s*[^\s]|\s+$")
@@ -14,7 +15,18 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
+def count_texts(texts: Iterable[str]) -> int:
+    """Return the number of tokens of texts; of long ones, as their beginning has them."""
+    tokens = shown = whole = 0
+    for text in texts:
+        whole += len(text)
+        if shown < _COUNTED:
+            beginning = text[: _COUNTED - shown]
+            shown += len(beginning)
+            tokens += len(tokens_of(beginning))
+    return tokens * whole // max(1, shown)
+
+
 def count_text(text: str) -> int:
     """Return the number of tokens of a text; of a long one, as its beginning has them."""
-    shown = text[:_COUNTED]
-    return len(tokens_of(shown)) * len(text) // max(1, len(shown))
+    return count_texts((text,))

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from dual_mode_streaming.errors import Problem, StoreError
 from dual_mode_streaming.llm._events import EventType
 from dual_mode_streaming.llm._forwarding import Answer, Forwarded
+from dual_mode_streaming.llm._off_loop import off_loop
 from dual_mode_streaming.llm.wire._format import event_frame, message_of
 from dual_mode_streaming.llm.wire._parsing import invalid
 from dual_mode_streaming.llm.wire._recorded import RecordedAnswer, RecordedAnswers
@@ -238,14 +239,15 @@ class KeptResponses:
                 return (await kept.as_object())["output"] or []
         return []
 
-    def keeper(self, request: Request, body: Mapping[str, Any]) -> "ResponseKeeper":
+    def keeper(self, request: Request, body: Mapping[str, Any], is_large: bool) -> "ResponseKeeper":
         """Return what keeps the response to a request, once it is complete."""
 
         async def keep(response: Mapping[str, Any]) -> None:
             identity = response.get("id")
             if not isinstance(identity, str) or not isinstance(response.get("output"), list):
                 return
-            head = head_of({"id": identity, "background": False}, as_items(body.get("input")))
+            about = {"id": identity, "background": False}
+            head = await off_loop(is_large, head_of, about, as_items(body.get("input")))
             last = event_frame("response.completed", response=response)
             stream = self.stream_of(request, identity)
             try:

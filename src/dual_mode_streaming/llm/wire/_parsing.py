@@ -1,70 +1,81 @@
 """Parse requests in a wire format: whatever is wrong is a `Problem` that names the field."""
 
-import asyncio
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any
 
-import pydantic_core
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._forwarding import Origin, sent_headers
+from dual_mode_streaming.llm._off_loop import off_loop
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.wire._compressed import decompressed
 from dual_mode_streaming.llm.wire._format import ModelFormat, WireRequest
-from dual_mode_streaming.web._json_size import JSONSize
+from dual_mode_streaming.llm.wire._json_body import STEP, parse_json
 from dual_mode_streaming.web._problems import CLIENT_GONE
 from dual_mode_streaming.web._request_state import request_state
 
-_COUNTED: Final = 1024 * 1024
-"""The bytes of a body whose values are counted at once."""
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """The limits of a body.
+
+    Attributes:
+        size: the most bytes, compressed or not.
+        values: the most JSON values and names.
+    """
+
+    size: int
+    values: int
 
 
-async def read_body(request: Request, limit: int) -> dict[str, Any]:
-    """Read the body, a JSON object of at most `limit` bytes, and no more than that.
+async def read_body(request: Request, limits: BodyLimits) -> tuple[dict[str, Any], bool]:
+    """Read the body, a JSON object, and no more than the limits.
 
-    It may be compressed: the limit is of what it holds. The number of values is limited, too.
+    It may be compressed: the limit of the size is of what it holds, too.
+
+    Returns:
+        The object, and whether it is large.
 
     Raises:
         Problem: 413 for a larger body, 415 for another coding, 400 if it is not a JSON object.
     """
-    too_large = Problem(413, f"the body has more than {limit} bytes")
+    too_large = Problem(413, f"the body has more than {limits.size} bytes")
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
+    if declared.isdecimal() and int(declared) > limits.size:
         raise too_large
+    if (receive := request_state(request.scope).receive) is not None:
+        receive.size = None  # the limit of the app's other routes
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > limit:
+            if len(body) > limits.size:
                 raise too_large
     except ClientDisconnect:
         raise Problem(CLIENT_GONE.status_code, "the client has left") from None
-    coding, state = request.headers.get("content-encoding", ""), request_state(request.scope)
+    coding = request.headers.get("content-encoding", "")
+    is_large = bool(coding) or len(body) > STEP
+    return await off_loop(is_large, _value_of, body, coding, limits), is_large
+
+
+def _value_of(body: bytearray, coding: str, limits: BodyLimits) -> dict[str, Any]:
     content = bytes(body)
-    if coding:  # in a thread: zlib holds no lock, and megabytes take a tenth of a second
-        content = await asyncio.to_thread(decompressed, content, coding, limit)
-    if (coding or state.receive is None) and state.body_values is not None:
-        size = JSONSize(state.body_values)  # the middleware of `install` has not counted it
-        for start in range(0, len(content), _COUNTED):
-            size.feed(content[start : start + _COUNTED])
-            await asyncio.sleep(0)
-    try:
-        # json.loads accepts NaN and lone surrogates, which no answer could repeat.
-        value = pydantic_core.from_json(content, allow_inf_nan=False)
-    except ValueError as error:
-        raise Problem(400, f"the body is not valid JSON: {error}") from error
+    body.clear()  # a large one is not kept twice
+    if coding:
+        content = decompressed(content, coding, limits.size)
+    value = parse_json(content, limits.values)
     if not isinstance(value, dict):
         raise Problem(400, "the body must be a JSON object")
     return value
 
 
 def parse_request(
-    wire: ModelFormat, body: dict[str, Any], headers: Mapping[str, str]
+    wire: ModelFormat, body: dict[str, Any], headers: Mapping[str, str], is_large: bool = False
 ) -> WireRequest:
     """Parse a body, and keep it as the origin of the request.
 
@@ -75,12 +86,13 @@ def parse_request(
         wire: the wire format.
         body: the body.
         headers: the headers of the request.
+        is_large: whether it takes long to encode the body.
 
     Raises:
         Problem: `stream` or `model` is wrong.
     """
     stream, model = stream_and_model(body)
-    origin = Origin(wire.dialect, body, sent_headers(headers))
+    origin = Origin(wire.dialect, body, sent_headers(headers), is_large=is_large)
     try:
         request = wire.parse(body)
     except (Problem, ValidationError) as error:
