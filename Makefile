@@ -166,7 +166,7 @@ lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --extra server --group bench -c requirements.txt -o benchmarks/requirements.txt
 	$(COMPILE) --group docs -c requirements.txt -o docs/requirements.txt
 	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt
-	for pins in $(FOREIGN)/*.in tests/llm/agents/*.in $(ELSEWHERE)/*.in tests/channels/*.in tests/typing/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
+	for pins in $(FOREIGN)/*.in tests/llm/agents/*.in tests/llm/frontends/*.in $(ELSEWHERE)/*.in tests/channels/*.in tests/typing/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
 	for pins in $(FOREIGN) tests/llm/agents tests/llm/frontends $(ELSEWHERE)/next $(ELSEWHERE)/sse $(ELSEWHERE)/clients tests/channels/node $(ELSEWHERE)/htmx examples/frontends; do (cd $$pins && \
 		$(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)) || exit 1; done
 

@@ -157,7 +157,7 @@ def app_of(gated, store="memory", *, record=True, items=None):
         app.get("/chat/{chat_id}/stream")(chat.resume)
         app.post("/chat/{chat_id}/stop")(chat.stop)
         app.get("/agui")(agui.resume)
-        app.post("/agui/{runId}/stop")(agui.stop)
+        app.post("/agui/{runId:path}/stop")(agui.stop)
     return app
 
 
@@ -242,9 +242,10 @@ async def test_a_run_of_all_parts_for_ag_ui(record):
         *("TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END"),
         *("TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_ARGS", "TOOL_CALL_END"),
         *("TOOL_CALL_RESULT", "RAW", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"),
-        *("TEXT_MESSAGE_END", "CUSTOM", "RUN_FINISHED"),
+        *("TEXT_MESSAGE_END", "RUN_FINISHED"),
     ]
-    assert chunks[-1] == {"type": "RUN_FINISHED", "threadId": "t", "runId": "r"}
+    usage = [{"inputTokens": 2, "outputTokens": 3, "totalTokens": 5}]
+    assert chunks[-1] == {"type": "RUN_FINISHED", "threadId": "t", "runId": "r", "usage": usage}
     frames = response.text.strip().split("\n\n")
     assert all(frame.count("data: ") == 1 for frame in frames)
     if record:
@@ -361,6 +362,27 @@ async def test_a_stop_by_any_worker_ends_the_model_and_every_reader(two):
         assert kinds(await rest(chunks)) == ["text-end", "abort", "[DONE]"]
     assert (await one.get("/chat/c-1/stream")).status_code == 204
     assert (await one.post("/chat/c-1/stop")).json() == {"stopped": False}
+
+
+async def test_a_run_is_stopped_by_any_worker(two):
+    one, other, gated = two
+    async with streamed(one, "POST", "/agui", json={"runId": "r/5", "threadId": "t"}) as (
+        _,
+        chunks,
+    ):
+        gated.allow(1)
+        for _ in range(3):
+            await anext(chunks)
+        refused = await other.post("/agui/r%2F5/stop", headers={"who": "else"})
+        assert (refused.status_code, refused.json()["type"]) == (404, "RUN_ERROR")
+        assert (await other.post("/agui/r%2F5/stop")).json() == {"stopped": True}
+        assert gated.closed.is_set()
+        *_, last = await rest(chunks)
+        ended = {"threadId": "t", "runId": "r/5", "outcome": {"type": "cancelled"}}
+        assert last == {"type": "RUN_FINISHED", **ended}
+    assert (await one.post("/agui/r%2F5/stop")).json() == {"stopped": False}
+    joined = await one.get("/agui?runId=r/5")
+    assert chunks_of(joined.content)[-1] == last
 
 
 async def test_a_new_request_of_a_chat_ends_the_one_that_runs(two):

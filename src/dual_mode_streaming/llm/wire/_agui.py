@@ -13,7 +13,8 @@ class AGUI:
 
     The key is the id of the run. Frames have ids, so a client goes on after the last one that it
     has seen. Items are text, `StreamEvent`s, and events of the protocol as objects, such as
-    `{"type": "STATE_DELTA", "delta": […]}`; an object of another type is a RAW event.
+    `{"type": "STATE_DELTA", "delta": […]}`; an object of another type is a RAW event. A run that
+    waits for its user ends in `{"type": "RUN_FINISHED", "outcome": {"type": "interrupt", …}}`.
     """
 
     headers: Mapping[str, str] = {}
@@ -51,17 +52,26 @@ class AGUIFrames(PartFrames):
         super().__init__()
         self._run = {"threadId": thread, "runId": run}
         self._identity = identity
+        self._given: set[str] = set()  # the kinds of objects that have begun, such as STEP
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """Return the start of the run."""
         return frame({"type": "RUN_STARTED", **self._run})
 
     def _chunk(self, chunk: dict[str, Any]) -> bytes:
-        if not chunk["type"].replace("_", "").isupper():
+        kind = chunk["type"]
+        if not kind.replace("_", "").isupper():
             return frame({"type": "RAW", "event": chunk})
-        if chunk["type"] in ("RUN_FINISHED", "RUN_ERROR"):
+        if kind == "RUN_STARTED":  # it has begun already
+            return b""
+        if kind == "RUN_FINISHED":
             self._is_complete = True
-            return self._end_parts() + frame({**self._run, **chunk})
+            return self._end_parts() + frame({**self._usage(), **chunk, **self._run})
+        if kind == "RUN_ERROR":
+            self._is_complete = True
+            return self._end_part() + frame(chunk)
+        name, _, step = kind.rpartition("_")
+        (self._given.add if step in ("START", "STARTED") else self._given.discard)(name)
         return frame(chunk)
 
     def _begin_part(self, kind: str) -> bytes:
@@ -99,17 +109,29 @@ class AGUIFrames(PartFrames):
         return frame({"type": "TOOL_CALL_RESULT", **about, "content": result.content})
 
     def _complete(self, event: StreamEvent | None) -> bytes:
-        custom = b""
-        if event is not None and event.usage is not None and event.usage.total_tokens:
-            usage = event.usage.model_dump(mode="json")
-            custom = frame({"type": "CUSTOM", "name": "usage", "value": usage})
-        return custom + frame({"type": "RUN_FINISHED", **self._run})
+        return frame({"type": "RUN_FINISHED", **self._run, **self._usage()})
 
     def _error(self, message: str, code: str | None) -> bytes:
         return frame({"type": "RUN_ERROR", "message": message, "code": code or "error"})
 
     def _abort(self) -> bytes:
-        return self._error("the run was stopped", "cancelled")
+        if self._calls or self._given:  # the protocol forbids RUN_FINISHED while something is open
+            return self._error("the run was stopped", "cancelled")
+        return frame({"type": "RUN_FINISHED", **self._run, "outcome": {"type": "cancelled"}})
+
+    def _usage(self) -> dict[str, Any]:
+        usage = self._completion.usage if self._completion is not None else None
+        if usage is None or not usage.total_tokens:
+            return {}
+        counts = {
+            "inputTokens": usage.input_tokens,
+            "outputTokens": usage.output_tokens,
+            "totalTokens": usage.total_tokens,
+            "reasoningTokens": usage.reasoning_tokens,
+            "cachedInputTokens": usage.cache_read_tokens,
+            "cacheWriteInputTokens": usage.cache_write_tokens,
+        }
+        return {"usage": [{name: count for name, count in counts.items() if count}]}
 
     def _id(self) -> str:
         return f"msg_{self._identity}_{self._parts}"

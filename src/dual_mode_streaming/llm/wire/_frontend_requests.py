@@ -63,6 +63,7 @@ class AGUIRun(BaseModel):
         context: texts that describe where the user is.
         state: the state that the agent and the client share.
         forwardedProps: what the app adds.
+        resume: the answers to the interrupts in which the last run ended.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -74,6 +75,7 @@ class AGUIRun(BaseModel):
     context: list[dict[str, Any]] = []
     state: Any = None
     forwardedProps: Any = None
+    resume: list[dict[str, Any]] = []
 
     def chat(self, **options: Any) -> ChatRequest:
         """Return the conversation as a request to a model, with other fields of a ChatRequest.

@@ -14,6 +14,7 @@ from dual_mode_streaming.llm._events import (
     ThinkingDelta,
     ToolCallDelta,
     ToolResult,
+    Usage,
 )
 from dual_mode_streaming.llm._problems import STATUS
 from dual_mode_streaming.llm._provider import CUT
@@ -21,6 +22,7 @@ from dual_mode_streaming.llm.wire._format import message_of
 from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
 
 _EVENTS: Final = frozenset(map(str, EventType))
+_MAY_BE_NULL: Final = ("data", "input", "output", "snapshot", "value", "event", "result")
 
 
 def event_of(item: Any) -> StreamEvent | dict[str, Any]:
@@ -40,14 +42,14 @@ def event_of(item: Any) -> StreamEvent | dict[str, Any]:
     if isinstance(item, str):
         return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=item))
     if hasattr(item, "model_dump"):
-        item = item.model_dump(mode="json", by_alias=True)
+        item = item.model_dump(mode="json", by_alias=True, exclude_none=True)
     if isinstance(item, dict) and isinstance(item.get("type"), str):
         if item["type"] in _EVENTS:
             try:
                 return StreamEvent.model_validate(item)
             except ValidationError:  # a format may have a frame with the name of an event
                 pass
-        return item
+        return {k: v for k, v in item.items() if v is not None or k in _MAY_BE_NULL}
     raise TypeError(
         f"an answer in this format has text, StreamEvents, or objects with a type, not {item!r:.80}"
     )
@@ -56,7 +58,8 @@ def event_of(item: Any) -> StreamEvent | dict[str, Any]:
 class PartFrames(ABC):
     """The frames of a message of parts. A format says how each of them begins, goes on and ends.
 
-    An answer without a MESSAGE_COMPLETE, such as one of text only, is complete when it ends.
+    An answer is complete when its items end, or with the object that is the format's end; what
+    comes after that is not sent. After a MESSAGE_COMPLETE another answer of the model may follow.
     """
 
     heartbeat = HEARTBEAT
@@ -66,6 +69,8 @@ class PartFrames(ABC):
         self._open = ""  # the kind of the open part: text or reasoning
         self._parts = 0  # how many there were
         self._calls: dict[int, tuple[str, str, list[str]]] = {}  # the open ones
+        self._completion: StreamEvent | None = None  # the last one, with the usage of all
+        self._step_is_over = False  # the next part begins a new step
         self._is_complete = self._has_failed = False
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
@@ -76,6 +81,8 @@ class PartFrames(ABC):
         """Return the frames of an item; see `event_of` for what it may be."""
         self.count += 1
         event = event_of(item)
+        if self._is_complete or self._has_failed:
+            return b""
         if isinstance(event, dict):
             return self._chunk(event)
         if event.type is EventType.MESSAGE_COMPLETE and event.message is not None:
@@ -86,15 +93,15 @@ class PartFrames(ABC):
         """Return the end of the answer; nothing if it has ended."""
         if self._has_failed:
             return b""
-        ending = b"" if self._is_complete else self._end_parts() + self._complete(None)
+        ending = b"" if self._is_complete else self._end_parts() + self._complete(self._completion)
         return ending + self._last()
 
     def failed(self, problem: Mapping[str, Any], *, final: bool = True) -> bytes | None:
         """Return the end of a failed answer."""
         if self._has_failed or self._is_complete:
             return b"" if self._has_failed else self._last()
-        self._has_failed = True
-        ending = self._end_parts() + self._error(message_of(problem), problem.get("code"))
+        self._has_failed = True  # the input of an open call is not complete, so it is not ended
+        ending = self._end_part() + self._error(message_of(problem), problem.get("code"))
         return ending + self._last()
 
     def stopped(self) -> bytes:
@@ -102,7 +109,7 @@ class PartFrames(ABC):
         if self._has_failed or self._is_complete:
             return self.done()
         self._has_failed = True
-        return self._end_parts() + self._abort() + self._last()
+        return self._end_part() + self._abort() + self._last()
 
     def _event(self, event: StreamEvent) -> bytes:
         call = event.tool_call
@@ -117,8 +124,10 @@ class PartFrames(ABC):
             return self._end_parts() + self._result(event.tool_result)
         if event.type is EventType.ERROR:
             return self.failed(problem_of_event(event)) or b""
-        self._is_complete = True
-        return self._end_parts() + self._complete(event)
+        if self._completion is not None:
+            event = event.model_copy(update={"usage": _sum(self._completion.usage, event.usage)})
+        self._completion, self._step_is_over = event, True
+        return self._end_parts()
 
     def _grow(self, kind: str, text: str) -> bytes:
         if not text:
@@ -194,6 +203,11 @@ class PartFrames(ABC):
 
     def _last(self) -> bytes:
         return b""
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage:
+    counts = [(each or Usage()).model_dump() for each in (one, other)]
+    return Usage(**{name: count + counts[1][name] for name, count in counts[0].items()})
 
 
 def problem_of_event(event: StreamEvent) -> dict[str, Any]:

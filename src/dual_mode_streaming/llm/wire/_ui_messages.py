@@ -17,6 +17,7 @@ _REASONS: Final[dict[FinishReason, str]] = {
 }
 
 _ENDS: Final = ("finish", "error", "abort")
+_WITHIN: Final = ("-delta", "-end", "-available", "-error", "-denied", "metadata")  # of a part
 
 
 class UIMessageStream:
@@ -59,17 +60,28 @@ class UIFrames(PartFrames):
     def __init__(self, message: str) -> None:
         super().__init__()
         self._message = message
-        self._has_results = False
+        self._has_content = False
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """Return the start of the message and of its first step."""
         return frame({"type": "start", "messageId": self._message}) + frame({"type": "start-step"})
 
     def _chunk(self, chunk: dict[str, Any]) -> bytes:
-        if chunk["type"] not in _ENDS:
-            return frame(chunk)
-        self._is_complete = True
-        return self._end_parts() + frame(chunk)
+        kind = chunk["type"]
+        if kind == "start":  # it has begun already
+            about = chunk.get("messageMetadata")
+            return frame({"type": "message-metadata", "messageMetadata": about}) if about else b""
+        if kind in ("start-step", "finish-step"):
+            self._step_is_over |= self._has_content
+            return self._end_parts()
+        if kind in _ENDS:
+            self._is_complete = True
+            if kind == "finish":
+                return self._end_parts() + frame({"type": "finish-step"}) + frame(chunk)
+            return self._end_part() + frame(chunk)
+        within = kind.startswith("data-") or kind.endswith(_WITHIN)
+        self._has_content = True
+        return (b"" if within else self._step()) + frame(chunk)
 
     def _begin_part(self, kind: str) -> bytes:
         return self._step() + frame({"type": f"{kind}-start", "id": self._id()})
@@ -99,7 +111,7 @@ class UIFrames(PartFrames):
         return frame({"type": "tool-input-available", **chunk, "input": given})
 
     def _result(self, result: ToolResult) -> bytes:
-        self._has_results = True
+        self._step_is_over = self._has_content = True
         chunk = {"toolCallId": result.id}
         if result.is_error:
             return frame({"type": "tool-output-error", **chunk, "errorText": result.content})
@@ -132,8 +144,8 @@ class UIFrames(PartFrames):
         return f"part_{self._parts}"
 
     def _step(self) -> bytes:
-        """Return the start of a step, if results of tools came before."""
-        if not self._has_results:
+        """Return the start of a step, if the one before is over."""
+        begins, self._step_is_over, self._has_content = self._step_is_over, False, True
+        if not begins:
             return b""
-        self._has_results = False
         return frame({"type": "finish-step"}) + frame({"type": "start-step"})

@@ -65,6 +65,14 @@ def frontend_routes(client: LLMClient, admission: Admission) -> APIRouter:
         response_class=Response,
         responses={**_STREAM, 404: {"description": "There is no such run"}, **_REFUSED},
     )(agui.resume)
+    routes.post(
+        f"/agui/{{runId:{WHOLE_PATH}}}/stop",
+        summary="Stop a run",
+        responses={
+            404: {"description": "There is no such run"},
+            503: {"description": "The store cannot be reached"},
+        },
+    )(agui.stop)
     return routes
 
 
