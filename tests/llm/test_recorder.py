@@ -421,3 +421,111 @@ async def test_a_credential_that_two_chunks_share_is_not_recorded(recording):
     request = ChatRequest(messages=f"my key is {KEY}!", model="theirs-1")
     answer = await recording.replay().complete(request)
     assert answer.message.content.startswith("key [credential]")
+
+
+def session(api, texts, system=None, **settings):
+    """The request of an agent: what was said so far, from the user and the assistant in turn."""
+    said = [
+        {"role": r, "content": t} for r, t in zip(("user", "assistant") * 9, texts, strict=False)
+    ]
+    body = {"model": "theirs-1", "stream": False}
+    body |= {"max_output_tokens" if api == "openai-responses" else "max_tokens": 9} | settings
+    if api == "openai-responses":
+        return body | ({"instructions": system} if system else {}) | {"input": said}
+    if api == "anthropic":
+        return body | {"messages": said} | ({"system": system} if system else {})
+    first = [{"role": "system", "content": system}] if system else []
+    return body | {"messages": [*first, *said]}
+
+
+def saying(api, text):
+    whole = json.dumps(WHOLES[api], ensure_ascii=False).replace("one — two", text)
+    return page(200, json.loads(whole), "application/json")
+
+
+ON = ("Begin.", "Yes.", "Go on.")
+RECORDED = [
+    (("Go on.",), None),
+    (("Begin.", "No.", "Go on."), "Be brief."),
+    (ON, "Be brief."),
+    (ON, "Be kind."),
+    (ON, "Be brief."),
+    (("Begin.", "Yes.", "Go on.", "Fine.", "Go on."), "Be brief."),
+]
+REPLAYED = [  # the answer is the place of the recorded one
+    ((ON, "Be kind."), 3),
+    ((ON, "Be brief."), 2),
+    ((ON, "Be brief."), 4),
+    ((ON, "Be brief."), 4),
+    ((("Begin.", "Yes.", "Go on.", "Fine.", "Go on."), "Today is Monday."), 5),
+    ((("Begin.", "No.", "Go on."), "Today is Monday."), 1),
+    ((ON, "Today is Monday."), 4),
+    ((("Go on.",), None), 0),
+    ((("Stop.", "No.", "Go on."), None), 5),
+    ((("Go on.",), None), 0),
+]
+
+
+@pytest.mark.parametrize("api", PATHS)
+async def test_the_same_request_comes_before_the_same_conversation_and_the_same_words(
+    recording, api
+):
+    recording.upstream.then(*[saying(api, f"answer {n}") for n in range(len(RECORDED))])
+    for texts, system in RECORDED:
+        await recording.client.post(PATHS[api], json=session(api, texts, system))
+    for other, path in PATHS.items():
+        async with service(recording.replay()) as client:
+            for (texts, system), number in REPLAYED:
+                answer = await client.post(path, json=session(other, texts, system))
+                assert f"answer {number}" in answer.text, (other, texts, system)
+
+
+SETTINGS = {
+    "temperature": 0.5,
+    "stream": True,
+    "max_tokens": 17,
+    "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+    "thinking": {"type": "adaptive"},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_a_setting_is_a_part_of_the_same_request(recording, name):
+    """Those that came first would be replayed first, if only the words counted."""
+    recording.upstream.then(saying("anthropic", "answer 0"), saying("anthropic", "answer 1"))
+    for settings in ({}, {name: SETTINGS[name]}):
+        await recording.client.post("/v1/messages", json=session("anthropic", ON, **settings))
+    async with service(recording.replay()) as client:
+        settings = {name: SETTINGS[name]}
+        answer = await client.post("/v1/messages", json=session("anthropic", ON, **settings))
+        assert "answer 1" in answer.text
+        answer = await client.post("/v1/messages", json=session("anthropic", ON))
+        assert "answer 0" in answer.text
+
+
+async def test_a_file_without_fingerprints_and_a_reply_by_hand_are_used_as_before(recording):
+    recording.upstream.then(*[saying("anthropic", f"answer {number}") for number in range(3)])
+    for _ in range(3):
+        await recording.client.post("/v1/messages", json=session("anthropic", ON))
+    text = recording.file.read_text()
+    old = "\n".join(line for line in text.splitlines() if not line.startswith("request = "))
+    recording.file.write_text(old + '\n[[reply]]\nmatch = "on"\ntext = "By hand."\n')
+    async with service(recording.replay()) as client:
+        for expected in ("answer 0", "answer 1", "answer 2", "By hand.", "By hand."):
+            answer = await client.post("/v1/messages", json=session("anthropic", ON))
+            assert expected in answer.text
+    recording.file.write_text('[[reply]]\nmatch = "on"\ntext = "By hand."\n' + text)
+    async with service(recording.replay()) as client:
+        answer = await client.post("/v1/messages", json=session("anthropic", ON))
+        assert "By hand." in answer.text
+
+
+async def test_a_credential_in_the_words_is_in_no_fingerprint(recording):
+    recording.upstream.then(saying("anthropic", "one"), saying("anthropic", "two"))
+    for key in (KEY, KEY.replace("secret", "hidden")):
+        body = session("anthropic", (f"My key is {key}.",))
+        headers = {"authorization": f"Bearer {key}"}
+        await recording.client.post("/v1/messages", json=body, headers=headers)
+    lines = [line for line in recording.file.read_text().splitlines() if "request = " in line]
+    assert len(lines) == 2
+    assert len(set(lines)) == 1

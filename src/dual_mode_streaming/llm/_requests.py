@@ -10,6 +10,7 @@ from pydantic import (
     PrivateAttr,
     StrictBool,
     StrictInt,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticSerializationError
@@ -17,6 +18,9 @@ from pydantic_core import PydanticSerializationError
 from dual_mode_streaming.llm._events import FrozenModel, ToolCall
 from dual_mode_streaming.llm._forwarding import Origin
 from dual_mode_streaming.llm._parts import Part, TextPart, ThinkingPart
+
+FROM_JSON: Final[dict[str, Any]] = {}
+"""The context of the validation of values that our own parser of JSON gave: they can be encoded."""
 
 _MANY: Final = 1000
 _LARGE: Final = 1_000_000
@@ -146,7 +150,7 @@ class ChatRequest(FrozenModel):
     _origin: Origin | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
+    def _is_consistent(self, info: ValidationInfo) -> Self:
         if not self.messages:
             raise ValueError("messages: at least one message is required")
         if any(not stop for stop in self.stop):
@@ -164,6 +168,8 @@ class ChatRequest(FrozenModel):
                     f"messages[{number}]: no call {message.tool_call_id!r} comes before this result"
                 )
             called.update(call.id for call in message.tool_calls)
+        if info.context is FROM_JSON:
+            return self
         try:
             self.model_dump_json()
         except PydanticSerializationError as error:
@@ -214,7 +220,7 @@ class ChatRequest(FrozenModel):
         newest: list[str] = []
         left = _LARGE
         for message in reversed(self.messages):
-            newest.append(json.dumps(_cut(_digested(message), left), sort_keys=True))
+            newest.append(json.dumps(_cut(digested(message), left), sort_keys=True))
             left -= len(newest[-1])
             if left <= 0:
                 break
@@ -232,7 +238,7 @@ def _cut(value: Any, most: int) -> Any:
     return [_cut(item, most) for item in value] if isinstance(value, list) else value
 
 
-def _digested(message: ChatMessage) -> dict[str, Any]:
+def digested(message: ChatMessage) -> dict[str, Any]:
     """Return what an answer depends on: texts are one, and earlier thinking does not count."""
     dumped = message.model_dump(mode="json", exclude={"content", "is_error"})
     others = [p for p in message.parts if not isinstance(p, TextPart | ThinkingPart)]

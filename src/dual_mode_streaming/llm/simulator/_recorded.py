@@ -1,8 +1,9 @@
 """An answer as an upstream gave it: replayed as it came, or read as events for other APIs."""
 
 import asyncio
+import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from dual_mode_streaming.llm._readers import (
     ResponsesReader,
     error_from,
 )
-from dual_mode_streaming.llm._requests import ChatRequest
+from dual_mode_streaming.llm._requests import ChatRequest, digested
 from dual_mode_streaming.llm.providers._reading import read_chunks, read_stream
 
 _READERS: dict[Dialect, type[Reader]] = {
@@ -40,6 +41,7 @@ class Recorded(FrozenModel):
         headers: those of the answer that matter to a client.
         chunks: what came of the body, each with the seconds since the one before.
         cut: whether the connection broke off.
+        request: the fingerprints of the request: of all of it, and of its conversation.
     """
 
     api: Dialect
@@ -48,6 +50,12 @@ class Recorded(FrozenModel):
     headers: dict[str, str] = Field(default_factory=dict)
     chunks: tuple[tuple[Seconds, str], ...] = ()
     cut: bool = False
+    request: tuple[str, ...] = ()
+
+    def likeness(self, fingerprints: tuple[str, ...]) -> int:
+        """Return 2 if it answered the same request, 1 the same conversation, 0 another one."""
+        same = [one == other for one, other in zip(self.request, fingerprints, strict=False)]
+        return len(same) - same.index(True) if True in same else 0
 
     def fits(self, request: ChatRequest) -> bool:
         """Return whether it can be given to the request as it came."""
@@ -108,6 +116,24 @@ class Recorded(FrozenModel):
             body=_value_of(text),
             is_retryable=False,  # the client that saw it repeated its request, or did not
         )
+
+
+def fingerprints_of(request: ChatRequest, cleaned: Callable[[str], str] = str) -> tuple[str, str]:
+    """Return the fingerprints of a request and of its conversation, the same in every API.
+
+    Args:
+        request: the request. Earlier thinking does not count, nor how a text is cut into parts.
+        cleaned: returns a text without what it must not have.
+    """
+    others = request.model_dump(mode="json", exclude={"messages"}, exclude_none=True)
+    said = [digested(message) for message in request.messages]
+    dialogue = [message for message in said if message["role"] != "system"]
+    texts = [
+        json.dumps(value, sort_keys=True)
+        for value in ({**others, "messages": said}, [request.model, dialogue])
+    ]
+    whole, talk = (hashlib.sha256(cleaned(text).encode()).hexdigest() for text in texts)
+    return whole, talk
 
 
 class _ReplayedBody:

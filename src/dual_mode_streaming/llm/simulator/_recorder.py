@@ -17,6 +17,7 @@ import pydantic_core
 
 from dual_mode_streaming.errors import DualModeError, Problem
 from dual_mode_streaming.llm._forwarding import Dialect, answered_headers
+from dual_mode_streaming.llm.simulator._recorded import fingerprints_of
 from dual_mode_streaming.llm.simulator._script import Script, last_messages
 from dual_mode_streaming.llm.wire._anthropic_messages import AnthropicMessages
 from dual_mode_streaming.llm.wire._format import ModelFormat, WireRequest
@@ -179,6 +180,7 @@ class _RelayedCall:
         self._api = api
         self._stream = request.stream
         self._last = last_messages(request.chat)
+        self._request = request.chat
         self._is_result = request.chat.messages[-1].role == "tool"
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._chunks: list[tuple[float, bytes]] = []
@@ -241,6 +243,7 @@ class _RelayedCall:
             f"status = {status}",
             f"headers = {{ {', '.join(f'{_quoted(n)} = {_quoted(v)}' for n, v in kept.items())} }}",
             f"cut = {json.dumps(is_cut)}",
+            f"request = {json.dumps(fingerprints_of(self._request, self._clean))}",
             "chunks = [",
             *(f"  [{seconds:.3f}, {_quoted(text)}]," for seconds, text in self._texts()),
             "]",

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dual_mode_streaming.llm._events import ErrorType, FinishReason, FrozenModel, Usage
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.simulator._pace import Pace
-from dual_mode_streaming.llm.simulator._recorded import Recorded
+from dual_mode_streaming.llm.simulator._recorded import Recorded, fingerprints_of
 from dual_mode_streaming.llm.simulator._shown import shown
 
 
@@ -105,9 +105,11 @@ class Reply(FrozenModel):
 
 
 class Script(FrozenModel):
-    """The replies; the first that matches is used. A recorded one is used once, in its turn.
+    """The replies; the first that matches is used.
 
-    The last of the recorded ones that match is used again and again.
+    Of recorded ones that match, those count that answered the same request, else the same
+    conversation, else the same last message. Each of them is used once, in its turn, and the last
+    one again and again.
 
     [[reply]]
     match = "weather"
@@ -153,15 +155,22 @@ class Script(FrozenModel):
 
     def next_reply(self, request: ChatRequest) -> tuple[int, Reply] | tuple[None, None]:
         """Return the reply whose turn it is, with its place; None if there is none."""
-        found: tuple[int, Reply] | tuple[None, None] = None, None
+        recorded: list[tuple[int, Reply, Recorded]] = []
         for number, reply in self.replies_to(request):
-            found = number, reply
             if reply.recorded is None:
+                if all(number in self._replayed for number, _, _ in recorded):
+                    return number, reply
                 break
-            if number not in self._replayed:
-                self._replayed.add(number)
-                break
-        return found
+            recorded.append((number, reply, reply.recorded))
+        if not recorded:
+            return None, None
+        fingerprints = fingerprints_of(request) if len(recorded) > 1 else ()
+        ranks = [(each.likeness(fingerprints), each.fits(request)) for _, _, each in recorded]
+        best = [each for each, rank in zip(recorded, ranks, strict=True) if rank == max(ranks)]
+        unused = [each for each in best if each[0] not in self._replayed]
+        number, reply, _ = unused[0] if unused else best[-1]
+        self._replayed.add(number)
+        return number, reply
 
     @cached_property
     def _replayed(self) -> set[int]:

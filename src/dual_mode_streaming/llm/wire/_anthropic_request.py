@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dual_mode_streaming.llm._requests import ChatRequest
+from dual_mode_streaming.llm._requests import FROM_JSON, ChatRequest
 from dual_mode_streaming.llm.wire._format import WireRequest
 from dual_mode_streaming.llm.wire._parsing import (
     as_list,
@@ -66,7 +66,8 @@ def parse_counted(body: dict[str, Any]) -> WireRequest:
             **_thinking(body.get("thinking")),
             "effort": effort or config.get("effort"),
             "output": _output(config.get("format") or body.get("output_format")),
-        }
+        },
+        context=FROM_JSON,
     )
     return WireRequest(chat, stream, model)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dual_mode_streaming.llm._requests import ChatRequest
+from dual_mode_streaming.llm._requests import FROM_JSON, ChatRequest
 from dual_mode_streaming.llm.wire._format import WireRequest
 from dual_mode_streaming.llm.wire._openai import (
     JSON_OBJECT,
@@ -69,7 +69,8 @@ def parse_chat(body: dict[str, Any]) -> WireRequest:
             "effort": effort,
             "verbosity": body.get("verbosity"),
             "output": _output(body.get("response_format")),
-        }
+        },
+        context=FROM_JSON,
     )
     return WireRequest(chat, stream, model, bool(options.get("include_usage")))
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from dual_mode_streaming.llm._requests import ChatRequest
+from dual_mode_streaming.llm._requests import FROM_JSON, ChatRequest
 from dual_mode_streaming.llm.wire._format import WireRequest
 from dual_mode_streaming.llm.wire._openai import (
     JSON_OBJECT,
@@ -81,7 +81,8 @@ def parse_responses(
             "effort": effort,
             "verbosity": text.get("verbosity"),
             "output": _output(text.get("format")),
-        }
+        },
+        context=FROM_JSON,
     )
     echo = {
         **{name: body.get(name) for name in _ECHOED},
