@@ -42,7 +42,6 @@ class Producer:
     Attributes:
         generation: the same.
         resumes: whether another worker can continue the stream, so that a shutdown does not end it.
-        waited: see `Sink`.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class Producer:
         generation: int = 1,
         head: int = 0,
     ) -> None:
-        self.waited = False
         self.generation = generation
         self._stream = stream
         self._operation = operation
@@ -98,7 +96,9 @@ class Producer:
             self._owner.stop(self._requested_end)
         try:
             await asyncio.sleep(0)  # the cancellation arrives here
-            await drive(pull(self._source(), self, self._owner, Timeslice()), self._on_wait)
+            timeslice = Timeslice()
+            pulling = pull(self._source(), self, self._owner, timeslice)
+            await drive(pulling, self._on_wait, timeslice)
         except asyncio.CancelledError as cancelled:
             error = cancelled
         except BaseException as raised:  # its readers wait for an end
@@ -119,7 +119,6 @@ class Producer:
 
     def _on_wait(self) -> Awaitable[None] | None:
         """Write what the generator has yielded before it waits."""
-        self.waited = True
         if not self._batch or self._flushing or self._owner.end is not None:
             return None
         return self.flush()

@@ -28,10 +28,7 @@ class Sink(Protocol):
     Attributes:
         take: called with each item. Returns a true value if the sink is full and must be flushed.
             An error that it raises ends the source.
-        waited: set to True whenever the task waits (see `drive`); the loop sets it to False.
     """
-
-    waited: bool
 
     @property
     def take(self) -> Callable[[Any], object]: ...
@@ -83,7 +80,9 @@ async def pull(source: AsyncIterator[Any], sink: Sink, owner: Owner, timeslice: 
                             unchecked = limit
                         if full or now > timeslice.ends:
                             outside = True
-                            await _make_way(sink, timeslice, now, full=full)
+                            await sink.flush()
+                            if now > timeslice.ends:
+                                await timeslice.yield_to_others()
                             outside = False
                         if owner.end is not None:
                             await asyncio.sleep(0)  # where a cancellation under way arrives
@@ -111,22 +110,11 @@ async def pull(source: AsyncIterator[Any], sink: Sink, owner: Owner, timeslice: 
         raise SourceExited(error) from error
 
 
-async def _make_way(sink: Sink, timeslice: Timeslice, now: float, *, full: object) -> None:
-    """Flush, and let other tasks run if the timeslice is over."""
-    if sink.waited:  # other tasks have run since the last check: a new timeslice
-        sink.waited = False
-        timeslice.begin(now)
-        if not full:
-            return
-    await sink.flush()
-    if now > timeslice.ends:
-        await timeslice.yield_to_others()
-        sink.waited = False  # it was set by this wait; the next item may be sent at once
-
-
 @types.coroutine
 def drive(
-    awaitable: Awaitable[None], on_wait: Callable[[], Awaitable[None] | None]
+    awaitable: Awaitable[None],
+    on_wait: Callable[[], Awaitable[None] | None],
+    timeslice: Timeslice | None = None,
 ) -> Generator[Any, Any, None]:
     """Await `awaitable` in this task, and call `on_wait` each time it is about to wait.
 
@@ -135,7 +123,7 @@ def drive(
     is done, and the buffer can be sent at once: without a queue, a timer or a second task.
 
     If `on_wait` returns an awaitable, it is awaited first. A cancellation that arrives meanwhile is
-    passed on to `awaitable`.
+    passed on to `awaitable`. The time of a wait does not count for `timeslice`.
     """
     work = awaitable.__await__()
     try:
@@ -151,11 +139,14 @@ def drive(
                         waiting = work.throw(error)
                         continue
                 first = None  # free it: the wait may be long
+            left = 0.0 if timeslice is None else timeslice.ends - perf_counter()
             try:
                 value = yield waiting
             except BaseException as error:  # every exception is for the work
                 waiting = work.throw(error)
             else:
+                if timeslice is not None:
+                    timeslice.ends = perf_counter() + left
                 waiting = work.send(value)
     except StopIteration:
         return

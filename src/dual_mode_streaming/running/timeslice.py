@@ -1,6 +1,8 @@
 """How long a busy source may hold the event loop before other tasks run."""
 
 import asyncio
+import threading
+from collections import deque
 from time import perf_counter
 from typing import Final
 
@@ -12,13 +14,6 @@ STREAM_SECONDS: Final = 0.00025
 BATCH_SECONDS: Final = 0.001
 """The longest timeslice of a batch, in seconds. It is sent as a whole, so items may wait longer."""
 
-ROUND_SECONDS: Final = 0.01
-"""The target length of one iteration of the event loop, in seconds. With many busy sources each
-gets shorter timeslices, so that disconnects and new requests are still noticed in time."""
-
-SHORTEST_SECONDS: Final = 0.00002
-"""The shortest timeslice, in seconds. Below it most of the time would go into switching tasks."""
-
 QUICK_SECONDS: Final = 0.000006
 """The time, in seconds, below which an item counts as quick."""
 
@@ -26,6 +21,58 @@ STREAM_STEP: Final = 8
 BATCH_STEP: Final = 32
 """The number of quick items between two readings of the clock. To read it for every item would cost
 a tenth of the time; a source that becomes slow is noticed at most this many items later."""
+
+
+class _Turns:
+    """Who of the busy sources of one event loop runs next: one in each iteration of the loop.
+
+    So a new request waits for a few timeslices, however many sources are busy.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._resting = False  # the only busy source lets others run once
+        self._scheduled = False
+
+    async def wait(self) -> None:
+        """Let other tasks run, and the other busy sources, each for one timeslice."""
+        if not self._waiting and not self._resting:
+            self._resting = True
+            try:
+                await asyncio.sleep(0)
+            finally:
+                self._resting = False
+            return
+        turn = self.loop.create_future()
+        self._waiting.append(turn)
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._next)
+        await turn
+
+    def _next(self) -> None:
+        """Wake the first that waits, and come back in the next iteration if there are more."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():  # else it was cancelled
+                turn.set_result(None)
+                break
+        self._scheduled = bool(self._waiting)
+        if self._scheduled:
+            self.loop.call_soon(self._next)
+
+
+_here = threading.local()
+
+
+def _turns() -> _Turns:
+    """Return the turns of the running event loop, the only one of its thread."""
+    loop = asyncio.get_running_loop()
+    turns: _Turns | None = getattr(_here, "turns", None)
+    if turns is None or turns.loop is not loop:
+        turns = _here.turns = _Turns(loop)
+    return turns
 
 
 class Timeslice:
@@ -38,10 +85,10 @@ class Timeslice:
         ends: when the timeslice is over, on the clock of `time.perf_counter`.
     """
 
-    __slots__ = ("_checked", "_length", "_longest", "_quick_step", "_step", "ends")
+    __slots__ = ("_checked", "_length", "_quick_step", "_step", "ends")
 
     def __init__(self, *, of_batch: bool = False) -> None:
-        self._length = self._longest = BATCH_SECONDS if of_batch else STREAM_SECONDS
+        self._length = BATCH_SECONDS if of_batch else STREAM_SECONDS
         self._step = 1
         self._quick_step = BATCH_STEP if of_batch else STREAM_STEP
         self._checked = now = perf_counter()
@@ -59,10 +106,6 @@ class Timeslice:
         self.ends = now + self._length
 
     async def yield_to_others(self) -> None:
-        """Let other tasks run once, and adapt the length of a timeslice to how long they took."""
-        left = perf_counter()
-        await asyncio.sleep(0)
-        back = perf_counter()
-        length = self._length * ROUND_SECONDS / (back - left)
-        self._length = min(max(length, SHORTEST_SECONDS), self._longest)
-        self.begin(back)
+        """Let other tasks run, and wait until it is this source's turn again."""
+        await _turns().wait()
+        self.begin(perf_counter())

@@ -64,12 +64,10 @@ class BatchSink:
         "_yields",
         "body",
         "take",
-        "waited",
     )
 
     def __init__(self, representation: Representation, owner: Owner, options: Options) -> None:
         self.body: bytes | None = None
-        self.waited = False
         self._representation = representation
         self._codec: ItemCodec = representation.codec
         self._owner = owner
@@ -97,7 +95,7 @@ class BatchSink:
         loop = asyncio.get_running_loop()
         limit = loop.call_later(self._seconds, self._owner.stop, End.TOO_LONG)
         try:
-            await drive(self._make(source), self._on_wait)
+            await drive(self._make(source), self._on_wait, self._timeslice)
         except asyncio.CancelledError:
             self._raise_end()
             raise
@@ -124,7 +122,6 @@ class BatchSink:
         self._yields = True
 
     def _on_wait(self) -> None:
-        self.waited = True
         if self._yields:
             self._yields = False
             if self._slices <= _UNWATCHED_SLICES:

@@ -61,7 +61,6 @@ class StreamSink:
         "_timer",
         "failure",
         "take",
-        "waited",
     )
 
     def __init__(
@@ -84,7 +83,7 @@ class StreamSink:
         self._buffer = bytearray()
         self.take = _framing(frames, self._buffer, options["event_bytes"])
         self._start_message: Message | None = None  # set at the first item, when it is final
-        self._committed = self.waited = self._sending = False
+        self._committed = self._sending = False
         self._last_sent = 0.0
         self._items_sent = 0
         self._loop = asyncio.get_running_loop()  # slow on Python 3.11: a system call
@@ -104,7 +103,8 @@ class StreamSink:
         """
         self._deadlines.start()
         try:
-            await drive(self._deliver(source), self._on_wait)
+            timeslice = Timeslice()
+            await drive(self._deliver(source, timeslice), self._on_wait, timeslice)
         finally:
             self._deadlines.stop()
             if self._timer is not None:
@@ -123,12 +123,12 @@ class StreamSink:
         end = self._owner.end
         return end is not None and not end.client_is_there
 
-    async def _deliver(self, source: AsyncIterator[Any]) -> None:
+    async def _deliver(self, source: AsyncIterator[Any], timeslice: Timeslice) -> None:
         error: BaseException | None = None
         try:
             if self._options["grace"] == 0:
                 await self.flush()
-            await pull(source, self, self._owner, Timeslice())
+            await pull(source, self, self._owner, timeslice)
         except asyncio.CancelledError as cancelled:
             error = cancelled
         except ItemTooLarge as exception:
@@ -153,7 +153,6 @@ class StreamSink:
 
     def _on_wait(self) -> Awaitable[None] | None:
         """Flush, and watch for the disconnect. Called before each wait of this task."""
-        self.waited = True
         if self._timer is None:  # the first wait of this answer
             self._owner.watch()
             committed = self._committed or self._buffer  # or about to be
