@@ -52,6 +52,7 @@ class Client:
         self.chunks = list(body)
         self.messages: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
+        self.watched = asyncio.Event()  # the app waits for the disconnect
         self._readable = asyncio.Event()
         self._readable.set()
         self.blocked = asyncio.Event()
@@ -63,6 +64,7 @@ class Client:
         if self.chunks:
             chunk = self.chunks.pop(0)
             return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks)}
+        self.watched.set()
         await self.gone.wait()
         return {"type": "http.disconnect"}
 

@@ -269,11 +269,13 @@ async def test_a_sync_generator_keeps_its_context():
 
 
 @pytest.mark.parametrize("accept", MODES)
-@pytest.mark.parametrize("life", ["whole", "left", "fails"])
+@pytest.mark.parametrize("life", ["whole", "waits", "left", "fails"])
 async def test_an_answer_leaves_nothing_for_the_garbage_collector(life, accept):
     """What hangs on a cycle, a large chunk say, would stay for nobody knows how long."""
 
     async def source() -> AsyncIterator[int]:
+        if life == "waits":
+            await asyncio.sleep(0)  # the watch for the disconnect begins, and is cancelled
         yield 1
         if life == "fails":
             raise HTTPException(418)
@@ -315,6 +317,7 @@ async def test_nothing_is_logged_when_a_client_just_leaves(caplog):
         client = Client(app_of(idle(witness)))
         async with client.running():
             await client.until(b"data: 1\n")
+            await client.watched.wait()
             client.leave()
     ours = [r for r in caplog.records if r.name.startswith("dual_mode_streaming")]
     assert not [r for r in ours if r.levelno > logging.INFO]

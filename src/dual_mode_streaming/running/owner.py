@@ -136,7 +136,7 @@ class Owner:
                     await asyncio.wait({self._watch}, timeout=1)
             raises = not cancelled and (self.end is None or self.end.client_is_there)
             self._report(task, raises)
-            self._task = None  # the frames of its exception hold this object
+            self._task = self._watch = self._until_gone = None  # their exceptions hold this object
             self._over = True
         if self.end is None or self.end.client_is_there:
             if not task.done():
@@ -191,8 +191,7 @@ class Owner:
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:
-            watch = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and watch and watch.cancelling():
+            if isinstance(error, asyncio.CancelledError) and _task_is_cancelled():
                 raise  # the answer has ended
             logger.warning(
                 "`receive` failed; the answer goes on, but a disconnect of its client may go"
@@ -217,3 +216,9 @@ class Owner:
         elif not task.cancelled() and (error := task.exception()) and not raises:
             why = (self.end or End.CANCELLED).value
             logger.error("a generator failed when it was ended: %s", why, exc_info=error)
+
+
+def _task_is_cancelled() -> bool:
+    """Return whether the current task was asked to end; no caller's frame then holds the task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
