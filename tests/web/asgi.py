@@ -149,8 +149,8 @@ def on_virtual_clock(test):
     """Run the test in a loop of its own, in which hours pass at once."""
 
     @functools.wraps(test)
-    def run(**arguments: Any) -> None:
-        run_with_virtual_clock(test(**arguments))
+    def run(*positional: Any, **arguments: Any) -> None:
+        run_with_virtual_clock(test(*positional, **arguments))
 
     del run.__wrapped__  # or pytest would take it for a coroutine function
     run.__signature__ = inspect.signature(test)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dual_mode_streaming import BrokenTransfer, dual_mode
 
-from .asgi import Client
+from .asgi import Client, on_virtual_clock
 
 STEPS = st.sampled_from(["yield", "yield", "burst", "suspend", "timer", "scope", "raise", "wait"])
 MODES = ["application/json", "text/event-stream", "application/jsonl"]
@@ -90,6 +90,7 @@ class Life:
     heartbeat=st.sampled_from([None, 0.0004, 60.0]),
 )
 @settings(max_examples=250, deadline=None)
+@on_virtual_clock
 async def test_any_life(
     script: list[str],
     cleanup: int,

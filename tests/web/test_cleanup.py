@@ -12,7 +12,7 @@ import pytest
 from fastapi import Depends, HTTPException
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from .asgi import Client, get
+from .asgi import Client, get, on_virtual_clock
 from .witness import MODES, AnyTimeout, Witness, app_of, busy, idle, silent, variable
 
 
@@ -57,6 +57,7 @@ async def test_dependencies_exit_cleanly_and_after_the_generator(accept):
 
 @pytest.mark.parametrize("accept", MODES)
 @pytest.mark.parametrize("scope", [asyncio.timeout, anyio.fail_after])
+@on_virtual_clock
 async def test_a_timeout_middleware_does_not_interrupt_the_cleanup(accept, scope):
     witness = Witness()
     inner = app_of(silent(witness), grace=60)
@@ -151,6 +152,7 @@ async def test_a_generator_that_swallows_one_cancellation_ends(ready):
         )
 
 
+@on_virtual_clock
 async def test_a_slow_cleanup_is_cancelled_a_second_time(caplog):
     log = []
     started = asyncio.Event()
@@ -175,6 +177,7 @@ async def test_a_slow_cleanup_is_cancelled_a_second_time(caplog):
     assert "cancelled again" in caplog.text
 
 
+@on_virtual_clock
 async def test_a_cleanup_that_never_ends_is_abandoned(caplog):
     started, release = asyncio.Event(), asyncio.Event()
 

@@ -39,7 +39,7 @@ from dual_mode_streaming import DualModeResponse, dual_mode
 from dual_mode_streaming.server.run import StreamingProtocol
 from dual_mode_streaming.testing import RawClient, assert_done, collect_events, serving
 
-from .asgi import Client, get
+from .asgi import Client, get, on_virtual_clock
 
 MODES = ["application/json", "text/event-stream", "application/jsonl"]
 
@@ -154,6 +154,7 @@ def test_6_an_import_has_no_effects():
 
 
 @pytest.mark.parametrize("scope", [anyio.CancelScope, lambda: anyio.move_on_after(60)])
+@on_virtual_clock
 async def test_7_a_send_timeout_with_a_generator_in_a_cancel_scope(scope, caplog):
     log = []
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI, HTTPException
 from dual_mode_streaming import BrokenTransfer, drain, dual_mode, install
 from dual_mode_streaming.running.owner import End, Owner
 
-from .asgi import Client, get
+from .asgi import Client, get, on_virtual_clock
 from .witness import Witness, app_of, idle, silent
 
 
@@ -74,6 +74,7 @@ async def test_what_a_drain_has_cut_never_looks_whole():
     assert late.headers["retry-after"] == "1"
 
 
+@on_virtual_clock
 async def test_what_took_too_long_never_looks_whole():
     answer = await get(app_of(graceful(Witness()), batch_seconds=0.02), accept="application/json")
     assert answer.status == 504
@@ -81,6 +82,7 @@ async def test_what_took_too_long_never_looks_whole():
     assert answer.events[-1].event == "error"
 
 
+@on_virtual_clock
 async def test_a_batch_that_does_not_end_is_no_answer(caplog):
     release = asyncio.Event()
 
@@ -100,6 +102,7 @@ async def test_a_batch_that_does_not_end_is_no_answer(caplog):
     await asyncio.sleep(0)
 
 
+@on_virtual_clock
 async def test_a_stream_has_a_longest_duration():
     witness = Witness()
     answer = await get(app_of(idle(witness), max_duration=0.02))

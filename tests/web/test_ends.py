@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from dual_mode_streaming import BrokenTransfer, drain, dual_mode, install
 
-from .asgi import Client
+from .asgi import Client, on_virtual_clock
 
 
 def app_of(**options) -> FastAPI:
@@ -48,6 +48,7 @@ async def test_a_drain_lets_the_end_of_an_answer_go_out():
     ]
 
 
+@on_virtual_clock
 async def test_a_drain_does_not_wait_for_a_reader_that_takes_nothing():
     app = app_of(cleanup_timeout=0.05)
     client = await blocked_at_the_end(app)

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from dual_mode_streaming import BrokenTransfer, dual_mode, install
 from dual_mode_streaming.errors import SourceCancelled
 
-from .asgi import Client, get
+from .asgi import Client, get, on_virtual_clock
 
 MODES = ["application/json", "text/event-stream", "application/jsonl"]
 
@@ -318,6 +318,7 @@ async def test_a_header_set_too_late_is_a_logged_warning(caplog):
     assert "headers were set after they were sent" in caplog.text
 
 
+@on_virtual_clock
 async def test_the_grace_commits_before_a_slow_first_item():
     """The headers leave after the grace; a failure after it is told in the stream."""
     go_on = asyncio.Event()
@@ -353,6 +354,7 @@ async def test_no_grace_commits_at_once():
     assert json.loads(answer.events[-1].data)["status"] == 404
 
 
+@on_virtual_clock
 async def test_lines_commit_after_the_grace_without_any_byte():
     go_on = asyncio.Event()
     app = FastAPI()

@@ -28,6 +28,7 @@ async def waits() -> AsyncIterator[int]:
     await asyncio.Event().wait()
 
 
+@on_virtual_clock
 async def test_a_stream_without_items_is_ended():
     answer = await get(app_of(waits, idle_timeout=0.05, heartbeat=0.01))
     assert ": ping" in answer.body.decode(), "heartbeats are no items"

@@ -10,7 +10,7 @@ from fastapi import FastAPI, HTTPException
 
 from dual_mode_streaming import Observer, drain, dual_mode, install
 
-from .asgi import Client, get
+from .asgi import Client, get, on_virtual_clock
 
 
 class Noting(Observer):
@@ -175,6 +175,7 @@ def test_what_is_no_observer_is_refused():
         install(FastAPI(), observers=["metrics"])
 
 
+@on_virtual_clock
 async def test_one_line_a_stream(caplog):
     app = observed()
     with caplog.at_level(logging.INFO, "dual_mode_streaming.streams"):

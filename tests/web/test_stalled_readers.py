@@ -8,7 +8,7 @@ import pytest
 
 from dual_mode_streaming import BrokenTransfer
 
-from .asgi import Client
+from .asgi import Client, on_virtual_clock
 from .witness import Witness, app_of, busy, idle, silent
 
 
@@ -44,6 +44,7 @@ async def test_backpressure_pauses_the_generator():
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/jsonl"])
+@on_virtual_clock
 async def test_a_reader_that_stalls_frees_the_generator_and_is_cut(accept):
     witness, aborted = Witness(), []
     client = Client(
@@ -57,6 +58,7 @@ async def test_a_reader_that_stalls_frees_the_generator_and_is_cut(accept):
     assert aborted == [1]
 
 
+@on_virtual_clock
 async def test_without_a_way_to_abort_the_response_breaks():
     witness = Witness()
     client = Client(app_of(busy(witness), send_timeout=0.02))
@@ -66,6 +68,7 @@ async def test_without_a_way_to_abort_the_response_breaks():
     assert witness.log == ["exit", "closed"]
 
 
+@on_virtual_clock
 async def test_a_stalled_reader_of_an_idle_stream_is_found_by_the_heartbeat():
     witness, aborted = Witness(), []
     client = Client(
@@ -94,6 +97,7 @@ async def test_a_server_whose_send_raises_has_lost_its_client():
 
 
 @pytest.mark.parametrize("grace", [0, 0.01])
+@on_virtual_clock
 async def test_a_heartbeat_or_head_that_cannot_be_sent_ends_the_stream(grace, caplog):
     """By a middleware of the app's, say, that fails."""
     witness = Witness()
