@@ -16,7 +16,7 @@ async def test_it_runs_in_threads_while_the_loop_runs():
 
     def blocks():
         yield threading.current_thread()
-        assert release.wait(10)
+        assert release.wait(60)
         yield "released"
 
     async with from_sync(blocks()) as items:
@@ -53,7 +53,7 @@ async def test_a_cancelled_next_closes_the_generator_when_that_returns():
     def blocks():
         try:
             entered.set()
-            assert release.wait(10)
+            assert release.wait(60)
             yield 1
         finally:
             closed.set()

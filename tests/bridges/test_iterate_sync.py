@@ -103,7 +103,7 @@ def test_the_loop_runs_while_the_reader_is_busy():
     with iterate_sync(source()) as items:
         next(items)
         seen = len(beats)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(beats) < seen + 3:  # this thread is busy
             assert time.monotonic() < deadline
 
@@ -288,7 +288,7 @@ def test_ctrl_c_closes_the_source_and_is_raised():
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "item\n"
         child.send_signal(signal.SIGINT)
-        out, _ = child.communicate(timeout=20)
+        out, _ = child.communicate(timeout=60)
     assert out == "closed\ninterrupted\n"
     assert child.returncode == 0
 
@@ -309,5 +309,5 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_fork_starts_a_loop_thread_of_its_own():
     subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED], check=True, timeout=20
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED], check=True, timeout=60
     )

@@ -204,7 +204,7 @@ async def test_items_that_are_ready_are_not_held_back_by_one_that_blocks():
     def source():
         yield 1
         yield 2
-        assert release.wait(10)
+        assert release.wait(60)
         yield 3
 
     items = from_sync(source(), ahead=64)
@@ -252,7 +252,7 @@ async def test_a_generator_that_needs_another_does_not_wait_for_ever(few_threads
         return [item async for item in from_sync([1])]
 
     def outer():
-        both.wait(10)
+        both.wait(60)
         yield anyio.from_thread.run(inner)
 
     async def read():
@@ -301,7 +301,7 @@ async def test_a_next_that_does_not_return_is_accounted_for_and_logged(caplog, m
     def source():
         try:
             entered.set()
-            release.wait(10)
+            release.wait(60)
             yield 1
         finally:
             closed.set()
@@ -360,7 +360,7 @@ def test_a_loop_that_ends_first_leaves_no_thread():
 
     items = asyncio.run(program())
     del items
-    assert closed.wait(10)
+    assert closed.wait(60)
 
 
 def test_the_exit_of_the_interpreter_waits_for_closes_and_not_for_a_next_that_blocks():
@@ -393,7 +393,7 @@ except SystemExit:
     pass
 """
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=20
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60
     )
     assert ended.stdout == "closed\n", ended.stderr
 

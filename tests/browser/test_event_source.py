@@ -74,7 +74,7 @@ def test_ids_beyond_ascii_come_back_as_they_went(page):
         if name is None:
             raise HTTPException(204)
         yield ServerSentEvent([name], id=name, retry=1)
-        await asyncio.to_thread(arrived.acquire, timeout=20)
+        await asyncio.to_thread(arrived.acquire, timeout=60)
         raise BrokenTransfer("so that the browser comes again")
 
     with in_thread(app) as url:

@@ -97,7 +97,7 @@ def test_what_is_copied_as_curl_runs(playground):
     expect(page.locator("#copied")).to_have_text("Copied")
     line = page.evaluate("navigator.clipboard.readText()")
     assert page.locator("#curl").text_content() == line
-    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
     assert "event: done" in answer.stdout, answer.stderr
     text = "".join(
         json.loads(data).get("text_delta", {}).get("content", "")

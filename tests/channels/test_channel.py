@@ -46,7 +46,7 @@ async def one():
 
 async def taken(subscription, count):
     """The next items of a subscription."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return [await anext(subscription) for _ in range(count)]
 
 
@@ -99,7 +99,7 @@ async def test_a_key_publishes_once(orders):
 
 async def test_a_closed_channel_ends_its_readers_and_takes_nothing(orders):
     async def all_of(subscription):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return [order.id async for order in subscription]
 
     reading = asyncio.create_task(all_of(orders.subscribe(id=1)))
@@ -166,7 +166,7 @@ async def test_what_retention_took_is_told(store):
 async def test_a_silent_channel_is_forgotten(store):
     channel = Channel(f"test-{next(names)}", Order, store=store, ttl=0.2)
     old = await channel.publish(Order(id=1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await channel.read():
             await asyncio.sleep(0.02)
     async with aclosing(channel.subscribe(after=old)) as behind:

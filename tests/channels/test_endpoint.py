@@ -114,7 +114,7 @@ async def http(app):
 
 async def events_of(http, path, count, **headers):
     """The first events of a stream, then the client leaves."""
-    async with asyncio.timeout(10), http.stream("GET", path, headers=EVENTS | headers) as response:
+    async with asyncio.timeout(60), http.stream("GET", path, headers=EVENTS | headers) as response:
         assert response.status_code == 200, await response.aread()
         return await collect_events(response, count)
 

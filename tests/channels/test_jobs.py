@@ -80,7 +80,7 @@ def url(program, home, worker, redis_server):
     server = ["uvicorn", "jobs:app", "--port", port, "--log-level", "warning"]
     with process(server, home, program, redis_server.url):
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 httpx.get(f"{address}/docs")

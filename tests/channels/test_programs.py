@@ -93,7 +93,7 @@ def test_another_process_sees_messages_as_they_are_published(address):
             channel.sync.publish(number)
             assert follower.stdout.readline() == f"{number}\n"
         channel.sync.close()
-        assert follower.wait(20) == 0
+        assert follower.wait(60) == 0
 
 
 def test_threads_share_the_channel():

@@ -129,7 +129,7 @@ class Terminal:
         with contextlib.suppress(OSError):  # EIO: nobody writes there any more
             while more := os.read(self._terminal, 65536):
                 self.seen += more.decode()
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     def __enter__(self) -> "Terminal":
         return self

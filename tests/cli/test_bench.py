@@ -95,9 +95,9 @@ def test_ctrl_c_shows_what_was_measured(scripted):
 
     scripted.answers = [answer]
     with started("bench", scripted.url, "-c", "1") as process:
-        assert asked.wait(10)
+        assert asked.wait(60)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=10)
+        stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (130, "")
     assert "1 unfinished" in stdout
 

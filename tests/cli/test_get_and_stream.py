@@ -45,7 +45,7 @@ def test_stream_prints_data_as_it_comes_and_nothing_else(scripted):
     with started(*command) as process:
         assert process.stdout.readline() == "one\n"  # and the stream is still open
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
         assert (process.stdout.read(), process.stderr.read()) == ("", "")
     head, _, body = scripted.asked[0].partition("\r\n\r\n")
     assert head.startswith("PUT / HTTP/1.1")
@@ -74,7 +74,7 @@ def test_nobody_reads_on(quick):
     with started("stream", f"{quick}/data?count=1000000&interval=0") as process:
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stderr.read() == ""
 
 

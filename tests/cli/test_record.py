@@ -25,7 +25,7 @@ def test_what_it_recorded_is_a_script_of_the_service(quick, tmp_path):
         answer = post(f"{line.split()[3]}/v1/chat/completions", body)
         assert relay.stderr.readline() == "/v1/chat/completions simulator: 200, recorded\n"
         relay.send_signal(signal.SIGINT)
-        assert relay.wait(20) == 0
+        assert relay.wait(60) == 0
     settings = {"DUAL_MODE_LLM_SCRIPT": str(file), "DUAL_MODE_LLM_REPLAY": "0"}
     with run_service("--log-level", "error", **settings) as service:
         assert post(f"{service.url}/v1/chat/completions", body) == answer

@@ -107,7 +107,7 @@ class SyncHarness(Harness):
                     self.events.append(event)
                     answer = do(event)
                     if asyncio.iscoroutine(answer):
-                        answer = asyncio.run_coroutine_threadsafe(answer, loop).result(5)
+                        answer = asyncio.run_coroutine_threadsafe(answer, loop).result(60)
                     if answer:
                         break
 

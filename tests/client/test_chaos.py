@@ -108,7 +108,7 @@ async def test_every_item_once_and_in_order(upstream, harness, seed):
         stream = await harness.read(
             f"http://127.0.0.1:{port}/answers", method="POST", json={"n": 1}, reconnect=PATIENT
         )
-    await asyncio.wait(proxy.serving, timeout=5)
+    await asyncio.wait(proxy.serving, timeout=60)
     assert harness.data == [{"n": n} for n in range(1, COUNT + 1)]
     assert stream.outcome == "done"
     assert stream.reconnects + 1 >= proxy.cuts > 5  # the last may be behind the end

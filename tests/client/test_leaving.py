@@ -24,7 +24,7 @@ RECORDED = {"location": "/streams/e?x=1"}
 
 
 async def soon(event: asyncio.Event) -> None:
-    await asyncio.wait_for(event.wait(), 20)
+    await asyncio.wait_for(event.wait(), 60)
 
 
 class Stop(Exception):

@@ -109,4 +109,4 @@ async def test_leaving_ends_the_generator(ours, harness):
     url, served = ours
     served.state.closed.clear()
     await harness.each(f"{url}/items?count=1&hang=true", lambda event: True)
-    await asyncio.wait_for(served.state.closed.wait(), 20)
+    await asyncio.wait_for(served.state.closed.wait(), 60)

@@ -44,7 +44,7 @@ async def test_typed_events_to_the_end(server, harness):
     assert (stream.outcome, stream.end_data) == ("done", '{"items":3}')
     assert stream.last_event_id == "e.1.end"
     assert server.asked[0].headers["accept"] == "text/event-stream"
-    await asyncio.wait_for(server.gone.wait(), 20)  # the end event is enough
+    await asyncio.wait_for(server.gone.wait(), 60)  # the end event is enough
 
 
 async def test_without_a_model_data_is_text(server, harness):
@@ -124,7 +124,7 @@ async def test_a_failure_carries_what_arrived(server, harness):
     assert [event.data for event in error.events] == harness.data == [1, 2]
     assert (error.count, error.last_event_id) == (2, "e.1.2")
     assert harness.stream.outcome == "error"
-    await asyncio.wait_for(server.gone.wait(), 20)
+    await asyncio.wait_for(server.gone.wait(), 60)
     assert len(server.asked) == 1
 
 
@@ -179,7 +179,7 @@ async def test_a_reset_is_told(server, harness):
         await harness.read(server.url)
     assert caught.value.reset == told
     assert [event.data for event in caught.value.events] == [1, 2]
-    await asyncio.wait_for(server.gone.wait(), 20)
+    await asyncio.wait_for(server.gone.wait(), 60)
 
 
 async def test_a_reset_may_be_taken(server, harness):
@@ -274,7 +274,7 @@ async def test_a_silent_server_is_left_and_asked_again(server, harness):
     await harness.read(server.url, read_timeout=0.5)
     assert harness.data == [1, 2]
     assert server.cursors == [None, "e.1.1"]
-    await asyncio.wait_for(server.gone.wait(), 20)
+    await asyncio.wait_for(server.gone.wait(), 60)
 
 
 NEVER = {
@@ -353,7 +353,7 @@ async def test_data_of_another_type(server, harness):
     with pytest.raises(UnreadableAnswer) as caught:
         await harness.read(server.url, model=Item)
     assert (caught.value.text, caught.value.count) == ('{"n":"x"}', 1)
-    await asyncio.wait_for(server.gone.wait(), 20)
+    await asyncio.wait_for(server.gone.wait(), 60)
 
 
 async def test_an_event_too_large(server, harness):
@@ -362,7 +362,7 @@ async def test_an_event_too_large(server, harness):
         await harness.read(server.url, max_event_bytes=1000)
     assert harness.data == [1]
     assert harness.stream.outcome == "failed"
-    await asyncio.wait_for(server.gone.wait(), 20)
+    await asyncio.wait_for(server.gone.wait(), 60)
 
 
 async def test_what_is_kept_is_bounded(server, harness):

@@ -41,7 +41,7 @@ class Nginx:
 
     def start(self) -> "Nginx":
         """Itself, when it can be connected to."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -59,4 +59,4 @@ class Nginx:
         """End it at once, unless it has ended."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-        self._process.wait(10)
+        self._process.wait(60)

@@ -91,9 +91,9 @@ def test_its_commands_make_an_environment_that_serves(tmp_path):
             checked = subprocess.run(health_check(), cwd=tmp_path, env=here)
             assert checked.returncode == 0
             address = f"http://127.0.0.1:{port}/chat"
-            assert httpx.post(address, json={"messages": "Hello"}, timeout=20).status_code == 200
+            assert httpx.post(address, json={"messages": "Hello"}, timeout=60).status_code == 200
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
 

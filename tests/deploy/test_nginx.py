@@ -38,7 +38,7 @@ def test_an_item_arrives_before_the_next_is_made(proxied, accept, end):
     """The next one is an hour away."""
     url = f"{proxied.url}/data?count=2&interval=3600"
     headers = {**ENCODED, "accept": accept}
-    with httpx.stream("GET", url, headers=headers, timeout=20) as answer:
+    with httpx.stream("GET", url, headers=headers, timeout=60) as answer:
         assert answer.headers.get("content-encoding", "identity") == "identity"
         received = b""
         for chunk in answer.iter_raw():
@@ -63,7 +63,7 @@ async def test_each_item_is_made_when_the_one_before_has_arrived(nginx_before, a
             arrived.clear()
 
     numbers = []
-    async with serving(app) as url, httpx.AsyncClient(timeout=20) as http:
+    async with serving(app) as url, httpx.AsyncClient(timeout=60) as http:
         port = httpx.URL(url).port
         nginx = await asyncio.to_thread(nginx_before, port, port)
         headers = {**ENCODED, "accept": accept}
@@ -97,7 +97,7 @@ async def test_a_reader_that_takes_nothing_pauses_the_generator(nginx_before):
         nginx = await asyncio.to_thread(nginx_before, port, port)
         with socket.create_connection(("127.0.0.1", nginx.port)) as reader:
             reader.sendall(b"GET /items?stream=true HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert await asyncio.wait_for(ended, 20) is False
+            assert await asyncio.wait_for(ended, 60) is False
 
 
 def test_a_large_batch_is_compressed(proxied):

@@ -65,7 +65,7 @@ def test_its_command_serves_and_drains_in_order(tmp_path):
             assert process.stdout is not None
             url = process.stdout.readline().removeprefix("Serving on ").strip()
             question = {"messages": "Hello"}
-            with httpx.stream("POST", f"{url}/chat?stream=true", json=question, timeout=20) as chat:
+            with httpx.stream("POST", f"{url}/chat?stream=true", json=question, timeout=60) as chat:
                 chunks = chat.iter_raw()
                 assert next(chunks)
                 (signal_of_the_end,) = told("KillSignal")

@@ -97,7 +97,7 @@ async def leave(client: httpx.AsyncClient, left: Left, path: str = "/left") -> b
     stream = client.stream("GET", path, headers={"Accept": "text/event-stream"})
     async with stream as answer, contextlib.aclosing(answer.aiter_bytes()) as body:
         await anext(body)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await left.closed.wait()
     return not left.go_on.is_set()
 
@@ -239,7 +239,7 @@ async def sessions(folder: str) -> dict[str, object]:
             for path in ("inside", "depends", "given", "plain")
         }
         seen["left"] = await leave(client, left, "/slow")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while engine.pool.checkedout():
                 await asyncio.sleep(0.01)  # the pool tells nobody
     await engine.dispose()

@@ -72,7 +72,7 @@ def events(response):
 
 def frames_come_one_by_one(url, upstream):
     upstream.allow()
-    with httpx.stream("GET", url, headers=STREAM, timeout=30) as response:
+    with httpx.stream("GET", url, headers=STREAM, timeout=60) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert "no-transform" in response.headers["cache-control"]
         assert "content-encoding" not in response.headers
@@ -90,7 +90,7 @@ def a_client_that_leaves_closes_the_generator(url, upstream):
     upstream.total = 10**9
     upstream.closed.clear()
     upstream.allow(10)
-    with httpx.stream("GET", url, headers=STREAM, timeout=30) as response:
+    with httpx.stream("GET", url, headers=STREAM, timeout=60) as response:
         next(events(response))
         assert not upstream.closed.is_set()
     assert upstream.closes()  # though nothing comes any more that would be written

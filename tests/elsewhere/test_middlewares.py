@@ -103,14 +103,14 @@ def test_gunicorn_ends_its_streams_at_sigterm(home, tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.02)  # it tells nobody else
         with httpx.stream(
-            "GET", f"http://127.0.0.1:{port}/endless?stream=true", timeout=30
+            "GET", f"http://127.0.0.1:{port}/endless?stream=true", timeout=60
         ) as answer:
             body = answer.iter_text()
             text = next(body)
             process.send_signal(signal.SIGTERM)
             text += "".join(body)
         assert "the server is shutting down" in text
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

@@ -36,7 +36,7 @@ manager, kernel = start_new_kernel()
 def run(code, interrupt):
     asked, seen = kernel.execute(code), []
     while True:
-        message = kernel.get_iopub_msg(timeout=30)
+        message = kernel.get_iopub_msg(timeout=60)
         if message["parent_header"].get("msg_id") != asked:
             continue
         kind, content = message["msg_type"], message["content"]

@@ -96,7 +96,7 @@ class Reader:
 
 
 def test_frames_come_one_by_one_and_end_in_done(view, upstream):
-    with httpx.stream("GET", view, timeout=20) as response:
+    with httpx.stream("GET", view, timeout=60) as response:
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert response.headers["x-accel-buffering"] == "no"
         reader = Reader(response)
@@ -111,7 +111,7 @@ def test_frames_come_one_by_one_and_end_in_done(view, upstream):
 
 def test_a_client_that_leaves_closes_the_generator(view, upstream):
     upstream.total = 10**9  # so that it is not closed because it is over
-    with httpx.stream("GET", view, timeout=20) as response:
+    with httpx.stream("GET", view, timeout=60) as response:
         upstream.allow()
         assert Reader(response).event().id
         assert not upstream.closed.is_set()
@@ -138,7 +138,7 @@ def test_a_heartbeat_finds_out_who_has_left(upstream):
         return Response(event_stream(upstream.items(), heartbeat=0.02), headers=HEADERS)
 
     with by_flask(app) as url:
-        with httpx.stream("GET", url, timeout=20) as response:
+        with httpx.stream("GET", url, timeout=60) as response:
             chunks, seen = response.iter_raw(), b""
             while seen.count(b": ping\n") < 2:  # one is to begin with
                 seen += next(chunks)

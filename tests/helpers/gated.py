@@ -66,11 +66,11 @@ class GatedApp:
 
     def closes(self) -> bool:
         """Wait until the source is closed, at most 20 s; return whether it is."""
-        return self.closed.wait(20)
+        return self.closed.wait(60)
 
     def closes_while_it_gives(self) -> bool:
         """The same while items are sent: some servers notice a disconnect only when they write."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.closed.wait(0.02):
             if time.monotonic() > deadline:
                 return False

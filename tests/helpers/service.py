@@ -30,7 +30,7 @@ class Service:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal, wait, and return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def memory(self) -> int:
         """The resident memory, in bytes."""
@@ -43,7 +43,7 @@ class Service:
 
 def open_streams(url: str) -> int | None:
     """The number of open streams that the service's `/metrics` reports; None if it does not."""
-    with httpx.Client(timeout=30) as http:  # a connection of its own, closed afterwards
+    with httpx.Client(timeout=60) as http:  # a connection of its own, closed afterwards
         found = _OPEN_STREAMS.findall(http.get(f"{url}/metrics").text)
     return round(sum(map(float, found))) if found else None
 

@@ -54,4 +54,4 @@ def served_by(command: str, folder: Path) -> Iterator[str]:
                 raise AssertionError(printed)
         finally:
             process.terminate()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)

@@ -88,7 +88,7 @@ def test_its_requests_are_answered(command, request):
     served = request.getfixturevalue("own_project" if OWN in command else "served")
     command = command.replace(ADDRESS, served).replace("curl ", "curl -sSf ", 1)
     answer = subprocess.run(
-        command, shell=True, capture_output=True, text=True, timeout=30, check=True
+        command, shell=True, capture_output=True, text=True, timeout=60, check=True
     ).stdout
     if "event-stream" in command or "stream=true" in command:
         assert "event: done" in answer
@@ -107,7 +107,7 @@ def test_its_inline_commands_run(command):
     if program == "dual-mode":
         program = str(Path(sys.executable).with_name(program))
     answer = subprocess.run(
-        [program, *arguments], cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=30
+        [program, *arguments], cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=60
     )
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout

@@ -91,7 +91,7 @@ class Reader:
                 text=True,
                 env=os.environ | QUICK,
             )
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
                 try:
                     socket.create_connection(("127.0.0.1", self.port)).close()
@@ -106,7 +106,7 @@ class Reader:
         if self.server is None:
             return ""
         self.server.terminate()
-        printed, _ = self.server.communicate(timeout=20)
+        printed, _ = self.server.communicate(timeout=60)
         self.server = None
         return printed
 

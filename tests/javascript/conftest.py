@@ -31,7 +31,7 @@ class Node:
         assert stdin is not None
         assert stdout is not None
         stdin.write(json.dumps({"url": url, **options}).encode() + b"\n")
-        line = await asyncio.wait_for(stdout.readline(), 20)
+        line = await asyncio.wait_for(stdout.readline(), 60)
         result = SimpleNamespace(**{"error": None, "stopped": None, **json.loads(line)})
         result.data = [data for _, data, _ in result.items]
         return result

@@ -22,7 +22,7 @@ async def test_items_are_given_and_done_ends_the_loop(server, node):
         ["named", "x", "e.1.3"],
     ]
     assert (seen.end, seen.error, seen.lastEventId) == ("done", None, "e.1.end")
-    await asyncio.wait_for(server.gone.wait(), 5)  # the connection is closed at once
+    await asyncio.wait_for(server.gone.wait(), 60)  # the connection is closed at once
 
 
 @pytest.mark.parametrize("then", ["cut", "end"])
@@ -256,7 +256,7 @@ async def test_leaving_the_loop_closes_the_connection(server, node):
         seen = await node.follow(server.url, **leave)
         assert (seen.data, seen.end) == (["1"], None)
         assert (seen.error or {}).get("message") == ("left" if "abortAt" in leave else None)
-        await asyncio.wait_for(server.gone.wait(), 5)
+        await asyncio.wait_for(server.gone.wait(), 60)
 
 
 async def test_a_wait_is_left_too(server, node):

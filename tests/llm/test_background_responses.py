@@ -85,7 +85,7 @@ class Worker:
     def __init__(self, url, model=None):
         self.url = url
         self.model = model
-        self.http = httpx2.AsyncClient(verify=False, timeout=30)
+        self.http = httpx2.AsyncClient(verify=False, timeout=60)
 
     def client(self, key="k"):
         return openai.AsyncOpenAI(
@@ -135,7 +135,7 @@ async def two(store):
 
 async def ended(responses, identity):
     """The response when it has ended."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in await responses.retrieve(identity, stream=True):
             last = event
     response = await responses.retrieve(identity)
@@ -226,7 +226,7 @@ async def test_a_deleted_response_is_gone_and_its_model_stops(two):
     for call in (other.responses.retrieve, one.responses.delete, one.responses.cancel):
         with pytest.raises(openai.NotFoundError):
             await call(made.id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await one.model.closed.wait()
 
 
@@ -424,7 +424,7 @@ async def test_the_response_of_a_killed_worker_fails_and_its_readers_are_told(tm
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             assert (await one.responses.cancel(stopped.id)).status == "cancelled"
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 seen += await events_of(stream)
             assert seen[-1].type == "response.failed"
             assert numbers(seen) == list(range(len(seen)))

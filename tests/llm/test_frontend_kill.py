@@ -46,7 +46,7 @@ async def test_a_killed_worker_never_looks_like_the_end_of_an_answer(store):
         stack.callback(process.kill)
         dying = f"http://127.0.0.1:{int(process.stdout.readline())}"
         url = await stack.enter_async_context(serving(app_of(store, waits=False)))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
         begun = {}
         for path, kind, body in (
             ("/chat", "text-delta", ui()),
@@ -69,7 +69,7 @@ async def test_a_killed_worker_never_looks_like_the_end_of_an_answer(store):
         for chunks, _ in begun.values():
             with pytest.raises(httpx.RemoteProtocolError):
                 await rest(chunks)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             ends = {path: await rest(chunks) for path, chunks in joined.items()}
         assert kinds(ends["/chat"]) == ["text-end", "error", "[DONE]"]
         assert kinds(ends["/run"]) == ["TEXT_MESSAGE_END", "RUN_ERROR"]

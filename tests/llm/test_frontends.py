@@ -173,7 +173,7 @@ async def two(request, tmp_path):
         clients = []
         for _ in range(1 if store == "memory" else 2):
             url = await stack.enter_async_context(serving(app_of(gated, store)))
-            client = httpx.AsyncClient(base_url=url, timeout=30)
+            client = httpx.AsyncClient(base_url=url, timeout=60)
             clients.append(await stack.enter_async_context(client))
         yield clients[0], clients[-1], gated
 
@@ -200,7 +200,7 @@ async def streamed(client, method, path, **options):
 
 
 async def asked(app, path, **options):
-    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         return await client.post(path, **options)
 
 
@@ -454,7 +454,7 @@ async def test_a_drain_never_looks_like_the_end_of_an_answer(tmp_path):
     gated, store = Gated(), f"sqlite:{tmp_path / 'file'}"
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(serving(app_of(gated, store)))
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         leaving = contextlib.AsyncExitStack()
         left = await leaving.enter_async_context(serving(app_of(gated, store)))
         chat = streamed(client, "POST", f"{left}/chat", json=ui())
@@ -541,7 +541,7 @@ async def test_a_full_store_and_a_trimmed_answer_are_refused_in_the_format():
     limits = Limits(streams=1, stream_entries=2)
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(serving(app_of(gated, MemoryStore(limits))))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
         _, chunks = await stack.enter_async_context(
             streamed(client, "POST", "/agui", json={"runId": "r"})
         )

@@ -25,7 +25,7 @@ async def answered(responses, *, stream, **fields):
 
 
 async def until_refused(call, *given):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             await call(*given)
 

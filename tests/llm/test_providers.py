@@ -160,7 +160,7 @@ async def test_leaving_closes_the_upstream_connection(provider, stage):
     events = LLMClient(provider).chat_completion("slowly")
     assert (await anext(events)).text_delta.content == "one"
     await events.aclose()
-    await asyncio.wait_for(stage.ended.wait(), 20)
+    await asyncio.wait_for(stage.ended.wait(), 60)
     assert stage.ends[0].outcome == "abandoned", "and not at its end"
 
 

@@ -303,7 +303,7 @@ async def test_nothing_is_recorded_when_the_client_leaves_and_the_upstream_is_le
     body = asked("anthropic", True)
     async with recording.client.stream("POST", PATHS["anthropic"], json=body) as answer:
         await anext(answer.aiter_bytes())
-    await asyncio.wait_for(recording.upstream.gone.wait(), 10)
+    await asyncio.wait_for(recording.upstream.gone.wait(), 60)
     assert not recording.file.exists()
 
 
@@ -319,7 +319,7 @@ async def test_a_client_may_leave_at_the_end_of_the_answer_before_that_of_the_tr
             received += chunk
             if received == b"".join(pieces):
                 break
-    await asyncio.wait_for(recording.upstream.gone.wait(), 10)
+    await asyncio.wait_for(recording.upstream.gone.wait(), 60)
     async with service(recording.replay()) as client:
         assert (await client.post(PATHS[api], json=body)).content == received
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -58,7 +59,7 @@ class BusyWorker:
         yield "before"
         await asyncio.sleep(0.05)
         self.is_busy.set()
-        self.may_go_on.wait(20)
+        self.may_go_on.wait(60)
         yield "after"
 
     async def work(self):
@@ -166,12 +167,18 @@ class Failing(MemoryStore):
 
     fails = True
 
+    def __init__(self, limits):
+        super().__init__(limits)
+        self.calls = Counter()
+
     async def abandoned(self):
+        self.calls["abandoned"] += 1
         if self.fails:
             raise StoreError("not there")
         return await super().abandoned()
 
     async def read(self, *args, **options):
+        self.calls["read"] += 1
         if self.fails:
             raise StoreError("not there")
         return await super().read(*args, **options)
@@ -184,11 +191,13 @@ async def test_an_outage_is_logged_once_and_its_end(caplog):
     request = RecordingRequest(operation=operation(), owner="", fingerprint="")
     info = await recordings.start(request, words)
     reading = asyncio.create_task(anext(recordings.read(info, Cursor(info.new.stream, 1, 0))))
-    await asyncio.sleep(0.6)
+    async with asyncio.timeout(60):
+        while min(store.calls["abandoned"], store.calls["read"]) < 3:
+            await asyncio.sleep(0.01)
     assert len(caplog.messages) == 2, caplog.messages
     store.fails = False
     await reading
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "it is over" not in caplog.messages[-1]:
             await asyncio.sleep(0.01)
     assert len(caplog.messages) == 3

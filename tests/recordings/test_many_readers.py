@@ -50,7 +50,7 @@ async def test_all_readers_in_a_process_have_one_connection_that_listens(redis):
     request = RecordingRequest(operation=FaultyRecordings().operation, owner="", fingerprint="")
     streams = [await recordings.start(request, source) for _ in range(2)]
     readers = [asyncio.create_task(read(info)) for info in streams for _ in range(50)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while started < 100:
             await asyncio.sleep(0.01)
     listening = await asyncio.to_thread(redis.ask, "CLIENT LIST TYPE pubsub")

@@ -167,7 +167,7 @@ async def test_a_deleted_stream_is_not_there(http, stage):
         (gone,) = [event async for event in events]
     assert (gone.event, json.loads(gone.data)["status"]) == ("error", 410)
     assert gone.id == first.id, "it has none of its own"
-    await asyncio.wait_for(stage.closed.wait(), 20)
+    await asyncio.wait_for(stage.closed.wait(), 60)
     for response in (await http.get(url), await http.delete(url), await http.post(f"{url}/cancel")):
         assert response.status_code == 404
 
@@ -209,7 +209,7 @@ async def test_some_producers_do_not_go_on_for_nobody(http, stage):
         events = read_events(response)
         await anext(events)
         await events.aclose()
-    await asyncio.wait_for(stage.closed.wait(), 20)
+    await asyncio.wait_for(stage.closed.wait(), 60)
     assert (await events_of(http, url))[-1].event == "cancelled"
 
 
@@ -264,7 +264,7 @@ async def test_what_was_trimmed_is_names_and_data(stores):
 async def test_an_expired_stream_is_410_and_then_404(stores):
     async with running(Stage(store=stores.open(retention=1)).app) as http:
         url = (await http.get("/count")).headers["location"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for expected in (200, 410, 404):
                 while (await http.get(url)).status_code != expected:
                     await asyncio.sleep(0.01)

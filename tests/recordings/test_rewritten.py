@@ -45,7 +45,7 @@ async def test_what_another_wrote_in_place_of_what_was_lost_is_never_read_on(sto
     rewound = await rewind(store, tmp_path / "file", to=2)
     assert rewound > 1
     rest = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for recorded in reading:
             rest.append(recorded)
             if isinstance(recorded, Gap):
@@ -84,7 +84,7 @@ async def test_an_operation_that_cannot_resume_after_all_ends_in_an_error(tmp_pa
     recordings.add(operation)
     stream = await store.create(NewStream(stream=STREAM, operation="test"))
     recordings.start_recovery()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         info = await store.info(stream)
         async with contextlib.aclosing(recordings.read(info, Cursor(stream, 1, 0))) as records:
             names = [recorded.record.name async for recorded in records]

@@ -108,7 +108,7 @@ async def test_requests_cut_at_every_byte(requests, ways, caplog):
                         for end in range(len(request) + 1)
                     )
                 )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await streams() or asyncio.all_tasks() - before:
                 await asyncio.sleep(0.01)  # nobody tells
         assert (await client.get(f"{url}/healthz")).json() == {"status": "ok"}

@@ -23,7 +23,7 @@ def request(path, form="batch", version="1.1", body=b"", method="GET"):
 
 def connected(url):
     address = httpx.URL(url)
-    return closing(socket.create_connection((address.host, address.port), timeout=20))
+    return closing(socket.create_connection((address.host, address.port), timeout=60))
 
 
 def read_all(connection, until=b""):
@@ -108,7 +108,7 @@ def test_a_client_that_has_left_is_noticed_while_its_generator_is_silent(
         async with serving(app, http=StreamingProtocol) as url:
             connection = await asyncio.to_thread(lambda: connected(url).thing)
             connection.sendall(request("/", form, version))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await begun.wait()
                 if first and form != "batch":
                     await asyncio.to_thread(connection.recv, 65536)

@@ -26,7 +26,7 @@ SLOW = "/data?count=1000000000&interval=0.05"
 
 def opened(stack: ExitStack, url: str) -> Iterator[bytes]:
     """A stream of which something has arrived; gives the iterator over the rest."""
-    answer = stack.enter_context(httpx.stream("GET", url, headers=STREAM, timeout=20))
+    answer = stack.enter_context(httpx.stream("GET", url, headers=STREAM, timeout=60))
     chunks = answer.iter_raw()
     assert next(chunks)
     return chunks
@@ -139,11 +139,11 @@ class ServerInThread:
         )
         self.thread.start()
         # Two that start at once would share Python's warning filters, which FastAPI changes then.
-        assert httpx.get(f"{self.url}/healthz", timeout=30).status_code == 200
+        assert httpx.get(f"{self.url}/healthz", timeout=60).status_code == 200
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(10)
+        self.thread.join(60)
         self.listener.close()
         assert not self.thread.is_alive()
 
@@ -165,9 +165,9 @@ def test_of_two_servers_in_one_process_one_ends_and_the_other_goes_on():
 
 def test_a_killed_supervisor_leaves_no_worker_behind(start_service, tmp_path):
     running = start_service("--workers", "2", "--store", f"sqlite:{tmp_path}/streams.db")
-    assert httpx.get(f"{running.url}/healthz", timeout=30).status_code == 200
+    assert httpx.get(f"{running.url}/healthz", timeout=60).status_code == 200
     workers = psutil.Process(running.process.pid).children(recursive=True)
     assert len(workers) >= 2
     running.process.kill()
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive

@@ -44,7 +44,7 @@ class RedisServer:
         options += ["--unixsocket", str(self.folder / "socket")]
         options += ["--dir", str(self.folder), "--logfile", "log"]
         self._process = subprocess.Popen([program, *options], env=self.environment)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -55,7 +55,7 @@ class RedisServer:
         """Kill the server, as in a crash."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def signal(self, number: int) -> None:

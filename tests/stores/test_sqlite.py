@@ -128,16 +128,16 @@ async def test_only_subscribers_of_changed_streams_are_called(store, path):
         changed.set()
 
     async with other.subscribe(one, on_change):
-        await asyncio.wait_for(changed.wait(), 5)  # the first call: changes before it are unknown
+        await asyncio.wait_for(changed.wait(), 60)  # the first call: changes before it are unknown
         for number in range(1, 51):
             await store.append(two, 1, number, [b"%d" % number])
             await other.append(two, 1, number + 1, ())
         changed.clear()
         await store.append(one, 1, 1, [b"1"])
-        await asyncio.wait_for(changed.wait(), 5)
+        await asyncio.wait_for(changed.wait(), 60)
         changed.clear()
         await store.delete(one)
-        await asyncio.wait_for(changed.wait(), 5)
+        await asyncio.wait_for(changed.wait(), 60)
     assert calls == 3
     await other.aclose()
 
@@ -320,7 +320,7 @@ def test_it_may_be_used_and_closed_in_other_loops(path):
     stream = asyncio.run(made(store))
 
     async def leave():
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for number in range(1, 3001):
                 task = asyncio.create_task(store.append(stream, 1, number, [b"%d" % number]))
             await asyncio.sleep(0)
@@ -341,7 +341,7 @@ def test_it_may_be_used_and_closed_in_other_loops(path):
 
 async def until(is_so):
     """Wait for another thread."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.01)
 
@@ -454,7 +454,7 @@ async def test_a_long_log_is_begun_anew_and_what_fails_there_stops_nobody(store,
     monkeypatch.setattr("dual_mode_streaming.stores._sqlite_writer._LONGEST_LOG", 1)
     failing = store._writer._connection = Failing(store._writer._connection)
     for sequence in range(4, 8):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await store.append(stream, 1, sequence, [b"x"]) is AppendResult.OK
     assert failing.failed
 

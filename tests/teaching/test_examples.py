@@ -77,7 +77,7 @@ def test_they_are_numbered_and_nothing_is_stray():
 def test_the_commands():
     def answer(*arguments):
         command = [sys.executable, str(run.HERE / "run.py"), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         return done.returncode, done.stdout
 
     code, listed = answer("--list")

@@ -25,7 +25,7 @@ def client_of(app, **options) -> httpx.AsyncClient:
 
 @pytest.fixture(autouse=True)
 async def nothing_hangs():
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         yield
 
 

@@ -62,7 +62,7 @@ def an_early_exit_closes_the_stream():
     live = LiveText(words(10**6, pause=0.01, closed=closed))
     for _piece in live:
         break
-    assert closed.wait(20)
+    assert closed.wait(60)
     assert (live.status, tasks()) == ("stopped", 0)
 
 

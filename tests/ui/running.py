@@ -43,7 +43,7 @@ def run_chat(*command, fails=False, **variables):
     reading.start()
     try:
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()

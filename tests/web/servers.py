@@ -41,7 +41,7 @@ def started(name: str, app: str, folder: Path) -> Iterator[tuple[subprocess.Pope
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             assert process.poll() is None, (folder / "log").read_text()
             with contextlib.suppress(httpx.TransportError):

@@ -500,7 +500,7 @@ async def test_a_function_is_called_in_the_task_that_owns_its_source():
         async def items() -> AsyncIterator[int]:
             tasks.append(asyncio.current_task())
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     yield 1
             finally:
                 tasks.append(asyncio.current_task())

@@ -123,7 +123,7 @@ async def test_any_life(
     client.resume()
     error: BaseException | None = None
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.wait({task})
         task.result()
     except (asyncio.CancelledError, Exception) as raised:

@@ -246,7 +246,7 @@ async def test_a_sync_generator_is_closed_when_its_next_returns(accept):
     def source():
         try:
             in_next.set()
-            release.wait(10)
+            release.wait(60)
             yield 1
             yield 2
         finally:

@@ -135,7 +135,7 @@ async def test_an_answer_that_is_stopped_before_its_first_step_still_tells_why(b
     running = asyncio.create_task(owner.run(answer()))
     loop.call_soon(owner.stop, End.DRAINING)  # the answer's task is made then, and has not run
     with pytest.raises(HTTPException):
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 60)
 
 
 @pytest.mark.parametrize(("patience", "status"), [(20, 200), (0.02, 503), (0, 503)])

@@ -159,7 +159,7 @@ app.mount("/sub", sub)
 
 async def test_a_signal_ends_the_streams_of_an_app_that_is_installed_alone(tmp_path):
     with started("uvicorn", MOUNTED_ALONE, tmp_path) as (process, url):
-        async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
             async with http.stream("GET", "/sub/waits", headers=EVENTS) as response:
                 chunks = response.aiter_text()
                 await anext(chunks)

@@ -52,7 +52,7 @@ class Life:
             self.closed.set()
 
     def blocks(self):
-        self.release.wait(10)
+        self.release.wait(60)
         yield 0
 
     def fails(self):
@@ -150,7 +150,7 @@ async def test_one_that_blocks_does_not_stop_others():
     @app.get("/blocks")
     @dual_mode(grace=0)
     def blocks():
-        release.wait(30)
+        release.wait(60)
         yield 1
 
     @app.get("/quick")
@@ -175,7 +175,7 @@ async def test_no_free_thread_is_a_503(grace, status):
     @app.get("/")
     @dual_mode(grace=grace)
     def source():
-        release.wait(30)
+        release.wait(60)
         yield 1
 
     limit_threads(1, wait=0.02)

@@ -59,14 +59,14 @@ class Reader:
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_a_signal_ends_what_is_open(name, tmp_path):
     with started(name, APP, tmp_path) as (process, url):
-        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             finite = Reader(client, "/finite", "text/event-stream")
             lines = Reader(client, "/finite", "application/jsonl")
             feed = Reader(client, "/feed", "text/event-stream")
             recorded = Reader(client, "/recorded", "text/event-stream")
             readers = (finite, lines, feed, recorded)
             for reader in readers:
-                await asyncio.wait_for(reader.begun.wait(), 10)
+                await asyncio.wait_for(reader.begun.wait(), 60)
             process.send_signal(signal.SIGTERM)
             code = await asyncio.to_thread(process.wait, 15)
             await asyncio.gather(*(reader.task for reader in readers))
@@ -85,12 +85,12 @@ async def test_a_signal_ends_what_is_open(name, tmp_path):
 async def test_readiness_turns_before_the_streams_end(start_service):
     """A load balancer has to see it first: until then it would send readers back here."""
     running = start_service(DUAL_MODE_DRAIN_DELAY="3")
-    async with httpx.AsyncClient(base_url=running.url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
         reader = Reader(client, "/data?count=9&interval=3600", "text/event-stream")
-        await asyncio.wait_for(reader.begun.wait(), 10)
+        await asyncio.wait_for(reader.begun.wait(), 60)
         assert (await client.get("/readyz")).status_code == 200
         running.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await client.get("/readyz")).status_code != 503:
                 pass
         assert not reader.task.done()
@@ -104,11 +104,11 @@ async def test_readiness_turns_before_the_streams_end(start_service):
 
 async def test_a_second_signal_ends_at_once(start_service):
     running = start_service(DUAL_MODE_DRAIN_DELAY="60")
-    async with httpx.AsyncClient(base_url=running.url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
         reader = Reader(client, "/data?count=9&interval=3600", "text/event-stream")
-        await asyncio.wait_for(reader.begun.wait(), 10)
+        await asyncio.wait_for(reader.begun.wait(), 60)
         running.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await client.get("/readyz")).status_code != 503:
                 pass
         running.process.send_signal(signal.SIGTERM)
@@ -122,12 +122,12 @@ async def test_a_second_signal_ends_at_once(start_service):
 async def test_hundreds_of_streams_end_one_after_the_other(name, tmp_path):
     with started(name, APP, tmp_path) as (process, url):
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
             ends: list[float] = []
             readers = [Reader(client, "/finite", "text/event-stream") for _ in range(300)]
             for reader in readers:
                 reader.task.add_done_callback(lambda _: ends.append(time.monotonic()))
-                await asyncio.wait_for(reader.begun.wait(), 20)
+                await asyncio.wait_for(reader.begun.wait(), 60)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             await asyncio.to_thread(process.wait, 15)
