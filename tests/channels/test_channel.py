@@ -177,7 +177,7 @@ async def test_a_silent_channel_is_forgotten(store):
     await Channel.aclose()
 
 
-async def test_many_writers_and_readers_see_one_order(orders):
+async def test_many_writers_and_readers_see_strict(orders):
     async def write(writer):
         for number in range(20):
             await orders.publish(Order(id=writer * 100 + number), id=1)
@@ -277,3 +277,23 @@ async def test_a_publish_that_failed_is_made_again_and_counts_once(faults):
     cursors = [await channel.publish(Order(id=number)) for number in range(3)]
     assert [each.cursor for each in await channel.read()] == cursors
     await Channel.aclose()
+
+
+async def test_a_model_with_a_wrong_attribute_is_not_stored():
+    strict = Channel(f"test-{next(names)}", Order, store=MemoryStore())
+    order = Order(id=1)
+    order.id = "x"  # pydantic does not look
+    with pytest.raises(ValidationError), pytest.warns(UserWarning, match="Expected `int`"):
+        await strict.publish(order)
+    assert await strict.read() == []
+
+
+async def test_a_cursor_of_another_channel_is_refused(orders):
+    other = await orders.publish(Order(id=1), id=1)
+    for wrong in (other, "x"):
+        with pytest.raises(Problem, match="not a cursor of the channel"):
+            orders.subscribe(id=2, after=wrong)
+        with pytest.raises(Problem, match="not a cursor of the channel"):
+            await orders.read(id=2, after=wrong)
+    with pytest.raises(TypeError, match="is a str, not 5"):
+        orders.subscribe(id=2, after=5)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
@@ -49,6 +50,7 @@ def kind(request):
 def app(store):
     app = FastAPI()
     install(app, store=store, signals=False)
+    app.state.left = threading.Event()
 
     async def total(items: AsyncIterator[Order]) -> int:
         return sum([item.id async for item in items])
@@ -92,6 +94,14 @@ def app(store):
     async def items(id: int) -> AsyncIterator[Order]:
         async for order in orders.subscribe(id=id):
             yield order
+
+    @app.get("/plain/{id}")
+    @dual_mode
+    def plain(id: int) -> Iterator[Order]:
+        try:
+            yield from orders.sync.subscribe(id=id)
+        finally:
+            app.state.left.set()
 
     @app.get("/recorded")
     @dual_mode(record=True)
@@ -237,3 +247,28 @@ async def test_a_frame_is_rendered_once_for_all_readers(http, monkeypatch):
         seen = [await collect_events(response, 4) for response in readers]
     assert all(events == seen[0] for events in seen)
     assert [cursor for _, cursor, _ in rendered if cursor in live] == live
+
+
+async def test_what_many_missed_is_read_and_rendered_once(app, http, store, monkeypatch):
+    from dual_mode_streaming.web import _channel_source
+
+    rendered = []
+    render = _channel_source._event
+    monkeypatch.setattr(
+        _channel_source, "_event", lambda *args: rendered.append(args[1]) or render(*args)
+    )
+    cursors = [await orders.publish(Order(id=10), id=10) for _ in range(5)]
+    async with http.stream("GET", "/orders/10/events", headers=EVENTS) as first:
+        await collect_events(first, 5)  # the channel is followed
+        rendered.clear()
+        later = await asyncio.gather(*(events_of(http, "/orders/10/events", 5) for _ in range(20)))
+    assert all([event.id for event in events] == cursors for events in later)
+    assert sorted(rendered) == sorted(cursors)
+
+
+async def test_a_plain_generator_ends_with_its_client_although_it_waits(app, http, caplog):
+    await orders.publish(Order(id=11), id=11)
+    (event,) = await events_of(http, "/plain/11", 1)
+    assert json.loads(event.data)["id"] == 11
+    assert await asyncio.to_thread(app.state.left.wait, 30)  # nothing more is published
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 
 from dual_mode_streaming.stores import (
     AppendResult,
@@ -602,3 +602,30 @@ async def test_what_is_published_after_a_restart_has_another_generation(
         assert info.has(7, 2)
         assert not info.has(7, 3)
         assert not info.has(lost, 3)
+
+
+async def test_a_subscriber_that_comes_while_it_connects_waits(redis_server, caplog, monkeypatch):
+    """Old servers refuse a part of the handshake, and its answers were mixed up with others."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    send = Connection.send_command
+
+    async def send_command(self, *arguments, **options):
+        if arguments[:2] == ("CLIENT", "SETINFO"):
+            begun.set()
+            await go_on.wait()
+        await send(self, *arguments, **options)
+
+    async def follow(store, stream):
+        async with store.subscribe(stream, lambda: None):
+            pass
+
+    async with asyncio.timeout(30), store_of(redis_server) as store:
+        monkeypatch.setattr(Connection, "send_command", send_command)
+        tasks = [asyncio.create_task(follow(store, secrets.token_hex(16)))]
+        await begun.wait()
+        tasks += [asyncio.create_task(follow(store, secrets.token_hex(16))) for _ in range(3)]
+        for _ in range(5):
+            await asyncio.sleep(0)  # they wait for their subscriptions
+        go_on.set()
+        await asyncio.gather(*tasks)
+    assert not [record for record in caplog.records if "lost" in record.message]

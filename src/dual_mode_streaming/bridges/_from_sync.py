@@ -99,7 +99,7 @@ class from_sync(AsyncIterator[T], Generic[T]):
                 await loop.run_in_executor(None, self._context.run, _close, self._iterable)
             return
         self._thread = None
-        thread.closing = True
+        thread.close_soon()
         done: asyncio.Future[None] = loop.create_future()
         thread.submit(lambda: self._close_in_thread(loop, done))
         thread.end()
@@ -147,7 +147,7 @@ class from_sync(AsyncIterator[T], Generic[T]):
         self._pulling = self._reader_waits = False
         if self._closed:
             self._items.clear()
-            if error is not None:
+            if error is not None and not isinstance(error, GeneratorExit):
                 logger.error("a plain generator failed while it was closed", exc_info=error)
         elif ended and self._thread is not None:
             self._closed, self._error = True, error

@@ -14,12 +14,17 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from dual_mode_streaming.errors import Problem
 
 logger = logging.getLogger("dual_mode_streaming")
+
+T = TypeVar("T")
+Loop = asyncio.AbstractEventLoop
 
 _numbers = itertools.count(1)
 
@@ -65,6 +70,41 @@ class OwnThread(threading.Thread):
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self.submit = self._jobs.put
         self.closing = False
+        self._interrupt: Callable[[], object] | None = None
+
+    def close_soon(self) -> None:
+        """Note that the iterator is to be closed, and end a `wait_for` of the running job."""
+        self.closing = True
+        if (interrupt := self._interrupt) is not None:
+            interrupt()
+
+    def wait_for(self, call: Callable[[], Coroutine[Any, Any, T]], loop: Loop) -> T:
+        """Run a coroutine in an event loop, in this thread's job, and wait for its result.
+
+        Raises:
+            GeneratorExit: the iterator is to be closed meanwhile.
+        """
+        tasks: list[asyncio.Task[Any] | None] = []
+
+        async def work() -> T:
+            tasks.append(asyncio.current_task())
+            if self.closing:
+                raise asyncio.CancelledError
+            return await call()
+
+        def cancel() -> None:
+            for task in filter(None, tasks):
+                task.cancel()
+
+        self._interrupt = lambda: loop.call_soon_threadsafe(cancel)
+        try:
+            return asyncio.run_coroutine_threadsafe(work(), loop).result()
+        except CancelledError:
+            if self.closing:
+                raise GeneratorExit from None
+            raise
+        finally:
+            self._interrupt = None
 
     def end(self) -> None:
         """End the thread after the job that runs. A call from a job, too, has an effect."""

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from dual_mode_streaming._codec import ItemCodec
 from dual_mode_streaming.channels import _places
 from dual_mode_streaming.channels._log import ChannelLog, ChannelMessage, Retention
-from dual_mode_streaming.channels._names import NameTemplate
+from dual_mode_streaming.channels._names import NameTemplate, stream_of
 from dual_mode_streaming.channels._places import StoreLike
 from dual_mode_streaming.channels._subscription import From, Subscription
 from dual_mode_streaming.channels._sync import SyncChannel
@@ -116,6 +116,7 @@ class Channel(Generic[T]):
     def record(self, item: Any) -> StreamRecord:
         """Return a message as it is stored. Raises ValidationError, as `publish`."""
         data, name = self.codec.named(item)
+        self.codec.parsed(data)  # else a model with a wrong attribute would end all its readers
         return StreamRecord("json", name or "", data)
 
     def subscribe(
@@ -139,7 +140,7 @@ class Channel(Generic[T]):
         def log() -> ChannelLog:
             return ChannelLog(_places.recordings_at(self._store), name, self.retention)
 
-        return Subscription(log, self.codec, parsed_cursor(after), from_)
+        return Subscription(log, self.codec, parsed_cursor(after, name), from_)
 
     async def read(
         self, *, after: str | None = None, limit: int = 1000, **parameters: Any
@@ -151,7 +152,7 @@ class Channel(Generic[T]):
                 longer there.
         """
         log = self._log(parameters)
-        records = await log.records(parsed_cursor(after), limit)
+        records = await log.records(parsed_cursor(after, log.name), limit)
         return [
             ChannelMessage(str(record.cursor), self.codec.parsed(record.record.data))
             for record in records
@@ -218,10 +219,17 @@ def channel_of(name: str) -> Channel[Any] | None:
     return None
 
 
-def parsed_cursor(text: str | None) -> Cursor | None:
-    """Return the cursor in a text, if there is one. Raises Problem: 400 if it is none."""
+def parsed_cursor(text: str | None, name: str) -> Cursor | None:
+    """Return the cursor in a text, if there is one.
+
+    Raises:
+        TypeError: it is no text.
+        Problem: 400 if it is no cursor, or one of another channel.
+    """
     if not text:
         return None
-    if (cursor := Cursor.parse(text)) is None:
-        raise Problem(400, f"{text!r:.80} is not a cursor of a channel")
+    if not isinstance(text, str):
+        raise TypeError(f"a cursor of the channel {name!r} is a str, not {text!r:.80}")
+    if (cursor := Cursor.parse(text)) is None or cursor.stream != stream_of(name):
+        raise Problem(400, f"{text!r:.80} is not a cursor of the channel {name!r}")
     return cursor

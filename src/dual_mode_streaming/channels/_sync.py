@@ -1,10 +1,12 @@
 """Channels for code without an event loop: it runs where the app serves, or in a thread."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from dual_mode_streaming.bridges._own_thread import OwnThread
 from dual_mode_streaming.channels import _places
 from dual_mode_streaming.channels._log import ChannelMessage
 from dual_mode_streaming.channels._subscription import From
@@ -44,7 +46,10 @@ class SyncChannel(Generic[T]):
     def subscribe(
         self, *, after: str | None = None, from_: From = "start", **parameters: Any
     ) -> Iterator[T]:
-        """See `Channel.subscribe`."""
+        """See `Channel.subscribe`.
+
+        In a plain generator under `dual_mode` it ends when the client leaves.
+        """
         subscription = self._channel.subscribe(after=after, from_=from_, **parameters)
 
         async def following() -> list[T]:
@@ -53,7 +58,7 @@ class SyncChannel(Generic[T]):
             return []
 
         try:
-            while items := _run(following):
+            while items := _run(following, ends_with_its_generator=True):
                 yield from items
         finally:
             _run(subscription.aclose)
@@ -116,14 +121,16 @@ class SyncWriter(Generic[T]):
         _run(lambda: self._writer.__aexit__(kind, error, traceback))
 
 
-def _run(call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+def _run(call: Callable[[], Coroutine[Any, Any, R]], *, ends_with_its_generator: bool = False) -> R:
     try:
         running = asyncio.get_running_loop()
     except RuntimeError:
         running = None
-    loop = _places.app_loop()
+    loop, thread = _places.app_loop(), threading.current_thread()
     if running is not None:
         raise RuntimeError("`channel.sync` would block the event loop: await the channel's methods")
+    if ends_with_its_generator and isinstance(thread, OwnThread):
+        return thread.wait_for(call, loop or _places.thread().loop)
     if loop is None:
         return _places.thread().run(call())
     return asyncio.run_coroutine_threadsafe(call(), loop).result()

@@ -27,6 +27,9 @@ _OVERHEAD: Final = 500
 _BATCH_RECORDS: Final = 64
 """The most records that a reader takes from the tail at once."""
 
+_LITTLE: Final = 256
+"""The most records that a reader may be behind to share what it reads with others."""
+
 _CHECK_INTERVAL: Final = 5.0
 """The time in seconds after which the state of a silent stream is checked, because a notification
 may be lost. Half of the lease if that is shorter."""
@@ -72,7 +75,8 @@ class Tail:
         self._ended = info.state != "running"
         self._error: Exception | None = None
         self._changed = asyncio.Event()  # set by the store
-        self._waiting: asyncio.Future[None] | None = None  # for the readers
+        self._waiting: set[asyncio.Future[None]] = set()  # of the readers
+        self._reading = asyncio.Lock()  # among readers that are behind
         self._failing_since: float | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -88,14 +92,18 @@ class Tail:
 
     async def _wait(self) -> None:
         """Wait until there is something new for the readers."""
-        if self._waiting is None:
-            self._waiting = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._waiting)
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.discard(waiting)
 
     def _notify_readers(self) -> None:
-        if self._waiting is not None:
-            self._waiting.set_result(None)
-            self._waiting = None
+        waiting, self._waiting = self._waiting, set()
+        for each in waiting:
+            if not each.done():  # else its reader was cancelled
+                each.set_result(None)
 
     async def _run(self) -> None:
         try:
@@ -180,6 +188,20 @@ class Tail:
         self._ended = self._kept[-1].record.kind == "end"
         self._notify_readers()
 
+    def _keep_older(self, records: Sequence[StoredRecord]) -> None:
+        """Keep records that a reader has read, if they come right before those that are kept."""
+        last = records[-1].cursor
+        first = (
+            self._kept[0].cursor
+            if self._kept
+            else self._last._replace(sequence=self._last.sequence + 1)
+        )
+        fits = last.sequence + 1 == first.sequence and last.generation <= first.generation
+        size = self._size + sum(map(_size_of, records))
+        if fits and size <= _KEPT_BYTES:
+            self._kept.extendleft(reversed(records))
+            self._size = size
+
     def _forget(self) -> None:
         """Drop the kept records, and make each reader check its position."""
         self._kept.clear()
@@ -247,7 +269,25 @@ class TailReader:
         return [] if skipped < 0 else list(islice(tail._kept, skipped, skipped + _BATCH_RECORDS))
 
     async def _from_store(self) -> list[StoredRecord]:
-        """Return the records that follow the position; nothing if it must be checked again."""
+        """Return the records that follow the position; nothing if it must be checked again.
+
+        Of the readers that are a little behind, as all are whose worker was replaced, one reads for
+        all: its records are kept, and rendered once.
+        """
+        tail = self._tail
+        if tail.readers == 1 or tail._last.sequence - self._position.sequence > _LITTLE:
+            return await self._read()
+        async with tail._reading:
+            rewrites = tail._rewrites
+            if self._checked != rewrites:
+                return []
+            if not (records := self._from_tail()):
+                records = await self._read()
+                if records and tail._rewrites == rewrites:
+                    tail._keep_older(records)
+            return records
+
+    async def _read(self) -> list[StoredRecord]:
         tail, position = self._tail, self._position
         entries = await tail._store.read(tail.stream, position.sequence, size=_KEPT_BYTES)
         if not entries or entries[0].sequence != position.sequence + 1:

@@ -79,10 +79,12 @@ class PubSub:
         now = asyncio.get_running_loop().time
         notified = now()
         while True:
+            connection = None
             try:
-                self._connection = self._connect()
+                connection = self._connect()
                 async with asyncio.timeout(self._every):
-                    await self._connection.connect()
+                    await connection.connect()
+                    self._connection = connection  # not before: its answers would be mixed up
                     await self._request(list(self._subscribers))
                 await self._read()
             except Exception as error:  # no failure may leave a subscriber without calls
@@ -92,7 +94,7 @@ class PubSub:
                 self._failures = min(self._failures + 1, 8)
                 self._refuse(error)
             finally:
-                connection, self._connection = self._connection, None
+                self._connection = None
                 self._subscribed.clear()
                 if connection is not None:
                     with suppress(RedisError, OSError):
