@@ -8,10 +8,10 @@ from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from dual_mode_streaming._feed_cache import FeedCache
-from dual_mode_streaming._restoring import classes_of, narrowed, reader_of
+from dual_mode_streaming._restoring import classes_of, exact_writer_of, narrowed, reader_of
 from dual_mode_streaming._tags import Tags
 from dual_mode_streaming.sse import RESERVED_EVENTS, ServerSentEvent, dumps, escape_line_separators
 
@@ -94,6 +94,27 @@ class ItemCodec:
             item = self._valid(item, adapter)
         raw = self.to_json(item)
         return raw if raw.isascii() else escape_line_separators(raw)
+
+    def exact_json(self, item: Any, shown: bytes) -> bytes:
+        """Return the JSON of a valid item with NaN and infinities, for `parsed`; empty if none.
+
+        Args:
+            item: the item, or any value if it is not of the type.
+            shown: its JSON, which has null for them.
+        """
+        if b"null" not in shown:
+            return b""
+        if self._adapter is None:
+            exact = to_json(item, by_alias=True, inf_nan_mode="constants")
+        else:
+            exact = self._exact(self._valid(item, self._adapter), **self.options)
+        exact = exact if exact.isascii() else escape_line_separators(exact)
+        return b"" if exact == shown else exact
+
+    @functools.cached_property
+    def _exact(self) -> Callable[..., bytes]:
+        assert self._adapter is not None
+        return exact_writer_of(self._adapter)
 
     def named(self, item: Any) -> tuple[bytes, str | None]:
         """Return the item as JSON, and the name of its event if its type is a tagged union.

@@ -1,5 +1,6 @@
 """Items as a fold sees them: of the declared classes, live or back from their JSON."""
 
+import contextlib
 import copy
 import dataclasses
 from collections import deque
@@ -8,8 +9,11 @@ from math import nan
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
-from pydantic_core import SchemaValidator
+from pydantic_core import SchemaSerializer, SchemaValidator
 
+_CONSTANTS: Final[Any] = {"ser_json_inf_nan": "constants"}
+_OPAQUE: Final = ("serialization", "config", "metadata", "cls", "function")
+_CLASSES_OF: Final = ("model", "dataclass", "typed-dict")
 _CLASSES: Final = ("model-fields", "dataclass-args", "typed-dict")
 _BOTH_WAYS: Final = {"ser_json_bytes": "val_json_bytes", "ser_json_temporal": "val_temporal_unit"}
 _UNITS: Final = ("utf8", "base64", "hex", "seconds", "milliseconds")
@@ -71,14 +75,40 @@ def reader_of(adapter: TypeAdapter[Any], options: Mapping[str, Any]) -> Callable
     for name in ("include", "exclude"):
         if name in options:
             raise TypeError(f"response_model_{name} removes fields")
-    reading = _Reading(options)
-    schema = reading.of(adapter.core_schema)
-    # pydantic-core would use the validators of the models themselves if they were complete.
+    schema = _Reading(options).of(adapter.core_schema)
+    with _without_their_own(schema):
+        return SchemaValidator(schema).validate_json
+
+
+def exact_writer_of(adapter: TypeAdapter[Any]) -> Callable[..., bytes]:
+    """Return the function that makes JSON of valid items with NaN and infinities, not null."""
+    schema = _with_constants(adapter.core_schema)
+    with _without_their_own(schema):
+        return SchemaSerializer(schema, _CONSTANTS).to_json
+
+
+def _with_constants(schema: Any) -> Any:
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_with_constants, schema))
+    if not isinstance(schema, dict):
+        return schema
+    made = {
+        key: value if key in _OPAQUE else _with_constants(value) for key, value in schema.items()
+    }
+    config = schema.get("config") or {}
+    if schema.get("type") in _CLASSES_OF and config.get("ser_json_inf_nan", "null") == "null":
+        made["config"] = {**config, **_CONSTANTS}
+    return made
+
+
+@contextlib.contextmanager
+def _without_their_own(schema: Any) -> Iterator[None]:
+    """Let pydantic-core not use the validators and serializers that models have themselves."""
     models = [cls for cls in classes_of(schema) if vars(cls).get("__pydantic_complete__") is True]
     try:
         for cls in models:
             type.__setattr__(cls, "__pydantic_complete__", False)
-        return SchemaValidator(schema).validate_json
+        yield
     finally:
         for cls in models:
             type.__setattr__(cls, "__pydantic_complete__", True)
@@ -108,7 +138,7 @@ class _Reading:
         nullable = kind == "nullable" or (optional and kind == "union")
         made = {
             key: value
-            if key in ("serialization", "config", "metadata", "cls", "function")
+            if key in _OPAQUE
             else self._fields(value, where)
             if key == "fields" and kind in _CLASSES
             else self.of(value, where, optional=nullable)
@@ -121,7 +151,7 @@ class _Reading:
             made = {"type": "nullable", "schema": made}
             return {"type": "function-after", "function": read, "schema": made}
         if kind == "json":
-            return made["schema"]  # parsed already, and written as it is
+            return made.get("schema", {"type": "any"})  # parsed already, and written as it is
         if kind == "tagged-union" and isinstance(made["discriminator"], str):
             choices = [choice for choice in made["choices"].values() if isinstance(choice, dict)]
             return {"type": "union", "choices": choices}  # the tag may have another alias

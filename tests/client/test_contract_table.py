@@ -61,6 +61,33 @@ PARSING = {
     ),
 }  # fmt: skip
 
+BOM = b"\xef\xbb\xbf"
+HELLO = [("Hello", None, None)]
+AFTER_A_BOM = {
+    "before the data": ([BOM + b"data: Hello\n\n"], HELLO),
+    "none": ([b"data: Hello\n\n"], HELLO),
+    "before a name and an id": (
+        [BOM + b"event: greeting\nid: abc\ndata: Hello\n\n"], [("Hello", "greeting", "abc")],
+    ),
+    "before two events": (
+        [BOM + b"data: 1\n\ndata: 2\n\n"], [("1", None, None), ("2", None, None)],
+    ),
+    "in later data": (
+        [b"data: 1\n\n", b"data: " + BOM + b"2\n\n"],
+        [("1", None, None), ("\ufeff2", None, None)],
+    ),
+    "before data with one": ([BOM + b"data: " + BOM + b"x\n\n"], [("\ufeffx", None, None)]),
+    "in two pieces": ([BOM[:2], BOM[2:] + b"data: Hello\n\n"], HELLO),
+    "in three pieces": ([BOM[:1], BOM[1:2], BOM[2:], b"data: Hello\n\n"], HELLO),
+    "before two lines": ([BOM + b"data: 1\ndata: 2\n\n"], [("1\n2", None, None)]),
+    "before a comment": ([BOM + b":comment\ndata: Hello\n\n"], HELLO),
+    "before empty data": ([BOM + b"data:\n\n"], [("", None, None)]),
+    "before an empty line": ([BOM + b"\n\ndata: Hello\n\n"], HELLO),
+    "before a CR LF": ([BOM, b"\r", b"\ndata: Hello\r\n\r\n"], HELLO),
+    "a part of one": ([BOM[:2], b"\ndata: Hello\n\n"], HELLO),
+    "alone": ([BOM], []),
+}  # fmt: skip
+
 # `|` is the end of a line: LF, CR LF or CR.
 LINES = {
     "data: event 1||": ["event 1"],
@@ -95,6 +122,20 @@ async def test_parsing(server, harness):
         assert await read(server, harness, *map(str.encode, pieces)) == events, name
     single = cut("data: €豆腐\n\n", 1)
     assert await read(server, harness, *single) == [("€豆腐", None, None)]
+
+
+async def test_a_byte_order_mark(server, harness):
+    for name, (pieces, events) in AFTER_A_BOM.items():
+        assert await read(server, harness, *pieces) == events, name
+        single = [each.to_bytes() for each in b"".join(pieces)]
+        assert await read(server, harness, *single) == events, name
+
+
+async def test_every_stream_may_begin_with_a_byte_order_mark(server, harness):
+    server.then(Answer([BOM + b"id: 1\ndata: a\n\n"]), Answer([BOM, b"data: b\n\n"]), ENDED)
+    await harness.read(server.url, dialect=WHATWG, model=None, reconnect=AT_ONCE)
+    assert harness.data == ["a", "b"]
+    assert server.cursors == [None, "1", "1"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])

@@ -1,5 +1,6 @@
 """A fold over a recording has the items that it would have without one, or is refused."""
 
+import collections
 import dataclasses
 import datetime
 import enum
@@ -8,12 +9,14 @@ import uuid
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
+import pydantic.dataclasses
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import (
+    AllowInfNan,
     AnyUrl,
     BaseModel,
     ConfigDict,
@@ -32,7 +35,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
-from dual_mode_streaming import dual_mode, first, install
+from dual_mode_streaming import ServerSentEvent, dual_mode, first, install
 
 
 class Aliased(BaseModel):
@@ -130,6 +133,26 @@ def side(item: Any) -> str:
     return "right" if found else "left"
 
 
+class Mixed(BaseModel):
+    null: Numbers
+    constant: Constants
+    any: Any
+
+
+@pydantic.dataclasses.dataclass(config=ConfigDict(ser_json_bytes="base64"))
+class Data64:
+    x: float
+    raw: bytes
+
+
+class Point(NamedTuple):
+    x: float
+    y: float | None
+
+
+Located = TypedDict("Located", {"x": float, "y\u2028": float | None})
+
+
 MANY = Many(
     price=Decimal("1.10"),
     key=uuid.UUID(int=1),
@@ -166,6 +189,37 @@ CASES = [
     (int | str, "1"),
     (bytes, b"a"),
     (float, math.nan),
+    (float, math.inf),
+    (float | None, -math.inf),
+    (float | None, math.nan),
+    (float | None, None),
+    (float | int | str, math.inf),
+    (Numbers, Numbers(x=-math.inf, maybe=math.nan)),
+    (Numbers, Numbers(x=1, maybe=math.inf)),
+    (Constants, Constants(x=math.inf, maybe=None)),
+    (Strings, Strings(x=math.nan, maybe=None)),
+    (Mixed, Mixed(null=Numbers(x=math.inf), constant=Constants(x=math.inf), any=[math.inf, None])),
+    (list[float | None], [math.inf, -math.inf, math.nan, None, 1.5]),
+    (dict[str, float], {"a": -math.inf, "b": math.nan}),
+    (dict[float, int], {math.inf: 1, 2.5: 2}),
+    (tuple[float, float | None], (math.inf, None)),
+    (set[float], {math.inf}),
+    (Data64, Data64(math.inf, b"\xff")),
+    (Point, Point(math.inf, None)),
+    (Located, {"x": -math.inf, "y\u2028": None}),
+    (dict, {"x": math.inf, "y\u2028": [math.nan, None]}),
+    (Any, math.inf),
+    (Any, [math.nan, None, {"x": -math.inf}]),
+    (Any, ServerSentEvent(data={"x": math.inf, "y": None}, event="n")),
+    (complex, complex(math.inf, math.nan)),
+    (Decimal, Decimal("1.50")),
+    (Annotated[Decimal, AllowInfNan(True)], Decimal("Infinity")),
+    (int, 10**400),
+    (str, "a\u2028b\0"),
+    (frozenset[int], frozenset({1, 2})),
+    (collections.deque[int], collections.deque([1])),
+    (datetime.timedelta, datetime.timedelta(days=1, microseconds=3)),
+    (dict[datetime.date, int], {datetime.date(2026, 1, 1): 1}),
 ]
 
 
@@ -290,3 +344,35 @@ def test_a_route_that_removes_fields_is_refused_with_a_fold():
 
     with pytest.raises(TypeError, match=r"^/x: .*response_model_exclude"), TestClient(app):
         pass
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+def test_the_numbers_of_a_recording_outlive_its_worker(kind, tmp_path):
+    async def source() -> AsyncIterator[Numbers]:
+        yield Numbers(x=math.inf)
+
+    store = f"sqlite:{tmp_path}/streams.db" if kind == "sqlite" else "memory"
+    app = FastAPI()
+    install(app, store=store)
+    app.get("/")(dual_mode(record=True, fold=shown)(source))
+    with TestClient(app) as client:
+        made = client.get("/", headers={"accept": "text/event-stream"})
+        assert 'data: {"x":null,"maybe":null}' in made.text
+        location = made.headers["location"]
+        for accept in ("text/event-stream", "application/jsonl"):
+            again = client.get(location, headers={"accept": accept}).text
+            assert '{"x":null,"maybe":null}' in again
+            assert "Infinity" not in again
+        assert "Infinity" not in client.get(f"{location}?offset=-1").text
+        assert client.get(location).json() == ["Numbers(x=inf, maybe=None)"]
+
+
+def test_a_fold_reads_json_in_a_string():
+    async def source() -> AsyncIterator[Json]:
+        yield "[1]"
+
+    app = FastAPI()
+    install(app)
+    app.get("/")(dual_mode(record=True, fold=shown)(source))
+    with TestClient(app) as client:
+        assert client.get("/").json() == ["[1]"]

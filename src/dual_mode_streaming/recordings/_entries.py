@@ -24,11 +24,14 @@ class StreamRecord(NamedTuple):
             `end` for the end of the stream.
         name: the name of the event, empty if it has none; for an end, the state of the stream.
         data: the JSON or the text, in UTF-8.
+        exact: the same JSON with NaN and infinities, for a fold, where `data` has null; empty if
+            it has none.
     """
 
     kind: Kind
     name: str
     data: bytes
+    exact: bytes = b""
 
     @classmethod
     def end(cls, state: EndState, data: Any) -> "StreamRecord":
@@ -49,7 +52,10 @@ class StreamRecord(NamedTuple):
 
     def pack(self) -> bytes:
         """Return the record as the payload of an entry. The name must not contain a line end."""
-        return b"%b%b\n%b" % (_LETTERS[self.kind], self.name.encode(), self.data)
+        letter = _LETTERS[self.kind]
+        if self.exact:  # JSON is on one line
+            return b"%b%b\n%b\n%b" % (letter.upper(), self.name.encode(), self.data, self.exact)
+        return b"%b%b\n%b" % (letter, self.name.encode(), self.data)
 
     @classmethod
     def unpack(cls, payload: bytes) -> "StreamRecord":
@@ -60,9 +66,12 @@ class StreamRecord(NamedTuple):
         """
         head, newline, data = payload.partition(b"\n")
         kind = _KINDS.get(head[:1])
+        exact = b""
+        if kind is None and (kind := _KINDS.get(head[:1].lower())) is not None:
+            data, newline, exact = data.partition(b"\n")
         if kind is None or not newline:
             raise ValueError(f"the payload {payload[:40]!r} is not a record of a stream")
-        return cls(kind, head[1:].decode(), data)
+        return cls(kind, head[1:].decode(), data, exact)
 
 
 class Cursor(NamedTuple):

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pydantic_core
 from pydantic import TypeAdapter
@@ -61,9 +61,7 @@ class RecordedOperation:
         assert spec.record is not None
         operation = Operation(
             name=name,
-            record_of=_record_of(
-                representation.codec, options["error_event"], options["event_bytes"]
-            ),
+            record_of=_record_of(representation, options["error_event"], options["event_bytes"]),
             problem_of=_recorded_problem,
             resume=None if adapters is None else functools.partial(_resumed, spec, adapters),
             unread=spec.record.unread,
@@ -100,6 +98,9 @@ class RecordedOperation:
             for name, adapter in (self.adapters or {}).items()
         }
         return pydantic_core.to_json({"values": packed, "begun": begun})
+
+
+_ANYTHING: Final = ItemCodec()
 
 
 def begun_of(info: StreamInfo) -> Mapping[str, Any]:
@@ -163,25 +164,29 @@ def _resumed(
 
 
 def _record_of(
-    codec: ItemCodec, error_event: str, event_bytes: int
+    representation: Representation, error_event: str, event_bytes: int
 ) -> Callable[[Any], StreamRecord | None]:
     """Return the function that makes the record of an item, as `Operation.record_of`.
 
     An event's own id is not recorded, since the cursor of a record is its id.
     """
+    codec, folds = representation.codec, representation.fold is not None
     reserved = RESERVED_EVENTS | {error_event}
 
     def record(item: Any) -> StreamRecord | None:
         event = codec.event(item)
         if event is None:
             data, name = codec.named(item)
-            made = StreamRecord("json", name or "", data)
+            exact = codec.exact_json(item, data) if folds else b""
+            made = StreamRecord("json", name or "", data, exact)
         elif event.data is None:
             return None
         elif isinstance(event.data, str):
             made = StreamRecord("text", event.event or "", event.data.encode())
         else:
-            made = StreamRecord("event", event.event or "", dumps(event.data))
+            data = dumps(event.data)
+            exact = _ANYTHING.exact_json(event.data, data) if folds else b""
+            made = StreamRecord("event", event.event or "", data, exact)
         if len(made.data) > event_bytes:
             raise ItemTooLarge(len(made.data), event_bytes)
         if made.name in reserved:

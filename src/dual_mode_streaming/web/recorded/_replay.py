@@ -87,10 +87,10 @@ async def _items(
         if record.kind == "text":
             yield ServerSentEvent(data=record.data.decode(), event=record.name or None)
         elif record.kind == "event":
-            data = pydantic_core.from_json(record.data)
+            data = pydantic_core.from_json(record.exact or record.data)
             yield ServerSentEvent(data=data, event=record.name or None)
         elif record.kind == "json":
-            yield codec.parsed(record.data)
+            yield codec.parsed(record.exact or record.data)
 
 
 def _checked(stored: StoredRecord | Gap, raised: Sequence[BaseException]) -> StreamRecord:
