@@ -249,6 +249,12 @@ async def test_a_wrong_cursor_is_refused(one, cursor):
         await one.read(after=cursor)
 
 
+@pytest.mark.parametrize("limit", [0, -1, "5", 1.5, None])
+async def test_a_limit_that_is_none_is_refused(one, limit):
+    with pytest.raises(ValueError, match="limit must be an int from 1, not"):
+        await one.read(limit=limit)
+
+
 async def test_a_channel_without_a_store_says_so():
     with pytest.raises(RuntimeError, match="no app with install"):
         await Channel(f"test-{next(names)}", Order).publish(Order(id=1))

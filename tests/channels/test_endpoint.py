@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
 from pydantic import BaseModel
 
 from dual_mode_streaming import Channel, Problem, dual_mode, install
@@ -272,3 +273,8 @@ async def test_a_plain_generator_ends_with_its_client_although_it_waits(app, htt
     assert json.loads(event.data)["id"] == 11
     assert await asyncio.to_thread(app.state.left.wait, 30)  # nothing more is published
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_subscription_without_dual_mode_shows_nothing_of_itself():
+    with pytest.raises(ValueError, match="'Subscription' object is not iterable"):
+        jsonable_encoder(orders.subscribe(id=1))  # as FastAPI does with what is returned

@@ -2,7 +2,9 @@
 
 import enum
 import uuid
+from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 
 import pytest
 from fastapi import FastAPI
@@ -62,6 +64,24 @@ def test_the_parameters_are_those_of_the_name(values):
 def test_a_name_that_is_none_is_an_error(name):
     with pytest.raises(ValueError, match="Channel"):
         Channel(name, int)
+
+
+@pytest.mark.parametrize("name", ["a-{id}", "{id", "{}", "{a b}", "orders/{id:int}", "a/{0}/b"])
+def test_a_parameter_that_is_none_is_explained(name):
+    with pytest.raises(ValueError, match="a parameter is a whole segment and a Python name, as in"):
+        Channel(name, int)
+
+
+@pytest.mark.parametrize("wrong", [5, "Order", [int], object(), Lock()])
+def test_a_type_that_is_none_is_named_with_its_channel(wrong):
+    with pytest.raises(TypeError, match=r"^Channel\('types'\): .+ is no type") as refused:
+        Channel("types", wrong)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_lifetime_is_in_seconds():
+    with pytest.raises(ValueError, match="ttl must be a number of seconds above 0, not datetime"):
+        Channel("bounds", int, ttl=timedelta(hours=1))
 
 
 def test_two_channels_cannot_have_the_same_name():

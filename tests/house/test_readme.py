@@ -101,6 +101,16 @@ def test_its_requests_are_answered(command, request):
         assert answer.startswith("{")
 
 
+def test_its_commands_for_channels_run(served):
+    said = [
+        run(command.replace(ADDRESS, served), ROOT)
+        for command in COMMANDS
+        if command.startswith(".venv/bin/dual-mode ")
+    ]
+    assert re.fullmatch(r"\d{16}_\d{16}\n", said[0])
+    assert '{"state":"paid"}\n' in said[1]
+
+
 @pytest.mark.parametrize("command", INLINE)
 def test_its_inline_commands_run(command):
     program, *arguments = command.split()
@@ -118,6 +128,7 @@ def test_it_has_no_other_command():
     assert "make serve\n" in blocks
     assert "make test\n" in blocks
     known = ("curl ", "python3 -m venv ", ".venv/bin/pip ", ".venv/bin/uvicorn ", "make ")
+    known += (".venv/bin/dual-mode ",)
     assert [line for line in COMMANDS if not line.startswith(known)] == []
     assert [line for line in COMMANDS if line.startswith("make ")] == ["make serve", "make test"]
 

@@ -4,6 +4,8 @@ import weakref
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
+from pydantic import PydanticUserError
+
 from dual_mode_streaming._codec import ItemCodec
 from dual_mode_streaming.channels import _places
 from dual_mode_streaming.channels._log import ChannelLog, ChannelMessage, Retention
@@ -57,13 +59,20 @@ class Channel(Generic[T]):
         bounds = {"max_messages": max_messages, "max_bytes": max_bytes, "ttl": ttl}
         for option, value in bounds.items():
             if value is not None and not (isinstance(value, int | float) and value > 0):
+                unit = "a number of seconds" if option == "ttl" else "a number"
                 raise ValueError(
-                    f"Channel({name!r}): {option} must be a number above 0, not {value!r}"
+                    f"Channel({name!r}): {option} must be {unit} above 0, not {value!r}"
                 )
         if store is not None:
             check_store(store, f"Channel({name!r}): store")
         self.name = name
-        self.codec = ItemCodec(item_type)
+        try:
+            self.codec = ItemCodec(item_type)
+        except PydanticUserError as error:
+            raise TypeError(
+                f"Channel({name!r}): {item_type!r} is no type that pydantic can read: "
+                f"{str(error).partition(chr(10))[0]}"
+            ) from error
         self._store = store
         self._template = NameTemplate(name)
         self.retention = Retention(entries=max_messages, size=max_bytes, ttl=ttl)
@@ -151,6 +160,8 @@ class Channel(Generic[T]):
             Problem: 400 for a wrong cursor or parameter, 410 if what follows the cursor is no
                 longer there.
         """
+        if not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"limit must be an int from 1, not {limit!r}")
         log = self._log(parameters)
         records = await log.records(parsed_cursor(after, log.name), limit)
         return [

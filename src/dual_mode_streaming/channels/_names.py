@@ -48,6 +48,11 @@ class NameTemplate:
         self.parts: list[tuple[str, bool]] = []  # of a segment: its text, whether a parameter
         for segment in text.split("/"):
             found = _PARAMETER.fullmatch(segment)
+            if found is None and "{" in segment:
+                raise ValueError(
+                    f"Channel({text!r}): a parameter is a whole segment and a Python name, as in "
+                    f"'orders/{{id}}', not {segment!r}"
+                )
             self.parts.append((segment if found is None else found[1], found is not None))
             try:
                 check_name(segment if found is None else found[1])

@@ -25,6 +25,8 @@ class Subscription(AsyncIterator[T], Generic[T]):
             reason, and the cursors requested, earliest and head. None if nothing was missed.
     """
 
+    __slots__ = ("__weakref__", "_after", "_codec", "_items", "_log", "_start", "cursor", "gap")
+
     def __init__(
         self,
         log: Callable[[], ChannelLog],

@@ -1,6 +1,8 @@
 """The options of a response: each with its type, range, default and unit, listed once."""
 
+import difflib
 import functools
+import itertools
 import random
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypedDict, cast, get_type_hints
@@ -107,6 +109,15 @@ DEFAULTS: Final = cast(
 
 _JITTER: Final = 0.1
 
+KEYWORDS: Final = {
+    "dual_mode": ("fold", "stream_flag", "handles_last_event_id", "record", "wire"),
+    "install": (
+        *("store", "limits", "owner", "observers", "admission", "signals", "drain_delay"),
+        *("drain_timeout", "prefix", "body_values", "openapi", "channels"),
+    ),
+}
+"""Their own parameters, for the message about an option that is not there."""
+
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {}
 
 
@@ -133,7 +144,7 @@ def _resolved(items: tuple[tuple[str, Any, type], ...]) -> Options:
     options: dict[str, Any] = dict(cast(Mapping[str, Any], DEFAULTS))
     for name, value, _ in items:
         if name not in _HINTS:
-            raise TypeError(f"no such option: {name}; there are: {', '.join(_HINTS)}")
+            raise TypeError(_unknown(name))
         adapter = _ADAPTERS.get(name)
         if adapter is None:
             adapter = _ADAPTERS[name] = TypeAdapter(_HINTS[name])
@@ -143,6 +154,17 @@ def _resolved(items: tuple[tuple[str, Any, type], ...]) -> Options:
             reason = error.errors()[0]["msg"].removeprefix("Input ").removeprefix("Value error, ")
             raise ValueError(f"{name} {reason}, not {value!r}") from None
     return cast(Options, options)
+
+
+def _unknown(name: str) -> str:
+    """Return the message for an option that is not there."""
+    for owner, names in KEYWORDS.items():
+        if name in names:
+            return f"no such option here: {name} is one of {owner}"
+    known = [*_HINTS, *itertools.chain(*KEYWORDS.values())]
+    if close := difflib.get_close_matches(name, known, 1):
+        return f"no such option: {name}; did you mean {close[0]}?"
+    return f"no such option: {name}; there are: {', '.join(_HINTS)}"
 
 
 _cached = functools.lru_cache(maxsize=1024)(_resolved)  # about one for each endpoint

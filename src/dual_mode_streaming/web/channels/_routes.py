@@ -117,7 +117,8 @@ def channel_routes(
         if action == "create":
             return await _writing.create(request, log, owner, largest)
         if info is None:
-            raise Problem(404, "there is no such channel, or it has another owner")
+            hint = "; PUT creates one" if action == "write" else ""
+            raise Problem(404, f"there is no such channel, or it has another owner{hint}")
         if action == "write":
             return await _writing.append(request, log, info, largest)
         if action == "delete":

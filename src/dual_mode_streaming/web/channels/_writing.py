@@ -63,7 +63,11 @@ async def append(request: Request, log: ChannelLog, info: StreamInfo, largest: i
         if not kind:
             raise Problem(400, "the append has no Content-Type")
         if media_type_of(kind) != config.media_type:
-            raise Problem(409, f"the channel has the Content-Type {config.content_type}")
+            raise Problem(
+                409,
+                f"the channel was created with the Content-Type {config.content_type:.80}, and "
+                f"this is {kind:.80}",
+            )
         records = _checked(log.name, config, config.records(body))
     if not records and (body or not closes):
         raise Problem(400, "there is nothing to append, and no Stream-Closed: true")
