@@ -72,7 +72,7 @@ def program(text, *arguments):
 
 
 def ran(text, address):
-    done = subprocess.run(program(text, address), capture_output=True, text=True, timeout=50)
+    done = subprocess.run(program(text, address), capture_output=True, text=True, timeout=100)
     assert (done.stdout, done.stderr) == ("ok\n", "")
 
 

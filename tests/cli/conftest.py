@@ -108,7 +108,7 @@ class Terminal:
     def until(self, text: str) -> str:
         """What is on the screen up to this text, from where the last one ended."""
         while text not in self.seen:
-            ready, _, _ = select.select([self._terminal], [], [], 20)
+            ready, _, _ = select.select([self._terminal], [], [], 60)
             assert ready, f"{text!r} did not come, but {self.seen!r}"
             self.seen += os.read(self._terminal, 65536).decode().replace("\r\n", "\n")
         before, _, self.seen = self.seen.partition(text)

@@ -193,6 +193,6 @@ async def test_the_last_id_is_sent_again_though_later_events_had_none(server, ha
 
 async def test_a_stream_that_falls_silent_is_opened_again(server, harness):
     server.then(Answer([b"data: Hello\n\n"], then="hang"), ENDED)
-    await harness.read(server.url, dialect=WHATWG, model=None, reconnect=AT_ONCE, read_timeout=0.1)
+    await harness.read(server.url, dialect=WHATWG, model=None, reconnect=AT_ONCE, read_timeout=1.5)
     assert harness.data == ["Hello"]
     assert len(server.asked) == 2

@@ -271,7 +271,7 @@ async def test_an_endless_page_is_not_read_to_its_end(server, harness):
 
 async def test_a_silent_server_is_left_and_asked_again(server, harness):
     server.then(Answer(items(1), "hang"), Answer([*items(2), DONE]))
-    await harness.read(server.url, read_timeout=0.5)
+    await harness.read(server.url, read_timeout=1.5)
     assert harness.data == [1, 2]
     assert server.cursors == [None, "e.1.1"]
     await asyncio.wait_for(server.gone.wait(), 60)

@@ -61,5 +61,5 @@ def test_docker_reads_it():
     ):
         not_available("docker-compose", ci_has_it=False)
     command = [docker, "compose", "-f", str(FILE), "config", "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

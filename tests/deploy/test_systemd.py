@@ -33,7 +33,7 @@ def test_systemd_finds_no_fault_in_it(tmp_path, command):
     unit = tmp_path / "dual-mode.service"
     unit.write_text(UNIT.replace(INSTALLED, DUAL_MODE))
     done = subprocess.run(
-        [program, *command.split(), str(unit)], capture_output=True, text=True, timeout=50
+        [program, *command.split(), str(unit)], capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Unknown" not in done.stderr, done.stderr

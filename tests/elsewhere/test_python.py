@@ -83,7 +83,7 @@ def test_the_script(service):
         [sys.executable, "-W", "error", "-c", snippet("script.py", service)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
     )
     assert messages(done.stdout) == ITEMS, done.stderr
 

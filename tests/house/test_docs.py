@@ -55,7 +55,7 @@ def text_of(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_the_snippets_of_a_page_run(page):
     program = [sys.executable, "-W", "error", "-c", RUN_ALL, f"docs/{page}.md"]
-    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
 
 

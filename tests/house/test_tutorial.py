@@ -66,7 +66,7 @@ class Reader:
             env=os.environ | QUICK,
             capture_output=True,
             text=True,
-            timeout=200 if "pip install" in command else 30,
+            timeout=200 if "pip install" in command else 100,
         )
         if "pip install" in command and "No matching distribution found" in done.stderr:
             not_available("a-package-index")

@@ -287,7 +287,7 @@ async def test_a_store_of_its_own():
 
 
 async def test_an_expired_stream_of_a_store_of_its_own_is_forgotten(stores):
-    app = app_with("/", numbers, record=Record(store=stores.open(retention=0.3)))
+    app = app_with("/", numbers, record=Record(store=stores.open(retention=1)))
     async with running(app) as http:
         url = (await http.get("/")).headers["location"]
         async with asyncio.timeout(60):

@@ -77,9 +77,9 @@ def impatient() -> Iterator[str]:
 
     limits = {
         "DUAL_MODE_HEADER_BYTES": "4000",
-        "DUAL_MODE_HEADER_TIMEOUT": "0.3",
-        "DUAL_MODE_BODY_TIMEOUT": "0.3",
-        "DUAL_MODE_SEND_TIMEOUT": "0.4",
+        "DUAL_MODE_HEADER_TIMEOUT": "1",
+        "DUAL_MODE_BODY_TIMEOUT": "1",
+        "DUAL_MODE_SEND_TIMEOUT": "0.8",
         "DUAL_MODE_LLM_FIRST": "0",
         "DUAL_MODE_LLM_RATE": "0",
     }
@@ -138,7 +138,7 @@ def test_a_head_that_trickles_in_has_a_deadline(impatient):
             with contextlib.suppress(TimeoutError):
                 answer = connection.recv(65536)
                 break
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 60
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in answer.lower()
 
@@ -171,7 +171,7 @@ def test_a_body_that_keeps_coming_is_waited_for(impatient):
         )
         for index in range(0, len(whole), 3):
             connection.sendall(whole[index : index + 3])
-            time.sleep(0.03)  # 0.7 s in all, more than the timeout
+            time.sleep(0.06)  # 1.4 s in all, more than the timeout
         assert all_of(connection).startswith(b"HTTP/1.1 200 ")
 
 
@@ -179,7 +179,7 @@ def test_a_quiet_stream_outlives_the_deadlines(impatient):
     with closing(connected(impatient)) as connection:
         connection.sendall(ENDLESS)
         until(connection, b"data: ")
-        connection.settimeout(0.7)
+        connection.settimeout(1.5)
         with pytest.raises(TimeoutError):
             connection.recv(1)
     wait_for_streams(impatient, 0)
@@ -199,7 +199,7 @@ def test_a_batch_that_nobody_reads_ends_its_connection(impatient, last, behind):
         connection.sendall(large + behind)
         broken = select.poll()
         broken.register(connection, select.POLLERR | select.POLLHUP)  # no POLLIN: it reads nothing
-        assert broken.poll(15_000), "the connection is still there"
+        assert broken.poll(60_000), "the connection is still there"
 
 
 def test_a_batch_that_is_taken_slowly_arrives(impatient):

@@ -113,7 +113,7 @@ def learner(tmp_path):
 
     def give(*arguments):
         command = [sys.executable, "-m", "exercises.checks", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
         assert "Traceback" not in done.stdout + done.stderr
         return done.returncode, done.stdout
 

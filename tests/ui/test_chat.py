@@ -41,7 +41,7 @@ def test_in_the_environment_of_streamlit(tmp_path):
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=170,
     )
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("passed: ") == 7

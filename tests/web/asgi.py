@@ -58,7 +58,7 @@ class Client:
         self.blocked = asyncio.Event()
         self.news = asyncio.Condition()
         self.task: asyncio.Task[None] | None = None
-        self.timeout = 10.0  # seconds
+        self.timeout = 60.0  # seconds
 
     async def receive(self) -> dict[str, Any]:
         if self.chunks:
@@ -138,7 +138,7 @@ class Client:
         return EventDecoder().feed(self.body)
 
 
-async def get(app: Any, path: str = "/", *, timeout: float = 10.0, **kwargs: Any) -> Client:
+async def get(app: Any, path: str = "/", *, timeout: float = 60.0, **kwargs: Any) -> Client:
     """The finished exchange."""
     client = Client(app, path, **kwargs)
     client.timeout = timeout
