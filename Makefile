@@ -162,7 +162,7 @@ NPM := npm install --package-lock-only --omit-lockfile-registry-resolved --save-
 
 lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) $(TESTED) --group dev -o requirements.txt
-	$(COMPILE) --extra server --extra redis --extra openai -c requirements.txt -o deploy/requirements.txt
+	$(COMPILE) --extra server --extra apidocs --extra redis --extra openai -c requirements.txt -o deploy/requirements.txt
 	$(COMPILE) --extra server --group bench -c requirements.txt -o benchmarks/requirements.txt
 	$(COMPILE) --group docs -c requirements.txt -o docs/requirements.txt
 	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt

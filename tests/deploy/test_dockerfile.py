@@ -92,6 +92,8 @@ def test_its_commands_make_an_environment_that_serves(tmp_path):
             assert checked.returncode == 0
             address = f"http://127.0.0.1:{port}/chat"
             assert httpx.post(address, json={"messages": "Hello"}, timeout=60).status_code == 200
+            address = f"http://127.0.0.1:{port}/docs/scalar.js"
+            assert httpx.get(address, timeout=60).status_code == 200
             process.terminate()
             assert process.wait(60) == 0
         finally:

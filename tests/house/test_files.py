@@ -78,7 +78,7 @@ SERVER = ["server", "llm", "client", "cli", "metrics"]
     ("file", "extras", "groups"),
     [
         ("requirements.txt", [*SERVER, "apidocs", "openai", "redis", "otel"], ["dev"]),
-        ("deploy/requirements.txt", [*SERVER, "openai", "redis"], []),
+        ("deploy/requirements.txt", [*SERVER, "apidocs", "openai", "redis"], []),
         ("benchmarks/requirements.txt", SERVER, ["bench"]),
         ("docs/requirements.txt", [], ["docs"]),
         ("requirements-ui.txt", [*SERVER, "ui"], []),

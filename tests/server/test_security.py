@@ -194,3 +194,31 @@ async def test_what_a_store_says_of_itself_is_for_the_log(caplog):
     assert "127.0.0.1" not in answer.text
     assert "127.0.0.1:1" in caplog.text
     assert "hidden" not in answer.text + caplog.text
+
+
+@pytest.mark.parametrize("keys", [(), ("mine-key-1",)])
+async def test_the_document_names_the_keys_where_one_is_needed(keys):
+    app = create_app(Settings(api_keys=keys))
+    async with httpx.AsyncClient(transport=StreamingTransport(app), base_url="http://test") as http:
+        for profile in ("3.1", "3.2"):
+            document = (await http.get(f"/openapi.json?profile={profile}")).json()
+            schemes = document["components"].get("securitySchemes", {})
+            assert sorted(schemes) == (["APIKeyHeader", "HTTPBearer"] if keys else [])
+            named = {p: "security" in next(iter(o.values())) for p, o in document["paths"].items()}
+            assert named["/chat"] is named["/agui"] is named["/streams/{stream}"] is bool(keys)
+            assert not named["/data"]
+            assert not named["/healthz"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/agui", "GET, HEAD, POST"),
+        ("/ui/chat", "POST"),
+        ("/channels/x", "DELETE, GET, HEAD, POST, PUT"),
+        ("/streams/" + "0" * 32, "DELETE, GET, HEAD"),
+    ],
+)
+async def test_a_405_names_all_methods_of_a_path(http, path, methods):
+    answer = await http.patch(path, headers=MINE)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)

@@ -6,9 +6,12 @@ from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dual_mode_streaming.web._request_state import request_state
@@ -76,6 +79,17 @@ def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
         )
 
     app.build_middleware_stack = build_within_cors  # type: ignore[method-assign]
+
+
+async def method_not_allowed(request: Request, error: Exception) -> Response:
+    """Answer 405 with the methods of all routes of the path; Starlette names those of one."""
+    assert isinstance(error, HTTPException)
+    allowed: set[str] = set()
+    for context in iter_route_contexts(request.app.routes):
+        if context.matches(request.scope)[0] is not Match.NONE:
+            allowed |= context.methods or set()
+    allowed |= {"HEAD"} if "GET" in allowed else set()
+    return JSONResponse({"detail": error.detail}, 405, {"Allow": ", ".join(sorted(allowed))})
 
 
 async def validation_error(_: Request, error: Exception) -> Response:

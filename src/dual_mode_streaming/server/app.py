@@ -19,10 +19,11 @@ from dual_mode_streaming.server._middleware import (
     BodyLimit,
     HeadAsGet,
     allow_origins,
+    method_not_allowed,
     validation_error,
 )
 from dual_mode_streaming.server.routes._chat import chat_routes
-from dual_mode_streaming.server.routes._docs import docs_routes, scalar_script
+from dual_mode_streaming.server.routes._docs import describe_keys, docs_routes, scalar_script
 from dual_mode_streaming.server.routes._feed import Sample, host_feed
 from dual_mode_streaming.server.routes._frontends import frontend_routes
 from dual_mode_streaming.server.routes._journal import journal_routes
@@ -31,6 +32,7 @@ from dual_mode_streaming.server.routes._slow import slow_routes
 from dual_mode_streaming.server.routes._tokens import token_routes
 from dual_mode_streaming.server.settings import Settings, load
 from dual_mode_streaming.web._app_state import app_state
+from dual_mode_streaming.web._wire_refusals import in_wire_format
 
 __all__ = ["Health", "Item", "create_app"]
 
@@ -89,11 +91,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(HeadAsGet)
-    app.add_exception_handler(RequestValidationError, validation_error)
+    app.add_exception_handler(RequestValidationError, in_wire_format(validation_error))
+    app.add_exception_handler(405, method_not_allowed)
     app.add_middleware(
         CorrelationIdMiddleware,
         validator=lambda name: REQUEST_ID.fullmatch(name) is not None,
     )
+    if settings.api_keys:
+        describe_keys(app)
     install(
         app,
         store=settings.store,

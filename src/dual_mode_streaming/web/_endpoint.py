@@ -138,7 +138,13 @@ def _specification(
     signature, returns = _signature_of(function)
     source = source_of(function, signature, returns)
     name = described(function)["__qualname__"]
-    output = Output.of(name, returns, fold, recorded=bool(record))
+    output = Output.of(
+        name,
+        returns,
+        fold,
+        recorded=bool(record),
+        options={} if wire is None else {"exclude_none": True},  # events have many fields
+    )
     if handles_last_event_id is None:
         handles_last_event_id = takes_cursor(signature.parameters.values())
     return EndpointSpec(
@@ -212,8 +218,7 @@ def _path_operation(spec: EndpointSpec) -> Callable[..., Any]:
     endpoint.__annotations__ = {p.name: p.annotation for p in ordered}
     endpoint.generator = spec.function  # type: ignore[attr-defined]
     attach_spec(endpoint, spec)
-    if spec.wire is not None and spec.record is not None and spec.wire.key:
-        add_operations(endpoint, spec, spec.wire)
+    add_operations(endpoint, spec)
     return endpoint
 
 

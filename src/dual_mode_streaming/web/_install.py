@@ -8,6 +8,10 @@ from typing import Any, Final, Unpack
 
 import anyio
 from fastapi import APIRouter, FastAPI
+from fastapi.exception_handlers import (
+    http_exception_handler,
+    request_validation_exception_handler,
+)
 from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -36,10 +40,12 @@ from dual_mode_streaming.web._problems import rendered_problem
 from dual_mode_streaming.web._route_checks import check_routes
 from dual_mode_streaming.web._routes import mounted_apps
 from dual_mode_streaming.web._spec import spec_of
+from dual_mode_streaming.web._wire_refusals import in_wire_format
 from dual_mode_streaming.web.channels._routes import ChannelRule, channel_routes
 from dual_mode_streaming.web.recorded._registry import OwnerOf, RecordingRegistry
 from dual_mode_streaming.web.recorded._routes import StreamsRouter, stream_routes
 
+_OF_FASTAPI: Final = (http_exception_handler, request_validation_exception_handler)
 _PREFIX: Final = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 
 
@@ -120,6 +126,9 @@ def install(
     state.on_begin = lambda: _places.begin(registry)
     for kind in (Problem, StoreError):
         app.exception_handlers.setdefault(kind, rendered_problem)  # the app may have its own
+    for kind, handler in app.exception_handlers.items():
+        if handler in (rendered_problem, *_OF_FASTAPI):
+            app.exception_handlers[kind] = in_wire_format(handler)
     routes = stream_routes(registry, app)
     added: list[APIRouter] = [routes]
     if channels:

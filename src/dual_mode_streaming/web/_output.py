@@ -50,6 +50,7 @@ class Output:
         batch_type: the type of the batch body, for its schema.
         annotated: whether the function has a return annotation.
         recorded: whether it is recorded, so that a fold reads JSON.
+        options: how its items become JSON, beside the options of a route.
         error: why the annotation alone cannot be used, if it cannot; a `response_model` can.
     """
 
@@ -58,10 +59,19 @@ class Output:
     batch_type: Any
     annotated: bool
     recorded: bool
+    options: SerializationOptions
     error: str | None
 
     @classmethod
-    def of(cls, name: str, returns: Any, fold: Fold | None, *, recorded: bool) -> "Output":
+    def of(
+        cls,
+        name: str,
+        returns: Any,
+        fold: Fold | None,
+        *,
+        recorded: bool,
+        options: SerializationOptions,
+    ) -> "Output":
         """Return the output of a function with this return annotation; None is no annotation.
 
         Raises:
@@ -79,11 +89,11 @@ class Output:
                 ) from None
             item_type = Any
         try:
-            codec = _codec(item_type)
+            codec = _codec(item_type, options)
         except ValueError:  # of a tag
             raise
         except Exception as reason:
-            codec, first_line = _codec(Any), str(reason).partition("\n")[0]
+            codec, first_line = _codec(Any, options), str(reason).partition("\n")[0]
             error = (
                 f"{name}: the items cannot be {item_type!r}, of which pydantic makes no schema "
                 f"({first_line}); annotate AsyncIterator[...] of a type of pydantic, or of Any, "
@@ -98,6 +108,7 @@ class Output:
             batch_type=batch_type,
             annotated=returns is not None,
             recorded=recorded,
+            options=options,
             error=error,
         )
         output._check_fold(output.representation)
@@ -120,8 +131,8 @@ class Output:
             if representation.fold is not None:
                 result = TypeAdapter(declared)
                 representation = dataclasses.replace(representation, fold_result=result)
-        options = _serialization(route)
-        if options or item_type is not representation.codec.item_type:
+        options: SerializationOptions = {**self.options, **_serialization(route)}
+        if options != self.options or item_type is not representation.codec.item_type:
             codec = _codec(item_type, options)
             representation = dataclasses.replace(representation, codec=codec)
         self._check_fold(representation)

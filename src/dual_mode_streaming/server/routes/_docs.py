@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 
 _POLICY: Final = {
@@ -32,6 +32,7 @@ _OPTIONS: Final[dict[str, Any]] = {
     "showDeveloperTools": "never",
     "persistAuth": False,
 }
+_OPEN: Final = ("/data", "/events", "/slow", "/healthz", "/readyz", "/metrics")
 _PAGE: Final = """<!doctype html>
 <html lang="en">
 <head>
@@ -61,6 +62,29 @@ def scalar_script() -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def describe_keys(app: FastAPI) -> None:
+    """Add the API keys to the OpenAPI document, so that the page has a field for one.
+
+    Every operation names them but those of which no key is asked.
+    """
+    build = app.openapi
+
+    def with_keys() -> dict[str, Any]:
+        document = build()
+        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes |= {
+            "HTTPBearer": {"type": "http", "scheme": "bearer"},
+            "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        }
+        for path, operations in document["paths"].items():
+            for operation in () if path in _OPEN else operations.values():
+                if isinstance(operation, dict):
+                    operation["security"] = [{name: []} for name in schemes]
+        return document
+
+    app.openapi = with_keys  # type: ignore[method-assign]
 
 
 def docs_routes(script: Path) -> APIRouter:

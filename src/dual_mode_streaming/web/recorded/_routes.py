@@ -4,6 +4,7 @@ docs/protocol.md specifies the answers.
 """
 
 import contextlib
+import inspect
 import re
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
@@ -78,7 +79,8 @@ class _StreamRoute(APIRoute):
             try:
                 return await handle(request)
             except Problem as problem:
-                if request.app.exception_handlers.get(Problem) is not rendered_problem:
+                handler = request.app.exception_handlers.get(Problem)
+                if inspect.unwrap(handler) is not rendered_problem:
                     raise  # the app has its own form of a Problem
                 return render_problem(problem)
 

@@ -17,6 +17,7 @@ from dual_mode_streaming.web._fingerprint import digest, fingerprint
 from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._response import DualModeResponse
+from dual_mode_streaming.web._signatures import described
 from dual_mode_streaming.web._spec import EndpointSpec
 from dual_mode_streaming.web._wire_response import refusal
 from dual_mode_streaming.web.recorded._operation import RecordedOperation
@@ -83,8 +84,13 @@ async def answer_recorded_wired(
     return asked.replayed(info, raises_first=True)
 
 
-def add_operations(endpoint: Any, spec: EndpointSpec, wire: WireFormat) -> None:
+def add_operations(endpoint: Any, spec: EndpointSpec) -> None:
     """Add the path operations `resume` and `stop` to an endpoint, which take the key."""
+    wire = endpoint.wire = spec.wire
+    if wire is None or spec.record is None or not wire.key:
+        endpoint.resume = _Missing(spec, "resume")
+        endpoint.stop = _Missing(spec, "stop")
+        return
 
     async def resume(request: Request, **key: str) -> Response:
         """Read a recorded answer again."""
@@ -113,7 +119,32 @@ def add_operations(endpoint: Any, spec: EndpointSpec, wire: WireFormat) -> None:
         operation.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             parameters, return_annotation=None
         )
+        operation.wire = wire  # type: ignore[attr-defined]
         setattr(endpoint, name, operation)
+
+
+class _Missing:
+    """A path operation that an endpoint does not have; a route to it is an error that says why."""
+
+    def __init__(self, spec: EndpointSpec, name: str) -> None:
+        self._spec = spec
+        self.__name__ = name
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        spec, name = self._spec, described(self._spec.function)["__qualname__"]
+        why = "needs record=True: @dual_mode(wire=…, record=True)"
+        if spec.wire is None:
+            why = "is for a wire format, as in @dual_mode(wire=UIMessageStream(), record=True)"
+            if spec.record is not None:
+                why += "; another recorded stream is read and cancelled at its Location"
+        elif not spec.wire.key:
+            why = f"does not exist: answers of {type(spec.wire).__name__} have no key"
+        raise TypeError(f"{name}.{self.__name__} {why}")
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Raise TypeError."""
+        return self.__signature__
 
 
 class _Asked:
