@@ -1,12 +1,16 @@
 """Chat completions, as OpenAI sends them, and as compatible servers do."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from dual_mode_streaming.llm._events import StreamEvent
 from dual_mode_streaming.llm._fields import get, parts
 from dual_mode_streaming.llm._readers._errors import error_from
 from dual_mode_streaming.llm._readers._reader import Reader
+
+_BLOCKS: Final = ("reasoning_details", "thinking_blocks")
+_PLAIN: Final = ("reasoning_content", "reasoning", "thinking")
+_REASONING: Final = frozenset((*_BLOCKS, *_PLAIN))
 
 
 class ChatReader(Reader):
@@ -24,7 +28,8 @@ class ChatReader(Reader):
         for holder in (get(chunk, "x_groq"), choice, chunk):
             self._set_usage(get(holder, "usage"))
         delta = get(choice, "delta") or get(choice, "message")
-        yield from self._reasoning(delta)
+        if type(delta) is not dict or not _REASONING.isdisjoint(delta):
+            yield from self._reasoning(delta)
         for part in parts(get(delta, "content")) or parts(get(choice, "text")):
             yield from self._part(part)
         yield from self._refusal(get(delta, "refusal"))
@@ -39,12 +44,8 @@ class ChatReader(Reader):
 
     def _reasoning(self, delta: Any) -> Iterator[StreamEvent]:
         """Read the reasoning: servers name it differently, and some repeat it in two fields."""
-        blocks = [
-            block
-            for name in ("reasoning_details", "thinking_blocks")
-            for block in parts(get(delta, name))
-        ]
-        plain = (get(delta, name) for name in ("reasoning_content", "reasoning", "thinking"))
+        blocks = [block for name in _BLOCKS for block in parts(get(delta, name))]
+        plain = (get(delta, name) for name in _PLAIN)
         text = next((text for text in plain if isinstance(text, str) and text), "")
         yield from self._thinking(text)
         for block in blocks:

@@ -41,6 +41,7 @@ _WORDS: Final = (
     *("fault", "base_resp"),
 )
 _INNER: Final = ("error", "errors", "fault", "base_resp")
+_ERRONEOUS: Final = frozenset((*_INNER, "type"))
 _EVENT: Final = re.compile(r"message|content_block|response\.|ping")
 _PAUSE: Final = re.compile(
     r"(?:try again|retry)(?: in| after)? (?:(\d+)m)?(\d+(?:\.\d+)?) ?(ms|s)", re.IGNORECASE
@@ -57,6 +58,8 @@ def error_of(chunk: Any) -> ProviderError | None:
     `{"detail": ...}`, `{"message": ..., "code": ...}`, `{"errors": [...]}`, the name of an
     exception as the only key, and text.
     """
+    if type(chunk) is dict and chunk.get("choices") and _ERRONEOUS.isdisjoint(chunk):
+        return None  # the usual case of a chunk
     if isinstance(chunk, list) and chunk:
         chunk = chunk[0]
     if isinstance(chunk, str | bytes):
