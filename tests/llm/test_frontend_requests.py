@@ -128,3 +128,75 @@ def test_the_messages_of_ag_ui_as_a_request():
     assert [tool.name for tool in request.tools] == ["t"]
     with pytest.raises(Problem, match="messages"):
         run.model_copy(update={"messages": [{"role": "user", "content": [{"type": "?"}]}]}).chat()
+
+
+CALL = {"type": "tool-pay", "toolCallId": "c1", "input": {"sum": 3}}
+
+
+@pytest.mark.parametrize(
+    ("approval", "result"),
+    [
+        ({"id": "x", "approved": False}, "the user denied it"),
+        ({"id": "x", "approved": False, "reason": "too much"}, "too much"),
+    ],
+)
+@pytest.mark.parametrize("state", ["approval-responded", "output-denied"])
+def test_a_call_that_the_user_denied_is_told_to_the_model(state, approval, result):
+    parts = [CALL | {"state": state, "approval": approval}]
+    messages = [user("Pay."), {"role": "assistant", "parts": parts}]
+    *_, told = UIChat(id="c", messages=messages).chat().messages
+    assert (told.role, told.text, told.is_error) == ("tool", result, True)
+
+
+@pytest.mark.parametrize("state", ["input-streaming", "input-available", "approval-requested"])
+def test_a_call_that_is_not_over_is_not_sent(state):
+    parts = [CALL | {"state": state}]
+    messages = [user("Pay."), {"role": "assistant", "parts": parts}, user("Well?")]
+    roles = [message.role for message in UIChat(id="c", messages=messages).chat().messages]
+    assert roles == ["user", "user"]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [{"type": "text", "text": ""}],
+        [{"type": "data-x", "data": 1}],
+        [{"type": "step-start"}],
+        [{"type": "source-url", "sourceId": "s", "url": "https://example.com"}],
+        [{"type": "reasoning", "text": "hm"}],
+        [None, "x", {}],
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+def test_a_message_without_anything_for_a_model_is_left_out(role, parts):
+    messages = [user("Hi"), {"role": role, "parts": parts}, user("So?")]
+    said = [message.text for message in UIChat(id="c", messages=messages).chat().messages]
+    assert said == ["Hi", "So?"]
+
+
+@pytest.mark.parametrize("content", ["", None, [], [{"type": "text", "text": ""}]])
+@pytest.mark.parametrize("role", ["user", "assistant", "developer"])
+def test_a_message_of_ag_ui_without_content_is_left_out(role, content):
+    hi = {"id": "u", "role": "user", "content": "Hi"}
+    messages = [hi, {"id": "m", "role": role, "content": content}, hi]
+    run = AGUIRun(threadId="t", runId="r", messages=messages, tools=None, context=None, resume=None)
+    assert [message.text for message in run.chat().messages] == ["Hi", "Hi"]
+
+
+def test_a_call_of_ag_ui_without_a_result_is_left_out():
+    calls = [{"id": name, "function": {"name": name, "arguments": "{}"}} for name in ("a", "b")]
+    messages = [
+        {"id": "1", "role": "user", "content": "Hi"},
+        {"id": "2", "role": "assistant", "toolCalls": calls},
+        {"id": "3", "role": "tool", "toolCallId": "b", "content": "7"},
+        {"id": "4", "role": "assistant", "toolCalls": [{**calls[0], "id": "c"}]},
+        {"id": "5", "role": "user", "content": "And?"},
+    ]
+    made = AGUIRun(threadId="t", runId="r", messages=messages).chat().messages
+    assert [message.role for message in made] == ["user", "assistant", "tool", "user"]
+    assert [call.id for call in made[1].tool_calls] == ["b"]
+
+
+def user(text):
+    return {"role": "user", "parts": [{"type": "text", "text": text}]}

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.wire._openai import data_or_url
 from dual_mode_streaming.llm.wire._parsing import invalid, problem_of
+
+_Objects = Annotated[list[dict[str, Any]], BeforeValidator(lambda given: given or [])]
+"""A list of objects that may be null."""
 
 _MODALITIES: Final = ("image", "audio", "video", "document", "binary", "file")
 
@@ -71,21 +74,23 @@ class AGUIRun(BaseModel):
     threadId: str = Field(min_length=1, max_length=500)
     runId: str = Field(min_length=1, max_length=500)
     messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] = []
-    context: list[dict[str, Any]] = []
+    tools: _Objects = []
+    context: _Objects = []
     state: Any = None
     forwardedProps: Any = None
-    resume: list[dict[str, Any]] = []
+    resume: _Objects = []
 
     def chat(self, **options: Any) -> ChatRequest:
         """Return the conversation as a request to a model, with other fields of a ChatRequest.
 
-        The tools are the client's. Context and state are not sent to the model.
+        The tools are the client's. Context, state and calls without a result are not sent to the
+        model.
 
         Raises:
             Problem: a message is wrong.
         """
         made = []
+        answered = {each.get("toolCallId") for each in self.messages if each.get("role") == "tool"}
         for number, message in enumerate(self.messages):
             role, where = message.get("role"), f"messages[{number}]"
             if role in ("reasoning", "activity"):
@@ -103,7 +108,7 @@ class AGUIRun(BaseModel):
                 each["tool_calls"] = [
                     {"id": call.get("id"), **_function(call)}
                     for call in message.get("toolCalls") or []
-                    if isinstance(call, dict)
+                    if isinstance(call, dict) and call.get("id") in answered
                 ]
             made.append(each)
         fields = ("name", "description", "parameters")
@@ -113,10 +118,17 @@ class AGUIRun(BaseModel):
 
 def _request(messages: list[dict[str, Any]], options: dict[str, Any]) -> ChatRequest:
     given = {name: value for name, value in options.items() if value is not None}
+    messages = [each for each in messages if _is_said(each)]  # models refuse an empty one
     try:
         return ChatRequest.model_validate({"messages": messages, **given})
     except ValidationError as error:
         raise problem_of(error) from error
+
+
+def _is_said(message: dict[str, Any]) -> bool:
+    if isinstance(message.get("content"), list):
+        message["content"] = [each for each in message["content"] if each.get("text") != ""]
+    return message.get("role") == "tool" or bool(message["content"] or message.get("tool_calls"))
 
 
 def _of_assistant(parts: Iterable[Any]) -> list[dict[str, Any]]:
@@ -142,6 +154,10 @@ def _of_assistant(parts: Iterable[Any]) -> list[dict[str, Any]]:
             texts.append({"type": "text", "text": part["text"]})
         elif isinstance(kind, str) and (kind == "dynamic-tool" or kind.startswith("tool-")):
             state, identity = part.get("state"), str(part.get("toolCallId"))
+            given = part.get("approval")
+            approval: dict[str, Any] = given if isinstance(given, dict) else {}
+            if state == "approval-responded" and approval.get("approved") is False:
+                state = "output-denied"
             if state not in ("output-available", "output-error", "output-denied"):
                 continue
             name = part.get("toolName") or kind.removeprefix("tool-")
@@ -150,7 +166,7 @@ def _of_assistant(parts: Iterable[Any]) -> list[dict[str, Any]]:
             calls.append({"id": identity, "name": name, "arguments": arguments})
             output = part.get("output")
             if state != "output-available":
-                output = part.get("errorText") or "the user denied it"
+                output = part.get("errorText") or approval.get("reason") or "the user denied it"
             text = output if isinstance(output, str) else json.dumps(output)
             result = {"role": "tool", "content": text, "tool_call_id": identity}
             results.append({**result, "is_error": state != "output-available"})
