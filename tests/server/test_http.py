@@ -87,6 +87,50 @@ def impatient() -> Iterator[str]:
         yield service.url
 
 
+# --- heads that the parser takes -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "status"),
+    [
+        ("1.1", "Host: a\r\nHost: b", 400),
+        ("1.1", "Host: a\r\nX: y\r\nhost: a", 400),
+        ("1.1", "X: y", 400),
+        ("1.0", "X: y", 200),
+        ("1.1", "Host:", 200),
+        *(
+            ("1.1", f"Host: {host}", 200)
+            for host in ("a.b:8", "[::1]:8", "127.0.0.1", "a-b_c", "a:")
+        ),
+        *(
+            ("1.1", f"Host: {host}", 400)
+            for host in ("u@a", "a b", "a/b", "a:b", "\xe9", "a?b", "[a")
+        ),
+        ("1.1", "Host: x\r\nTransfer-Encoding: gzip, chunked", 501),
+        ("1.1", "Host: x\r\nTransfer-Encoding: identity", 501),
+        ("1.0", "Host: x\r\nTransfer-Encoding: chunked", 400),
+        ("1.1", "Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2", 400),
+        ("1.1", "Host: x\r\nContent-Length : 2", 400),
+        ("1.1", "Host: x\r\nX: a\r\n b", 400),
+        ("2.0", "Host: x", 505),
+        ("0.9", "Host: x", 505),
+    ],
+)
+def test_a_head_that_others_may_read_in_another_way_is_refused(service, version, headers, status):
+    line = f"GET /healthz HTTP/{version}\r\n{headers}\r\nConnection: close\r\n\r\n"
+    head, _ = asked(service, line.encode("latin-1"))
+    assert head.startswith(f"http/1.1 {status} ".encode()), head
+
+
+@pytest.mark.parametrize("path", ["/data/", "/healthz/", "//evil.example/data/", "/docs/"])
+def test_no_answer_leads_to_what_the_host_header_says(service, path):
+    head, _ = asked(
+        service, f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert b"http/1.1 404 " in head
+    assert b"evil" not in head
+
+
 # --- the size of a head --------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """HTTP/1.1 for streams: uvicorn's protocol, with timeouts, an abort, and an end at a shutdown."""
 
 import asyncio
+import re
 import socket
 import struct
 import sys
@@ -32,12 +33,33 @@ _LINGER_BYTES: Final = 1024 * 1024
 """The maximum number of bytes that are received in that time."""
 
 
+_HOST: Final = re.compile(rb"(\[[0-9A-Za-z:.%_-]*\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
+"""The value of a Host header (RFC 9110, section 7.2)."""
+
+
 class _Stop(Exception):
     """Ends the parsing of a request that has been refused."""
 
 
 def _abort_nothing() -> None:
     """Replaces `dual_mode.abort` when the connection is closed."""
+
+
+def _wrong_head(version: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, str] | None:
+    """Return status and detail of the refusal of a head that the parser takes (RFC 9112)."""
+    if version not in ("1.1", "1.0"):
+        return 505, "The version of the request is neither HTTP/1.1 nor HTTP/1.0."
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        return 400, "A request needs one Host header."
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        return 400, "The Host header is no host and port."
+    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings and version == "1.0":
+        return 400, "A request of HTTP/1.0 has no Transfer-Encoding."
+    if codings not in ([], [b"chunked"]):
+        return 501, "The only Transfer-Encoding that is understood is chunked."
+    return None
 
 
 def _unchunked(cycle: Any, app: Any) -> Any:
@@ -286,6 +308,9 @@ class StreamingProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.header_bytes:
             self._refuse_head()
+            raise _Stop
+        if (wrong := _wrong_head(self.parser.get_http_version(), self.headers)) is not None:
+            self._refuse(*wrong)
             raise _Stop
         super().on_headers_complete()
 

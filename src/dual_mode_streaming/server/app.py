@@ -81,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url="/docs" if (scalar := scalar_script()) is None else None,
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to whatever the Host header says
     )
     signer = settings.tokens()
     admission = settings.admission()

@@ -1,12 +1,19 @@
 """The headers of an answer: the defaults, those of the response, and those of the endpoint."""
 
 import functools
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
+from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.negotiation import ResponseMode
+from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.web._problems import vary_by_accept
 
 EVENT_STREAM: Final = f"{ResponseMode.STREAM.media_type}; charset=utf-8"
@@ -30,6 +37,49 @@ _LISTS: Final = frozenset(
 """Headers whose values add up: those of the endpoint do not replace those of the response."""
 
 
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_FRAMING: Final = ("content-length", "transfer-encoding")
+"""Headers that follow from the body; a wrong one would break the transfer."""
+
+
+def check_head(status: object, raw: Iterable[tuple[bytes, bytes]]) -> None:
+    """Check what the code of a user wants to be sent: servers break off at what they cannot send.
+
+    Raises:
+        ValueError: the status is none of a final answer, or a header is none (RFC 9110).
+    """
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"{status!r} is no status of an answer; one from 200 to 599 is needed")
+    for name, value in raw:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a header")
+        if _CONTROLS.search(value):
+            raise ValueError(f"the value of the header {name.decode()} has a control character")
+
+
+def sendable(error: HTTPException) -> HTTPException:
+    """Return the exception with `Vary: Accept`; a logged 500 instead of one that cannot be sent."""
+    try:
+        headers = MutableHeaders(headers=error.headers or {})
+        check_head(error.status_code, headers.raw)
+    except Exception as wrong:
+        logger.error("an %s cannot be sent: %s", type(error).__name__, wrong, exc_info=error)
+        error = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The answer could not be completed.")
+        headers = MutableHeaders()
+    for name in _FRAMING:
+        del headers[name]
+    vary_by_accept(headers)
+    error.headers = headers  # not a dict: a header may be there twice
+    return error
+
+
+def none_match(request: Request, tag: str) -> bool:
+    """Return whether the client has the representation with this tag (RFC 9110, section 13.1.2)."""
+    given = ",".join(request.headers.getlist("if-none-match"))
+    return given.strip() == "*" or tag in given
+
+
 def headers_of(media_type: str, response: Response, injected: Response | None) -> MutableHeaders:
     """Return the headers of an answer. Later ones replace earlier ones, except lists.
 
@@ -45,6 +95,7 @@ def headers_of(media_type: str, response: Response, injected: Response | None) -
         return MutableHeaders(raw=raw)
     headers = MutableHeaders(raw=_merged(_merged(raw, response.raw_headers), _given(injected)))
     vary_by_accept(headers)
+    check_head(200, headers.raw)
     return headers
 
 

@@ -72,7 +72,7 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def _is_status(status: object) -> bool:
-    return isinstance(status, int) and 100 <= status <= 599
+    return isinstance(status, int) and 200 <= status <= 599
 
 
 def problem_of_end(end: End) -> Problem:

@@ -32,14 +32,13 @@ from dual_mode_streaming.web._batch_sink import BatchSink
 from dual_mode_streaming.web._body import share
 from dual_mode_streaming.web._channel_source import items_of
 from dual_mode_streaming.web._compat import EVENT_TYPES, abort, fail_dependencies
-from dual_mode_streaming.web._headers import headers_of, with_injected
+from dual_mode_streaming.web._headers import check_head, headers_of, sendable, with_injected
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._problems import (
     CLIENT_GONE,
     MAX_ECHO,
     problem_of,
     render_problem,
-    vary_by_accept,
 )
 from dual_mode_streaming.web._request_state import Begun, RequestState, request_state
 from dual_mode_streaming.web._sources import ResponseReturned, Returned
@@ -270,9 +269,8 @@ class DualModeResponse(Response):
                 raise
             # The source has cancelled its own task, and ended before that arrived: all is there.
         except HTTPException as error:
-            headers = MutableHeaders(headers=error.headers or {})
-            vary_by_accept(headers)
-            error.headers = headers  # not a dict: a header may be there twice
+            if (sent := sendable(error)) is not error:
+                raise sent from error
             raise
         finally:
             # A task that was cancelled before its first step has not closed it.
@@ -281,6 +279,7 @@ class DualModeResponse(Response):
 
     def _status(self) -> int:
         if self._injected is not None and self._injected.status_code is not None:
+            check_head(self._injected.status_code, ())
             return self._injected.status_code
         return self.status_code
 

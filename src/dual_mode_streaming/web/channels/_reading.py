@@ -17,6 +17,7 @@ from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
 from dual_mode_streaming.stores import StreamInfo
 from dual_mode_streaming.web._channel_source import StoredEvent, rendered
 from dual_mode_streaming.web._cursors import cursor_of
+from dual_mode_streaming.web._headers import none_match
 from dual_mode_streaming.web._response import DualModeResponse
 from dual_mode_streaming.web._waiting import wait_while
 from dual_mode_streaming.web.channels._protocol import (
@@ -58,7 +59,7 @@ async def read(request: Request, recordings: Recordings, info: StreamInfo) -> Re
         headers = _at(info, position) | NO_STORE
         return Response(ChannelConfig.of(info).joined(()), 200, headers)
     response = await _catch_up(recordings, info, position)
-    if response.headers["etag"] in request.headers.get("if-none-match", ""):
+    if none_match(request, response.headers["etag"]):
         headers = {"etag": response.headers["etag"]}
         return Response(status_code=304, headers=headers)
     return response

@@ -16,6 +16,7 @@ from dual_mode_streaming.recordings import Operation, StreamRecord
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import RESERVED_EVENTS, dumps
 from dual_mode_streaming.stores import StreamInfo
+from dual_mode_streaming.web._headers import sendable
 from dual_mode_streaming.web._options import Options, resolved_options
 from dual_mode_streaming.web._problems import problem_of
 from dual_mode_streaming.web._signatures import described
@@ -198,7 +199,7 @@ def _record_of(
 
 def _recorded_problem(error: BaseException) -> dict[str, Any]:
     """Return a failure as recorded: the problem, its `Retry-After`, and all its headers."""
-    problem = problem_of(error)
+    problem = problem_of(sendable(error) if isinstance(error, HTTPException) else error)
     body = problem.body
     if headers := list((problem.headers or {}).items()):
         body[HEADERS] = headers

@@ -22,6 +22,7 @@ from dual_mode_streaming.recordings import Cursor, Recordings
 from dual_mode_streaming.running.owner import logger
 from dual_mode_streaming.stores._base import StreamInfo
 from dual_mode_streaming.web._cursors import cursor_of
+from dual_mode_streaming.web._headers import none_match
 from dual_mode_streaming.web._problems import MEDIA_TYPE, render_problem, rendered_problem
 from dual_mode_streaming.web._request_state import request_state
 from dual_mode_streaming.web._routes import route_path, taken_by
@@ -227,7 +228,7 @@ def stream_routes(registry: RecordingRegistry, app: FastAPI) -> StreamsRouter:
         if info.state == "running":
             headers = {"retry-after": "1", "cache-control": "no-cache"}
             return JSONResponse(state_of(info), 202, headers)
-        if tag in request.headers.get("if-none-match", ""):
+        if none_match(request, tag):
             return Response(status_code=304, headers={"etag": tag})
         after = Cursor(info.new.stream, 1, 0)
         response = attach(request, recordings, info, operation_of(info), form, after)
