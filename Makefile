@@ -140,13 +140,13 @@ soak: $(STAMP)  ## read from two services for long; nothing may be lost or left 
 	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --readers $(or $(READERS),32) \
 		--memory $(or $(MEMORY),20) $(if $(SEED),--seed $(SEED))
 
-chaos: $(STAMP)  ## kill workers at random; no recording may lose an item (SECONDS=300 STREAMS=100 SEED=…)
+chaos: $(STAMP)  ## random faults of workers, stores and networks; no stream may lose or repeat a thing (SECONDS=300 SEED=…)
 	@scripts/system-packages
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),300) \
-		--streams $(or $(STREAMS),100) $(if $(SEED),--seed $(SEED))
+		$(if $(STREAMS),--streams $(STREAMS)) $(if $(SEED),--seed $(SEED))
 
-fuzz: $(STAMP)  ## send random input to everything that reads any; no crash, no growth (SECONDS=300 SEED=1)
-	$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),300) --seed $(or $(SEED),1)
+fuzz: $(STAMP)  ## give everything that reads any random input, and input that atheris makes (SECONDS=300 SEED=1 KEEP=1)
+	$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),300) --seed $(or $(SEED),1) $(if $(KEEP),--keep)
 
 screenshots: $(STAMP) $(UI)  ## make the pictures of docs/ anew
 	@scripts/system-packages
@@ -166,7 +166,7 @@ lock: $(STAMP)  ## pin the newest versions of all dependencies
 	$(COMPILE) --extra server --group bench -c requirements.txt -o benchmarks/requirements.txt
 	$(COMPILE) --group docs -c requirements.txt -o docs/requirements.txt
 	$(COMPILE) --extra ui -c requirements.txt -o requirements-ui.txt
-	for pins in $(FOREIGN)/*.in tests/llm/agents/*.in tests/llm/frontends/*.in $(ELSEWHERE)/*.in tests/channels/*.in tests/typing/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
+	for pins in $(FOREIGN)/*.in tests/llm/agents/*.in tests/llm/frontends/*.in $(ELSEWHERE)/*.in tests/channels/*.in tests/fuzz/*.in tests/typing/*.in; do $(PINS) $$pins -o $${pins%.in}.txt || exit 1; done
 	for pins in $(FOREIGN) tests/llm/agents tests/llm/frontends $(ELSEWHERE)/next $(ELSEWHERE)/sse $(ELSEWHERE)/clients tests/channels/node $(ELSEWHERE)/htmx examples/frontends; do (cd $$pins && \
 		$(NPM) $$(sed -n 's/^ *"\([^"]*\)": "[0-9].*/\1@latest/p' package.json)) || exit 1; done
 

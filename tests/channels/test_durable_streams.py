@@ -47,6 +47,30 @@ async def http():
         yield http
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_a_client_that_leaves_before_its_body_is_whole_is_no_failure(method, caplog):
+    app = FastAPI()
+    install(app, signals=False, channels=True)
+    async with app.router.lifespan_context(app):
+        client = httpx.AsyncClient(transport=StreamingTransport(app), base_url="http://test")
+        async with client as http:
+            await http.put("/channels/cut", headers=JSON)
+        scope = {"type": "http", "method": method, "path": "/channels/cut", "query_string": b""}
+        scope |= {"headers": [(b"content-type", b"application/json")], "http_version": "1.1"}
+        told = [{"type": "http.request", "body": b"[1", "more_body": True}]
+        sent = []
+
+        async def receive():
+            return told.pop(0) if told else {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(message)
+
+        await app(scope, receive, send)
+        assert sent[0]["status"] == 499
+        assert not caplog.records
+
+
 def producer(epoch, sequence, name="p"):
     return {"producer-id": name, "producer-epoch": str(epoch), "producer-seq": str(sequence)}
 

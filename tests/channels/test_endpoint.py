@@ -12,8 +12,10 @@ from fastapi import FastAPI
 from fastapi.encoders import jsonable_encoder
 from pydantic import BaseModel
 
-from dual_mode_streaming import Channel, Problem, dual_mode, install
+from dual_mode_streaming import Channel, Problem, drain, dual_mode, install
 from dual_mode_streaming.channels import Subscription
+from dual_mode_streaming.errors import StoreError
+from dual_mode_streaming.recordings import Recordings
 from dual_mode_streaming.testing import StreamingTransport, collect_events
 
 EVENTS = {"accept": "text/event-stream"}
@@ -50,7 +52,7 @@ def kind(request):
 @pytest.fixture
 def app(store):
     app = FastAPI()
-    install(app, store=store, signals=False)
+    install(app, store=store, signals=False, channels=True)
     app.state.left = threading.Event()
 
     async def total(items: AsyncIterator[Order]) -> int:
@@ -278,3 +280,42 @@ async def test_a_plain_generator_ends_with_its_client_although_it_waits(app, htt
 def test_a_subscription_without_dual_mode_shows_nothing_of_itself():
     with pytest.raises(ValueError, match="'Subscription' object is not iterable"):
         jsonable_encoder(orders.subscribe(id=1))  # as FastAPI does with what is returned
+
+
+async def drained(app, http, path, headers):
+    """Return the body of a stream that has some items and is open in a drain."""
+    body = b""
+    async with http.stream("GET", path, headers=headers) as answer:
+        async for chunk in answer.aiter_raw():
+            if not body:
+                await drain(app)
+            body += chunk
+    return body.decode()
+
+
+@pytest.mark.parametrize(
+    "path", ["/orders/7/events", "/later/7", "/public/7", "/channels/endpoint/7"]
+)
+async def test_a_drain_ends_a_subscription_as_a_feed_so_that_its_reader_goes_on(app, http, path):
+    """An `error` event would end what any client can go on with by its cursor."""
+    await orders.publish(Order(id=1), id=7)
+    body = await drained(app, http, path, EVENTS)
+    assert "event: error" not in body
+    assert body.rstrip().splitlines()[-1].startswith("retry: ")
+
+
+@pytest.mark.parametrize("path", ["/orders/8/events", "/channels/endpoint/8"])
+async def test_a_store_that_fails_interrupts_a_subscription_and_its_reader_goes_on(
+    app, http, path, store, monkeypatch
+):
+    async def failing(*_, **__):
+        raise StoreError("on purpose")
+        yield
+
+    monkeypatch.setattr(Recordings, "read", failing)
+    app.state.dual_mode.defaults["grace"] = 0
+    await orders.publish(Order(id=1), id=8)
+    answer = await http.get(path, headers=EVENTS)
+    assert answer.status_code == 200
+    assert "event: error" not in answer.text
+    assert answer.text.rstrip().splitlines()[-1].startswith("retry: ")

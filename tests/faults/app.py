@@ -11,15 +11,20 @@ import signal
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
+import psutil
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from dual_mode_streaming import dual_mode, install
+from dual_mode_streaming import Admission, dual_mode, install
+from dual_mode_streaming.llm import LLMClient, LLMSettings, llm_routes, provider_by_settings
+from dual_mode_streaming.server.routes._frontends import frontend_routes
 from dual_mode_streaming.server.run import SignalledServer, StreamingProtocol
 from dual_mode_streaming.sse import dumps
 from dual_mode_streaming.stores import Limits
+from dual_mode_streaming.web import app_state
 
+MODEL = LLMSettings(first=0.02, rate=100, jitter=0.2)
 SIGNS = 'aé→𝄞\u2028"\\\n\t{}: '  # difficult for JSON, UTF-8 or lines
 
 
@@ -46,9 +51,15 @@ def items_of(seed: int, count: int, size: int = 64) -> list[str]:
 
 
 def make_app(store: str, limits: Limits, **options: float) -> FastAPI:
-    """Return the app. Another worker can resume `/items`, but not `/once`."""
+    """Return the app, with channels and the routes of front ends.
+
+    Another worker can resume `/items`, but neither `/once` nor a front end's stream.
+    """
     app = FastAPI()
-    install(app, store=store, limits=limits, grace=0.05, **options)
+    install(app, store=store, limits=limits, grace=0.05, channels=True, **options)
+    admission, client = Admission(), LLMClient(provider_by_settings(MODEL))
+    app.include_router(frontend_routes(client, admission))
+    app.include_router(llm_routes(client, admission=admission))
     made = {"items": 0, "bytes": 0}
 
     async def making(
@@ -86,6 +97,17 @@ def make_app(store: str, limits: Limits, **options: float) -> FastAPI:
     ) -> AsyncIterator[Item]:
         async for item in making(0, seed, count, size, pause, signed):
             yield item
+
+    @app.get("/left")
+    async def left() -> dict[str, int]:
+        process = psutil.Process()
+        return {
+            "answers": len(app_state(app).open_answers),
+            "tasks": len(asyncio.all_tasks()),
+            "threads": process.num_threads(),
+            "descriptors": process.num_fds(),
+            "megabytes": process.memory_info().rss // 1_000_000,
+        }
 
     @app.get("/made")
     async def amounts() -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import sqlite3
 import time
@@ -9,17 +10,50 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.stores.redis_server import RedisServer
+from tests.stores.replicated import Replicated
 
+from .proxy import Proxy
 from .workers import Cluster, Worker
 
 
 class StoreCluster(Cluster):
-    """Two workers on one store: a SQLite file or a Redis server."""
+    """Two workers on one store: a SQLite file, a Redis, or one that Sentinel watches.
 
-    def __init__(self, *, file: Path | None = None, redis: RedisServer | None = None) -> None:
-        super().__init__(f"sqlite:{file}" if redis is None else redis.url)
+    Attributes:
+        proxies: between each worker and its Redis, unless Sentinel says where that is.
+        losses: from when to when the store took what it has not any more, in monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: Path | None = None,
+        redis: RedisServer | None = None,
+        replicated: Replicated | None = None,
+    ) -> None:
         self.file = file
-        self.redis = redis
+        self.replicated = replicated
+        self.losses: list[tuple[float, float]] = []
+        self._redis = redis
+        self.proxies = [Proxy(redis.port) for _ in range(2)] if redis is not None else []
+        url = replicated.url if replicated else redis.url if redis else f"sqlite:{file}"
+        super().__init__(url)
+
+    @property
+    def redis(self) -> RedisServer | None:
+        """The Redis that takes the writes."""
+        return self._redis if self.replicated is None else self.replicated.master
+
+    def store_of(self, number: int) -> str:
+        """Return the address of the store for one worker."""
+        if not self.proxies:
+            return self.store
+        return f"redis://127.0.0.1:{self.proxies[number].port}"
+
+    def close(self) -> None:
+        super().close()
+        for proxy in self.proxies:
+            proxy.close()
 
     @contextlib.contextmanager
     def slow(self, seconds: float) -> Iterator[None]:
@@ -67,6 +101,10 @@ class StoreCluster(Cluster):
 
     def mark(self) -> None:
         """Set the point to which `lose_the_rest` takes the store back."""
+        self._marked = time.monotonic()
+        if self.replicated is not None:
+            self.replicated.let_the_replica_lag()
+            return
         if self.redis is not None:
             self._size = self._log.stat().st_size
             return
@@ -77,7 +115,21 @@ class StoreCluster(Cluster):
             file.backup(copy)
 
     def lose_the_rest(self) -> None:
-        """Crash the store, remove what was written after the mark, and restart it."""
+        """Crash the store, remove what was written after the mark, and restart it.
+
+        Behind Sentinel it is the failover to a replica that lags since the mark.
+        """
+        self.losses.append((self._marked, math.inf))
+        try:
+            self._lose()
+        finally:
+            self.losses[-1] = self._marked, time.monotonic()
+
+    def _lose(self) -> None:
+        if self.replicated is not None:
+            self.replicated.fail()
+            self.replicated.recover()
+            return
         if self.redis is not None:
             self.redis.kill()
             os.truncate(self._log, self._size)

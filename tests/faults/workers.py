@@ -10,13 +10,15 @@ import subprocess
 import sys
 import threading
 
+import httpx
+
 from dual_mode_streaming.client import AsyncDualModeClient, Reconnect
 from tests.conftest import ROOT
 
 LEASE = 1.0
 FLAGS = ("--lease", str(LEASE), "--entries", "400", "--heartbeat", "0.1", "--send-timeout", "1")
 
-RECONNECT = Reconnect(attempts=30, delay=0.02, max_wait=1.0)
+RECONNECT = Reconnect(attempts=60, delay=0.02, max_wait=3.0, wait_for_server=True)
 
 
 class Worker:
@@ -84,8 +86,12 @@ class Cluster:
 
     def __init__(self, store: str, count: int = 2) -> None:
         self.store = store
-        self.workers = [Worker(store, *FLAGS) for _ in range(count)]
+        self.workers = [Worker(self.store_of(number), *FLAGS) for number in range(count)]
         self.kills = 0
+
+    def store_of(self, number: int) -> str:
+        """Return the address of the store for one worker."""
+        return self.store
 
     def all_up(self) -> list[Worker]:
         """Return the workers when all of them listen."""
@@ -104,7 +110,7 @@ class Cluster:
     def replace(self, number: int) -> None:
         """Start a new worker in the place of one."""
         self.workers[number].kill()
-        self.workers[number] = Worker(self.store, *FLAGS)
+        self.workers[number] = Worker(self.store_of(number), *FLAGS)
 
     def close(self) -> None:
         for worker in self.workers:
@@ -128,6 +134,14 @@ class Line:
         self._random = random.Random(seed)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    def drop(self, number: int = 1) -> None:
+        """Reset some connections, chosen at random."""
+        for writer in self._random.sample([*self._writers], min(number, len(self._writers))):
+            if not writer.is_closing():
+                reset(writer.get_extra_info("socket"))
+                writer.transport.abort()
 
     @property
     def url(self) -> str:
@@ -154,6 +168,7 @@ class Line:
             up = [worker for worker in self._cluster.workers if worker.is_up]
             port = self._random.choice(up).port
             there, back = await asyncio.open_connection("127.0.0.1", port)
+            self._writers.add(writer)
             try:
                 await self._carry(reader, writer, there, back)
             finally:
@@ -162,6 +177,7 @@ class Line:
             pass  # no worker is there any more
         finally:
             writer.close()
+            self._writers.discard(writer)
             self._open.discard(task)
 
     async def _carry(
@@ -200,19 +216,32 @@ def reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def http_to(url: str) -> httpx.AsyncClient:
+    """Return a client that keeps no connection. To load certificates would take 30 ms of CPU."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncClient(
+        base_url=url, timeout=httpx.Timeout(3, connect=20), limits=limits, verify=False
+    )
+
+
 class Reader:
     """Reads one stream with our client, to its end, and keeps the events.
 
     Attributes:
         seen: the ids and the data since the start, or since the last reset.
+        ever: the ids and the data of all events, also before a reset.
         resets: the data of the `reset` events.
     """
 
     def __init__(self, url: str, path: str, **options: object) -> None:
         self.seen: list[tuple[str, str]] = []
+        self.ever: list[tuple[str, str]] = []
         self.resets: list[dict[str, object]] = []
         self._changed = asyncio.Condition()
-        self._client = AsyncDualModeClient(url, reconnect=RECONNECT, read_timeout=2.0)
+        self._http = http_to(url)
+        self._client = AsyncDualModeClient(
+            http_client=self._http, reconnect=RECONNECT, read_timeout=2.0
+        )
         self.events = self._client.stream(path, on_reset=self._reset, **options)
         self._task = asyncio.create_task(self._run())
 
@@ -252,6 +281,7 @@ class Reader:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._client.aclose()
+        await self._http.aclose()
 
     def _reset(self, reset: dict[str, object]) -> None:
         self.resets.append(reset)
@@ -263,6 +293,7 @@ class Reader:
                 async for event in events:
                     async with self._changed:
                         self.seen.append((event.id or "", event.data))
+                        self.ever.append(self.seen[-1])
                         self._changed.notify_all()
         finally:
             async with self._changed:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from random import Random
+from typing import Any
 
 from starlette.exceptions import HTTPException
 
@@ -13,6 +14,7 @@ from dual_mode_streaming import EventDecoder, ServerSentEvent, TokenSigner
 from dual_mode_streaming.errors import EventTooLarge, NotAcceptable, Problem
 from dual_mode_streaming.llm.wire import (
     AnthropicMessages,
+    ModelFormat,
     OpenAIChat,
     OpenAIResponses,
     parse_request,
@@ -55,8 +57,14 @@ def held(thing: object) -> int:
 
 def decoder(rng: Random) -> None:
     """Any bytes, in any pieces, are the same events; what is kept is bounded."""
-    text = bent(rng, seeds.EVENTS)
-    limit = rng.choice((None, 50, 4000))
+    same_events(bent(rng, seeds.EVENTS), rng.choice(LIMITS), rng)
+
+
+LIMITS = (None, 50, 4000)
+
+
+def same_events(text: bytes, limit: int | None, rng: Random) -> None:
+    """Decode some bytes at once, cut as `rng` says, and byte by byte."""
     found = []
     for pieces in ([text], cut(rng, text), [text[i : i + 1] for i in range(len(text))][:400]):
         reading, events = EventDecoder(limit), []
@@ -107,7 +115,11 @@ def accept(rng: Random) -> None:
     text = bent(rng, seeds.ACCEPTS, 10).decode("latin-1")
     if rng.random() < 0.01:
         text *= rng.randint(2, 2000)
-    given = text if rng.random() < 0.8 else text.split(",")
+    one_mode(text, text if rng.random() < 0.8 else text.split(","))
+
+
+def one_mode(text: str, given: str | list[str]) -> None:
+    """Negotiate, and read the text as a flag."""
     try:
         form = quickly(negotiate, given)
     except NotAcceptable:
@@ -121,7 +133,11 @@ def accept(rng: Random) -> None:
 
 def cursors(rng: Random) -> None:
     """What is read as a cursor is written so; any payload is a record, or a ValueError."""
-    raw = bent(rng, seeds.CURSORS, 3)
+    one_cursor(bent(rng, seeds.CURSORS, 3))
+
+
+def one_cursor(raw: bytes) -> None:
+    """Read some bytes as a cursor, and as a record."""
     text = raw.decode("latin-1")
     cursor = quickly(Cursor.parse, text)
     assert cursor is None or str(cursor) == text
@@ -133,7 +149,7 @@ def cursors(rng: Random) -> None:
     assert record.pack() == raw
 
 
-_FACES = {
+FACES = {
     "chat": (OpenAIChat(), seeds.OPENAI_CHAT),
     "responses": (OpenAIResponses(), seeds.OPENAI_RESPONSES),
     "messages": (AnthropicMessages(), seeds.ANTHROPIC),
@@ -142,10 +158,14 @@ _FACES = {
 
 def faces(rng: Random) -> None:
     """Any JSON is understood, or refused with a 4xx in the face's own format."""
-    face, known = _FACES[rng.choice(list(_FACES))]
+    face, known = FACES[rng.choice(list(FACES))]
     body = bent_json(rng, known)
-    if not isinstance(body, dict):
-        return
+    if isinstance(body, dict):
+        understood(face, body)
+
+
+def understood(face: ModelFormat, body: dict[str, Any]) -> None:
+    """Read a request of a model's API."""
     refused = None
     try:
         origin = quickly(parse_request, face, body, {}).chat.origin
@@ -159,15 +179,19 @@ def faces(rng: Random) -> None:
 
 
 _SIGNER = TokenSigner("0123456789abcdef")
-_TOKENS = tuple(
+TOKENS = tuple(
     _SIGNER.sign(subject, f"/streams/{seeds.STREAM}").encode() for subject in ("", "a" * 32)
 )
 
 
 def tokens(rng: Random) -> None:
     """Any text is a token of ours, for one path, or a 401."""
-    token = bent(rng, _TOKENS, 2)
     path = f"/streams/{seeds.STREAM}" if rng.random() < 0.8 else any_text(rng)
+    one_token(bent(rng, TOKENS, 2), path)
+
+
+def one_token(token: bytes, path: str) -> None:
+    """Read some bytes as a token for a path."""
     refused = None
     try:
         grant = quickly(_SIGNER.read, token.decode("latin-1"), path)

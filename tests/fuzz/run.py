@@ -1,9 +1,11 @@
 """Very many inputs, for as long as told: no crash, no hang, no growth, and each can be had again.
 
-    python -m tests.fuzz.run [--seconds 300] [--only NAME …] [--seed 1] [--at INPUT]
+    python -m tests.fuzz.run [--seconds 300] [--only NAME …] [--seed 1] [--at INPUT] [--keep]
 
 Input 7 of a target is made from the target's name, the seed and the 7; `--at 7` runs it alone, and
-lets its failure out. Half of the time is schemathesis', which reads the service's own document.
+lets its failure out. A third of the time is schemathesis', which reads the service's own document,
+and another third belongs to the targets `guided-…`, whose inputs atheris makes, led by the code
+that they reach. `--keep` adds what it found worth keeping to `corpus/`.
 """
 
 import argparse
@@ -23,8 +25,13 @@ import psutil
 
 from tests.conftest import run_service
 
+from .guided import guided
 from .parsers import PARSERS
 from .service import SERVICE, One, logged
+from .targets import TARGETS
+
+GUIDED = {f"guided-{name}": name for name in TARGETS} if sys.platform == "linux" else {}
+"""Atheris is for Linux."""
 
 HANGS = 20.0
 """The longest that one input may take, in seconds; alone it takes some milliseconds."""
@@ -51,7 +58,7 @@ class Report:
         rate = self.inputs / self.seconds if self.seconds else 0
         rss = f"{self.before / 1e6:.0f} → {self.after / 1e6:.0f} MB" if self.before else ""
         found = len(self.findings)
-        return f"{self.target:14} {self.inputs:9,} inputs {rate:8,.0f}/s {found:4} findings  {rss}"
+        return f"{self.target:24} {self.inputs:9,} inputs {rate:8,.0f}/s {found:4} findings  {rss}"
 
 
 @contextlib.asynccontextmanager
@@ -143,11 +150,12 @@ def schemathesis(seconds: float, seed: int) -> Report:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    targets = [*PARSERS, *SERVICE, "schemathesis"]
+    targets = [*PARSERS, *SERVICE, "schemathesis", *GUIDED]
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--only", nargs="+", choices=targets, default=targets)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--at", type=int)
+    parser.add_argument("--keep", action="store_true")
     given = parser.parse_args()
     if given.at is not None:
 
@@ -157,12 +165,18 @@ def main() -> int:
 
         asyncio.run(alone())
         return 0
-    shares = {name: 1 if name in PARSERS else 2 if name in SERVICE else 8 for name in given.only}
+    shares = {
+        name: 2 if name in SERVICE else 13 if name == "schemathesis" else 1 for name in given.only
+    }
     reports = []
     for name in given.only:
         seconds = given.seconds * shares[name] / sum(shares.values())
         if name == "schemathesis":
             report = schemathesis(seconds, given.seed)
+        elif name in GUIDED:
+            began, (_, known) = time.monotonic(), TARGETS[GUIDED[name]]
+            inputs, found = guided(GUIDED[name], seconds, known, keep=given.keep)
+            report = Report(name, inputs, time.monotonic() - began, found)
         else:
             report = asyncio.run(fuzz(name, seed=given.seed, seconds=seconds))
         print(report, flush=True)

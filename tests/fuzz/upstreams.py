@@ -198,8 +198,13 @@ def upstreams(rng: Random) -> None:
     data = frames(chunks if isinstance(chunks, list) else [chunks])
     if rng.random() < 0.3:
         data = bent(rng, [data, json.dumps(whole).encode(), b"data: [DONE]\n\n"])
+    same_end(data, cut(rng, data), reader)
+
+
+def same_end(data: bytes, cut: list[bytes], reader: Any) -> None:
+    """Read some bytes at once and in pieces: the same answer, or the same failure."""
     ends = []
-    for pieces in ([data], cut(rng, data)):
+    for pieces in ([data], cut):
         try:
             ends.append(_without_ids(is_sound(run(read(Body(pieces), reader())))))
         except ProviderError as error:

@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import shutil
-import signal
 import subprocess
-import time
 
 import pytest
 
@@ -15,73 +13,9 @@ from dual_mode_streaming.stores import AppendResult, Limits, NewStream, StoreErr
 from tests.conftest import not_available
 
 from .redis_server import RedisServer, free_port
+from .replicated import Replicated, until
 
 pytestmark = pytest.mark.full
-
-
-class Replicated:
-    """A master, a replica and a Sentinel."""
-
-    def __init__(self, folder):
-        self.master = self.started(folder / "master")
-        self.replica = self.started(
-            folder / "replica", "--replicaof", f"127.0.0.1 {self.master.port}"
-        )
-        self.port = free_port()
-        file = folder / "sentinel.conf"
-        file.write_text(f"""port {self.port}
-bind 127.0.0.1
-dir {folder}
-sentinel monitor main 127.0.0.1 {self.master.port} 1
-sentinel down-after-milliseconds main 500
-sentinel failover-timeout main 2000
-""")
-        self.process = subprocess.Popen(
-            [shutil.which("redis-server"), file, "--sentinel"], stdout=subprocess.DEVNULL
-        )
-        self.url = f"redis+sentinel://127.0.0.1:{self.port}/main/0"
-        until(lambda: "master_link_status:up" in self.replica.ask("INFO replication"))
-        until(lambda: "slaves=1" in ask(self.port, "INFO sentinel"))
-
-    @staticmethod
-    def started(folder, *flags):
-        folder.mkdir()
-        server = RedisServer(folder, *flags)
-        server.start()
-        return server
-
-    def let_the_replica_lag(self):
-        """Cut the replica off, so that it gets nothing that is written from now on."""
-        self.replica.signal(signal.SIGSTOP)
-        self.master.ask("CLIENT KILL TYPE replica")
-
-    def fail(self):
-        self.master.kill()
-        self.replica.signal(signal.SIGCONT)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.master.kill()
-        self.replica.kill()
-
-
-def ask(port, command):
-    server = RedisServer.__new__(RedisServer)
-    server.port = port
-    return server.ask(command)
-
-
-def until(is_so):
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if is_so():
-                return
-        except OSError:
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture

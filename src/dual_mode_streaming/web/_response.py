@@ -77,6 +77,8 @@ class DualModeResponse(Response):
         Exception: when called; whatever the generator raises before the headers are sent.
     """
 
+    continues = False  # whether the next answer goes on where this one is interrupted
+
     def __init__(
         self,
         content: AsyncIterator[Any],
@@ -212,7 +214,7 @@ class DualModeResponse(Response):
             follows = isinstance(self.content, Returned) and self.content.follows
             if begun.resumes and not self._handles_last_event_id and not follows:
                 reset = {"reason": "not_recorded", "requested": begun.cursor[:MAX_ECHO]}
-            return message, reset
+            return message, reset, follows or self.continues
 
         sink = StreamSink(
             self._frames(begun.form, options),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Send
 
-from dual_mode_streaming.errors import BrokenTransfer, ItemTooLarge, StoreError
+from dual_mode_streaming.errors import BrokenTransfer, ItemTooLarge, Problem, StoreError
 from dual_mode_streaming.rendering import Frames
 from dual_mode_streaming.running.owner import End, Owner, logger
 from dual_mode_streaming.running.pull import drive, pull
@@ -25,9 +25,9 @@ from dual_mode_streaming.web._problems import problem_of, problem_of_end
 FLUSH_BYTES: Final = 32 * 1024
 """The size at which the buffer is sent even if more items are ready, in bytes."""
 
-Start = tuple[Message, Any]
-"""The `http.response.start` message, and the data of the `reset` event if the client's cursor
-cannot be served, else None."""
+Start = tuple[Message, Any, bool]
+"""The `http.response.start` message; the data of the `reset` event if the client's cursor cannot be
+served, else None; whether the items are a channel's, which goes on in the next answer."""
 
 
 class StreamSink:
@@ -148,7 +148,7 @@ class StreamSink:
     def check(self) -> None:
         """Set status and headers, and open the stream: at the first item, or at the commit."""
         if self._start_message is None:
-            self._start_message, reset = self._start()
+            self._start_message, reset, _ = self._start()
             self._buffer[:0] = self._frames.opening(retry=self._options["retry"], reset=reset)
 
     def _on_wait(self) -> Awaitable[None] | None:
@@ -231,14 +231,12 @@ class StreamSink:
                 f": {error}" if intended else "",
                 exc_info=None if intended else error,
             )
-            breaks = isinstance(error, BrokenTransfer)
-            ending = (
-                None
-                if breaks
-                else self._frames.failed(
-                    problem_of(error).body, final=not isinstance(error, StoreError)
-                )
-            )
+            if isinstance(error, BrokenTransfer):
+                ending = None
+            elif isinstance(error, StoreError):
+                ending = self._interrupted(problem_of(error), continues=self._start()[2])
+            else:
+                ending = self._frames.failed(problem_of(error).body)
         if ending is None:
             await self.flush()
             raise BrokenTransfer("the stream failed after its start") from error
@@ -254,10 +252,15 @@ class StreamSink:
     def _cut_short(self, end: End) -> bytes | None:
         """Return the end of an answer that the server ends; without an id, so clients reconnect."""
         problem = problem_of_end(end)
-        if self._start_message is None and not self._options["feed"]:
+        is_feed = self._options["feed"]
+        if self._start_message is None and not is_feed:
             raise problem
+        return self._interrupted(problem, continues=is_feed or self._start()[2])
+
+    def _interrupted(self, problem: Problem, *, continues: bool) -> bytes | None:
+        """Return the end of an answer with which the next request may go on."""
         ending = self._frames.failed(problem.body, final=False)
-        if ending and self._options["feed"]:  # its clients reconnect at different times
+        if ending and continues:  # no error, and its clients reconnect at different times
             return self._frames.opening(retry=1000 + secrets.randbelow(2000))
         return ending
 

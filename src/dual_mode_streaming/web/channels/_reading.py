@@ -196,13 +196,19 @@ def text_of(data: bytes, config: ChannelConfig) -> str:
     return base64.b64encode(data).decode()
 
 
+class _Messages(DualModeResponse):
+    """The messages of a channel; events go on in the next answer, after their cursor."""
+
+    continues = True
+
+
 def plain(request: Request, log: ChannelLog, info: StreamInfo, form: Negotiated) -> Response:
     """Return the messages with cursors as ids, as everywhere: events, lines or a batch."""
     config = ChannelConfig.of(info)
     if form.mode is not ResponseMode.STREAM and not config.is_json:
         raise Problem(406, f"the messages are {config.content_type}: ask for them as events")
     shown = cursor_of(request.scope)
-    return DualModeResponse(
+    return _Messages(
         _plain_items(log, config, form.mode, shown),
         mode=form,
         headers=SECURITY,

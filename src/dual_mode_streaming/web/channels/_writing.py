@@ -4,7 +4,7 @@ import secrets
 from urllib.parse import quote
 
 import pydantic
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dual_mode_streaming.channels._channel import channel_of
@@ -12,6 +12,7 @@ from dual_mode_streaming.channels._log import CLOSE, ChannelClosed, ChannelLog, 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings import Cursor, StreamRecord
 from dual_mode_streaming.stores import AppendResult, Published, StreamInfo
+from dual_mode_streaming.web._problems import CLIENT_GONE
 from dual_mode_streaming.web.channels._producers import Duplicate, WriteConditions
 from dual_mode_streaming.web.channels._protocol import (
     ChannelConfig,
@@ -149,10 +150,13 @@ def _closes(request: Request) -> bool:
 
 
 async def _body(request: Request, largest: int) -> bytes:
-    """Return the body. Raises Problem: 413 if it is too large."""
+    """Return the body. Raises Problem: 413 if it is too large, 499 if the client leaves before."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > largest:
-            raise Problem(413, f"the body has more than {largest} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > largest:
+                raise Problem(413, f"the body has more than {largest} bytes")
+    except ClientDisconnect:
+        raise Problem(CLIENT_GONE.status_code, "the client has left") from None
     return bytes(body)
