@@ -50,9 +50,12 @@ class BatchSink:
 
     __slots__ = (
         "_allowed",
+        "_began",
         "_chunk",
         "_chunk_items",
         "_codec",
+        "_limit",
+        "_loop",
         "_options",
         "_owner",
         "_parts",
@@ -77,6 +80,9 @@ class BatchSink:
         self._yields = False  # the next wait is that of `yield_to_others`
         seconds = options["batch_seconds"]
         self._seconds = min(seconds, duration_of(options) or seconds)
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._limit: asyncio.TimerHandle | None = None  # most batches never wait, and need none
         self._chunk: list[Any] = []  # the items that are not encoded yet
         self.take = self._chunk.append
         self._chunk_items = _FIRST_CHUNK
@@ -92,15 +98,14 @@ class BatchSink:
             Problem: the server stopped the answer, and the client is still connected.
             Exception: whatever the source or the fold raises.
         """
-        loop = asyncio.get_running_loop()
-        limit = loop.call_later(self._seconds, self._owner.stop, End.TOO_LONG)
         try:
             await drive(self._make(source), self._on_wait, self._timeslice)
         except asyncio.CancelledError:
             self._raise_end()
             raise
         finally:
-            limit.cancel()
+            if self._limit is not None:
+                self._limit.cancel()
         self._raise_end()  # a source may return when it is cancelled
 
     def check(self) -> int:
@@ -122,6 +127,9 @@ class BatchSink:
         self._yields = True
 
     def _on_wait(self) -> None:
+        if self._limit is None:
+            ends = self._began + self._seconds
+            self._limit = self._loop.call_at(ends, self._owner.stop, End.TOO_LONG)
         if self._yields:
             self._yields = False
             if self._slices <= _UNWATCHED_SLICES:

@@ -178,21 +178,29 @@ class ServerReceive(SharedReceive):
     """The outermost one: its source is the `receive` of the server.
 
     Attributes:
-        size: counts the JSON values of the body as it is read; None if it is not counted.
+        json_limit: the most JSON values of the body; None for no limit.
+        content_type: the content type of the body; empty if it has none.
     """
 
-    __slots__ = ("size",)
+    __slots__ = ("_size", "content_type", "json_limit")
     _of_server = True
 
     def __init__(self, source: Receive) -> None:
         super().__init__(source)
-        self.size: JSONSize | None = None
+        self.json_limit: int | None = None
+        self.content_type = b""
+        self._size: JSONSize | None = None
 
     async def __call__(self) -> Message:
         """Return the next message. Raises Problem (413) if the body has too many values."""
         message = await super().__call__()
-        if self.size is not None and message["type"] == "http.request":
-            self.size.feed(message.get("body") or b"")
+        if self.json_limit is not None and (body := message.get("body")):
+            if self._size is None:
+                self._size = JSONSize.of(self.content_type, self.json_limit)
+            if self._size is None:
+                self.json_limit = None  # the body is no JSON
+            else:
+                self._size.feed(body)
         return message
 
 

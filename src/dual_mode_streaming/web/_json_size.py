@@ -39,6 +39,13 @@ class JSONSize:
         self._is_wide = False  # UTF-16 or UTF-32: the bytes of a string cannot be told apart
         self._carry = b""
 
+    @classmethod
+    def of(cls, content_type: bytes, limit: int) -> "JSONSize | None":
+        """Return the counter for a body of this content type, or of none; None if it is no JSON."""
+        if not may_be_json(content_type):
+            return None
+        return cls(limit, is_json=b"json" in content_type.lower())
+
     def feed(self, chunk: bytes) -> None:
         """Count a chunk. Raises Problem (413) if there are too many values."""
         if self._is_json is None and (start := chunk.lstrip(b" \t\r\n\xef\xbb\xbf\xff\xfe\0")):

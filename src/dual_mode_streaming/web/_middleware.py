@@ -12,7 +12,6 @@ from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.web._app_state import AppState
 from dual_mode_streaming.web._body import ServerReceive
 from dual_mode_streaming.web._cursors import MAX_CURSOR_BYTES, read_header
-from dual_mode_streaming.web._json_size import JSONSize, may_be_json
 from dual_mode_streaming.web._problems import render_problem, vary_by_accept
 from dual_mode_streaming.web._request_state import KEY, RequestState
 
@@ -77,21 +76,19 @@ class RequestStateMiddleware:
             Problem: 400, the Last-Event-ID is too long.
         """
         is_cross_origin = is_coded = False
-        content_type = b""
         for name, value in scope.get("headers", ()):
             if name == b"origin":
                 is_cross_origin = True
             elif name == b"content-type":
-                content_type = value
+                shared.content_type = value
             elif name == b"content-encoding":
                 is_coded = True  # whoever decodes it counts
             elif name == b"last-event-id":
                 if len(value) > MAX_CURSOR_BYTES:
                     raise Problem(400, f"Last-Event-ID has more than {MAX_CURSOR_BYTES} bytes")
                 read_header(scope)
-        limit = self._state.body_values
-        if limit is not None and not is_coded and may_be_json(content_type):
-            shared.size = JSONSize(limit, is_json=b"json" in content_type.lower())
+        if not is_coded:
+            shared.json_limit = self._state.body_values
         return is_cross_origin
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -49,7 +49,7 @@ async def read_body(request: Request, limits: BodyLimits) -> tuple[dict[str, Any
     if declared.isdecimal() and int(declared) > limits.size:
         raise too_large
     if (receive := request_state(request.scope).receive) is not None:
-        receive.size = None  # the limit of the app's other routes
+        receive.json_limit = None  # the limit of the app's other routes
     body = bytearray()
     try:
         async for chunk in request.stream():
