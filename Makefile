@@ -8,7 +8,7 @@ DOCS := .venv-docs/.set-up
 UI := .venv-ui/.set-up
 
 .PHONY: help setup serve chat examples examples-list exercises test test-full test-lowest coverage lint \
-	format hooks docs npm release-check bench bench-quick bench-operators bench-chats bench-stores bench-recordings soak soak-streams chaos \
+	format hooks docs npm release-check bench bench-quick bench-operators bench-channels bench-chats bench-stores bench-recordings soak soak-streams chaos \
 	fuzz screenshots lock clean
 
 help:  ## list these commands
@@ -128,6 +128,9 @@ bench-stores: $(BENCH)  ## measure the SQLite and Redis stores (ROUNDS=5)
 
 bench-recordings: $(STAMP)  ## measure recording, replaying and sharing a stream (PART=replays)
 	$(BIN)/python benchmarks/recordings.py $(if $(PART),--only $(PART))
+
+bench-channels: $(STAMP)  ## measure channels beside raw ASGI: 5,000 readers of one, and one of each (PART=fanout)
+	$(BIN)/python benchmarks/channels.py $(if $(PART),--only $(PART))
 
 bench-chats: $(STAMP)  ## measure the cost of a chat, and how many chats one worker serves
 	$(BIN)/python benchmarks/chats.py --ramp

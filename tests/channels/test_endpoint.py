@@ -187,10 +187,15 @@ async def test_an_error_at_the_end_is_that_of_the_answer(http):
 
 @pytest.mark.parametrize("cursor", ["x", "0123456789.4", "0" * 32 + ".1.1"])
 async def test_a_cursor_of_something_else_begins_anew_and_says_so(http, cursor):
-    await http.post("/orders/5/pay")
+    there = (await http.post("/orders/5/pay")).json()
     reset, first = await events_of(http, "/orders/5/events", 2, **{"last-event-id": cursor})
     assert reset.event == "reset"
-    assert json.loads(reset.data) == {"reason": "not_recorded", "requested": cursor}
+    assert json.loads(reset.data) == {
+        "reason": "not_recorded",
+        "requested": cursor,
+        "earliest": there,
+        "head": there,
+    }
     assert json.loads(first.data)["id"] == 5
 
 

@@ -191,6 +191,14 @@ class ChannelLog:
         entries = [] if info is None else await self.store.read(self.stream, start, entries=limit)
         return [StoredRecord.of(self.stream, entry) for entry in entries]
 
+    async def reset_of(self, shown: str) -> dict[str, str]:
+        """Return what a `reset` says about a text that is no cursor of this channel."""
+        data = {"reason": "not_recorded", "requested": shown[:80]}
+        if (info := await self.info()) is not None:
+            data["earliest"] = str(Cursor.at(info, info.earliest))
+            data["head"] = str(Cursor.at(info, info.head))
+        return data
+
     async def kept(self, after: Cursor | None) -> AsyncGenerator[StoredRecord | Gap, None]:
         """Yield what there is after a cursor, or from the earliest on, and end."""
         info = await self.info()

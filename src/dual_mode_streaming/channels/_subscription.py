@@ -47,6 +47,11 @@ class Subscription(AsyncIterator[T], Generic[T]):
         """The codec of the channel's items."""
         return self._codec
 
+    @property
+    def log(self) -> ChannelLog:
+        """The channel, in the store of the running event loop."""
+        return self._log()
+
     def records(self, after: Cursor | None = None) -> AsyncGenerator[StoredRecord | Gap, None]:
         """Return the records after a cursor, or after that of the subscription."""
         return self._log().follow(after or self._after, from_now=self._start == "now")
@@ -56,10 +61,6 @@ class Subscription(AsyncIterator[T], Generic[T]):
         async for record in self._log().kept(self._after):
             if not isinstance(record, Gap):
                 yield self._codec.parsed(record.record.data)
-
-    def has(self, cursor: Cursor) -> bool:
-        """Return whether a cursor is one of this channel."""
-        return cursor.stream == self._log().stream
 
     async def __anext__(self) -> T:
         if self._items is None:

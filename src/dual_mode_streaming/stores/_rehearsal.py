@@ -8,8 +8,8 @@ from dual_mode_streaming.stores._base import NewStream, Store
 
 
 async def rehearse(store: Store) -> None:
-    """Create, write, read and delete a stream. Raises StoreError for what the store refuses."""
-    stream = secrets.token_hex(16)
+    """Create, write, read and delete streams. Raises StoreError for what the store refuses."""
+    stream, channel = secrets.token_hex(16), secrets.token_hex(16)
     async with store.subscribe(stream, _ignore):
         try:
             with suppress(StoreFull):
@@ -20,8 +20,14 @@ async def rehearse(store: Store) -> None:
             await store.cancel(stream)
             await store.take_over(stream)
             await store.abandoned()
+            with suppress(StoreFull):
+                await store.create(NewStream(stream=channel, operation="", lifetime=60.0))
+            marks: dict[str, tuple[str | None, str]] = {"mark": (None, "")}
+            await store.publish(channel, [b"x"] * 3, marks=marks, lifetime=60.0, entries=2, size=9)
+            await store.publish(channel, [b"x"], end="done")
         finally:
             await store.delete(stream)
+            await store.delete(channel)
 
 
 def _ignore() -> None:

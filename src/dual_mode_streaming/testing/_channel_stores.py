@@ -159,6 +159,21 @@ class PublishConformance:
             published = await store.publish(stream, [b"y"], marks={"k": (None, "")})
             assert published == (AppendResult.OK, 2, 1, {})
 
+    async def test_a_stream_with_one_writer_may_begin_with_any_generation(self) -> None:
+        async with self.store(lease=0.05, retention=30) as store:
+            new = NewStream(stream=secrets.token_hex(16), operation="test", generation=77)
+            stream = await store.create(new)
+            assert await store.append(stream, 77, 1, [b"x"]) is AppendResult.OK
+            assert await store.append(stream, 1, 2, [b"y"]) is AppendResult.FENCED
+            while (taken := await store.take_over(stream)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            assert taken > 77
+            assert await store.append(stream, taken, 2, (), end="done") is AppendResult.OK
+            await store.delete(stream)
+            assert await store.create(NewStream(stream=stream, operation="test", generation=5))
+            assert await store.read(stream, 0) == []
+            assert await store.append(stream, 5, 1, [b"z"]) is AppendResult.OK
+
     async def test_a_subscriber_hears_of_what_is_published(self) -> None:
         async with self.store() as one, self.store() as other:
             writer = other if one.shared else one

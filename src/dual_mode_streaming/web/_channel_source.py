@@ -1,14 +1,19 @@
 """The source of an answer that a function returned as the subscription of a channel."""
 
-from collections.abc import AsyncGenerator
+import functools
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from dual_mode_streaming.channels import Subscription
+from dual_mode_streaming.channels._log import ChannelLog
 from dual_mode_streaming.errors import BrokenTransfer
 from dual_mode_streaming.negotiation import ResponseMode
 from dual_mode_streaming.recordings import Cursor, Gap, StoredRecord
 from dual_mode_streaming.rendering import ItemCodec
 from dual_mode_streaming.sse import ServerSentEvent, dumps
+
+Records = AsyncGenerator[StoredRecord | Gap, None]
 
 
 class StoredEvent(ServerSentEvent):
@@ -38,46 +43,63 @@ def rendered(record: StoredRecord) -> Any:
     return record.frame
 
 
-async def items_of(
+def items_of(
     subscription: Subscription[Any], mode: ResponseMode, shown: str, codec: ItemCodec
 ) -> AsyncGenerator[Any, None]:
-    """Yield the items of a streamed answer.
-
-    Events continue after the cursor that the client has shown, and have the cursors as ids. Lines
-    are all that there is, and then what is published.
+    """Return the items of a streamed answer: events, or lines.
 
     Args:
         subscription: what the function returned.
         mode: the mode of the answer.
         shown: the client's cursor; empty if there is none.
         codec: the codec of the endpoint, which may be another than that of the channel.
+    """
+    own = subscription.codec
+    if mode is not ResponseMode.STREAM:
+        return lines_of(subscription.records(), own)
+    is_same = codec.item_type == own.item_type and codec.options == own.options
+    frame = rendered if is_same else functools.partial(_converted, own=own, codec=codec)
+    return events_of(subscription.log, subscription.records, shown, Cursor.parse(shown), frame)
+
+
+async def events_of(
+    log: ChannelLog,
+    follow: Callable[[Cursor | None], Records],
+    shown: str,
+    after: Cursor | None,
+    frame: Callable[[StoredRecord], Any],
+) -> AsyncGenerator[Any, None]:
+    """Yield the events after the client's cursor, with the cursors as ids.
+
+    Args:
+        log: the channel.
+        follow: follows it, from a cursor on.
+        shown: what the client has shown; empty if nothing.
+        after: the same as a cursor; None if it is none.
+        frame: makes an event of a message.
+    """
+    if shown and (after is None or after.stream != log.stream):
+        yield StoredEvent.reset(await log.reset_of(shown))
+        after = None
+    async with aclosing(follow(after)) as records:
+        async for record in records:
+            if isinstance(record, Gap):
+                yield StoredEvent.reset(record.as_json())
+            else:
+                yield frame(record)
+
+
+async def lines_of(records: Records, codec: ItemCodec) -> AsyncGenerator[Any, None]:
+    """Yield the items of records, for lines or a batch.
 
     Raises:
-        BrokenTransfer: lines cannot say that some are missing.
+        BrokenTransfer: some are missing, which lines cannot say.
     """
-    after = None
-    if mode is ResponseMode.STREAM and shown:
-        after = Cursor.parse(shown)
-        if after is None or not subscription.has(after):
-            yield StoredEvent.reset({"reason": "not_recorded", "requested": shown[:80]})
-            after = None
-    own = subscription.codec
-    is_same = codec.item_type == own.item_type and codec.options == own.options
-    records = subscription.records(after)
-    try:
+    async with aclosing(records):
         async for record in records:
-            if mode is not ResponseMode.STREAM:
-                if isinstance(record, Gap):
-                    raise BrokenTransfer("messages of the channel are no longer kept")
-                yield own.parsed(record.record.data)
-            elif isinstance(record, Gap):
-                yield StoredEvent.reset(record.as_json())
-            elif is_same:
-                yield rendered(record)
-            else:
-                yield _converted(record, own, codec)
-    finally:
-        await records.aclose()
+            if isinstance(record, Gap):
+                raise BrokenTransfer("messages of the channel are no longer kept")
+            yield codec.parsed(record.record.data)
 
 
 def _converted(record: StoredRecord, own: ItemCodec, codec: ItemCodec) -> StoredEvent:

@@ -1,6 +1,7 @@
 """GET of a channel: what there is, long-polling, and two kinds of event streams."""
 
 import base64
+import functools
 import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
@@ -9,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dual_mode_streaming.channels._log import ChannelLog
-from dual_mode_streaming.errors import BrokenTransfer, Problem
+from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.negotiation import Negotiated, ResponseMode
 from dual_mode_streaming.recordings import Cursor, Gap, Recordings, StoredRecord
 from dual_mode_streaming.rendering import ItemCodec, Representation
 from dual_mode_streaming.sse import HEARTBEAT, ServerSentEvent, dumps
 from dual_mode_streaming.stores import StreamInfo
-from dual_mode_streaming.web._channel_source import StoredEvent, rendered
+from dual_mode_streaming.web._channel_source import events_of, lines_of, rendered
 from dual_mode_streaming.web._cursors import cursor_of
 from dual_mode_streaming.web._headers import none_match
 from dual_mode_streaming.web._response import DualModeResponse
@@ -207,39 +208,23 @@ def plain(request: Request, log: ChannelLog, info: StreamInfo, form: Negotiated)
     config = ChannelConfig.of(info)
     if form.mode is not ResponseMode.STREAM and not config.is_json:
         raise Problem(406, f"the messages are {config.content_type}: ask for them as events")
-    shown = cursor_of(request.scope)
+    if form.mode is ResponseMode.STREAM:
+        shown = cursor_of(request.scope)
+        frame = rendered if config.is_json else functools.partial(_text_event, config=config)
+        items = events_of(log, log.follow, shown, cursor_shown(shown, log.stream), frame)
+    else:
+        records = log.kept(None) if form.mode is ResponseMode.BATCH else log.follow(None)
+        items = lines_of(records, ItemCodec())
     return _Messages(
-        _plain_items(log, config, form.mode, shown),
+        items,
         mode=form,
         headers=SECURITY,
         handles_last_event_id=True,
     )
 
 
-async def _plain_items(
-    log: ChannelLog, config: ChannelConfig, mode: ResponseMode, shown: str
-) -> AsyncGenerator[Any, None]:
-    codec = ItemCodec()
-    after = cursor_shown(shown, log.stream) if mode is ResponseMode.STREAM else None
-    if mode is ResponseMode.STREAM and shown and (after is None or after.stream != log.stream):
-        yield StoredEvent.reset({"reason": "not_recorded", "requested": shown[:80]})
-        after = None
-    records = log.kept(after) if mode is ResponseMode.BATCH else log.follow(after)
-    try:
-        async for record in records:
-            if isinstance(record, Gap):
-                if mode is ResponseMode.LINES:
-                    raise BrokenTransfer("messages of the channel are no longer kept")
-                yield StoredEvent.reset(record.as_json())
-            elif mode is not ResponseMode.STREAM:
-                yield codec.parsed(record.record.data)
-            elif config.is_json:
-                yield rendered(record)
-            else:
-                text = text_of(record.record.data, config)
-                yield ServerSentEvent(data=text, id=str(record.cursor))
-    finally:
-        await records.aclose()
+def _text_event(record: StoredRecord, config: ChannelConfig) -> ServerSentEvent:
+    return ServerSentEvent(data=text_of(record.record.data, config), id=str(record.cursor))
 
 
 def wants_plain(request: Request, form: Negotiated | None) -> bool:
