@@ -60,7 +60,7 @@ async def test_a_cancelled_next_closes_the_generator_when_that_returns():
 
     items = from_sync(blocks())
     task = asyncio.ensure_future(anext(items))
-    await asyncio.to_thread(entered.wait, 10)
+    await asyncio.to_thread(entered.wait, 60)
     task.cancel()
     await asyncio.sleep(0)
     assert not task.done()

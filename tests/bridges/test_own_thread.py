@@ -158,11 +158,11 @@ async def test_every_end_is_in_the_same_thread(end, ahead):
 
     reader = asyncio.create_task(read())
     if end == "cancellation":
-        await asyncio.to_thread(entered.wait, 10)
+        await asyncio.to_thread(entered.wait, 60)
         reader.cancel()
     await asyncio.wait([reader])
     gc.collect()
-    assert await asyncio.to_thread(closed.wait, 10)
+    assert await asyncio.to_thread(closed.wait, 60)
     assert len(threads) == 1
     assert threads != {threading.get_ident()}
     assert reader.cancelled() or isinstance(
@@ -308,7 +308,7 @@ async def test_a_next_that_does_not_return_is_accounted_for_and_logged(caplog, m
 
     items = from_sync(source())
     task = asyncio.ensure_future(anext(items))
-    await asyncio.to_thread(entered.wait, 10)
+    await asyncio.to_thread(entered.wait, 60)
     for _ in range(2):
         task.cancel()
         await asyncio.sleep(0)
@@ -321,7 +321,7 @@ async def test_a_next_that_does_not_return_is_accounted_for_and_logged(caplog, m
     assert "which closes it afterwards; 1 of 1000 threads are in use" in record.getMessage()
     assert not closed.is_set()
     release.set()
-    assert await asyncio.to_thread(closed.wait, 10)
+    assert await asyncio.to_thread(closed.wait, 60)
     await until_no_thread_is_left()
 
 

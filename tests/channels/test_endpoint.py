@@ -278,7 +278,7 @@ async def test_a_plain_generator_ends_with_its_client_although_it_waits(app, htt
     await orders.publish(Order(id=11), id=11)
     (event,) = await events_of(http, "/plain/11", 1)
     assert json.loads(event.data)["id"] == 11
-    assert await asyncio.to_thread(app.state.left.wait, 30)  # nothing more is published
+    assert await asyncio.to_thread(app.state.left.wait, 60)  # nothing more is published
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 

@@ -606,8 +606,8 @@ async def test_what_is_no_json_object_or_too_large_is_refused(url, path):
             (b"[]", 400),
             (b"\xff", 400),
             (b"[" * 10_000, 400),
-            (b"[" * 100_000, 413),
-            (b" " * (1024 * 1024 + 1), 413),
+            (b"[" * 100_000, 400),
+            (b" " * (32 * 1024 * 1024 + 1), 413),
         ):
             response = await http.post(path, content=content)
             assert response.status_code == status

@@ -80,7 +80,7 @@ async def test_a_busy_worker_keeps_its_streams(opened):
     other.start_recovery()
     try:
         worker.thread.start()
-        await asyncio.to_thread(worker.is_busy.wait, 20)
+        await asyncio.to_thread(worker.is_busy.wait, 60)
         until = time.monotonic() + 2 * LEASE
         while time.monotonic() < until:
             assert (await other.store.info(worker.stream)).generations == ((1, 1),)

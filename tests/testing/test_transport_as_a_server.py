@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from dual_mode_streaming.testing import StreamingTransport
+from tests.web.asgi import on_virtual_clock
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -201,6 +202,7 @@ async def test_a_request_body_is_closed_in_the_task_that_ran_it():
     assert tasks[0] is tasks[1]
 
 
+@on_virtual_clock
 async def test_a_client_that_is_cancelled_before_the_start_is_a_disconnect_and_no_error():
     seen = []
 

@@ -254,7 +254,7 @@ async def test_a_sync_generator_is_closed_when_its_next_returns(accept):
 
     client = Client(app_of(source), accept=accept)
     async with client.running():
-        await asyncio.to_thread(in_next.wait, 10)
+        await asyncio.to_thread(in_next.wait, 60)
         client.leave()
         assert not closed.is_set()
         release.set()

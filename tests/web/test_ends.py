@@ -19,13 +19,16 @@ def app_of(**options) -> FastAPI:
     @dual_mode(**options)
     async def source():
         yield 1
+        app.state.client.pause()
 
     return app
 
 
-async def blocked_at_the_end(app: FastAPI) -> Client:
-    client = Client(app)
-    client.pause()
+async def blocked(app: FastAPI, *, at_the_end: bool = True) -> Client:
+    """A client that takes nothing: from the end of the source on, or at all."""
+    app.state.client = client = Client(app)
+    if not at_the_end:
+        client.pause()
     client.task = asyncio.create_task(app(client.scope, client.receive, client.send))
     await client.blocked.wait()
     return client
@@ -34,7 +37,7 @@ async def blocked_at_the_end(app: FastAPI) -> Client:
 async def test_a_drain_lets_the_end_of_an_answer_go_out():
     """The source is done; only the reader is not."""
     app = app_of()
-    client = await blocked_at_the_end(app)
+    client = await blocked(app)
     draining = asyncio.create_task(drain(app))
     for _ in range(5):
         await asyncio.sleep(0)
@@ -51,7 +54,7 @@ async def test_a_drain_lets_the_end_of_an_answer_go_out():
 @on_virtual_clock
 async def test_a_drain_does_not_wait_for_a_reader_that_takes_nothing():
     app = app_of(cleanup_timeout=0.05)
-    client = await blocked_at_the_end(app)
+    client = await blocked(app)
     await drain(app)
     with pytest.raises(BrokenTransfer):
         await client.task
@@ -69,7 +72,7 @@ async def test_what_has_just_been_sent_is_not_sent_again(steps):
         yield 1
         await asyncio.Event().wait()
 
-    client = await blocked_at_the_end(app)
+    client = await blocked(app, at_the_end=False)
     client.resume()
     for _ in range(steps):
         await asyncio.sleep(0)

@@ -165,7 +165,7 @@ async def test_a_signal_ends_the_streams_of_an_app_that_is_installed_alone(tmp_p
                 await anext(chunks)
                 process.send_signal(signal.SIGTERM)
                 text = "".join([chunk async for chunk in chunks])
-        await asyncio.to_thread(process.wait, 15)
+        await asyncio.to_thread(process.wait, 60)
     assert "event: error" in text
     assert json.loads(text.partition("data: ")[2].splitlines()[0])["status"] == 503
 
