@@ -2,8 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, get_args
+from collections.abc import Iterable
+from typing import Final
 
 from fastapi.params import Depends, Header, Query
 from starlette.datastructures import QueryParams
@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from dual_mode_streaming.errors import Problem
-from dual_mode_streaming.web._signatures import resolved
+from dual_mode_streaming.web._signatures import bare, notes_of, resolved
 
 END_ID: Final = re.compile(r"[0-9a-f]{10}\.end")
 """The id of the last event of an unrecorded stream, whatever its run."""
@@ -99,15 +99,10 @@ def takes_cursor(parameters: Iterable[inspect.Parameter]) -> bool:
     return any(map(_is_cursor, parameters))
 
 
-def _notes(parameter: inspect.Parameter) -> Iterator[Any]:
-    yield parameter.default
-    yield from get_args(parameter.annotation)[1:]
-
-
 def _is_cursor(parameter: inspect.Parameter) -> bool:
-    for note in _notes(parameter):
+    for note in notes_of(parameter):
         if isinstance(note, Header | Query):
-            fields = getattr(_bare(parameter.annotation), "model_fields", None)
+            fields = getattr(bare(parameter.annotation), "model_fields", None)
             if fields is None:
                 names = [note.alias or parameter.name]
             else:  # a model of headers, or of the query
@@ -116,14 +111,9 @@ def _is_cursor(parameter: inspect.Parameter) -> bool:
                 return any(name in CURSOR_PARAMETERS for name in names)
             return any(name.replace("_", "-").lower() == _HEADER for name in names)
         if isinstance(note, Depends):
-            dependency = note.dependency or _bare(parameter.annotation)
+            dependency = note.dependency or bare(parameter.annotation)
             try:
                 return takes_cursor(resolved(dependency)[0].parameters.values())
             except (TypeError, ValueError, NameError):  # FastAPI says what is wrong with it
                 return False
     return parameter.name in CURSOR_PARAMETERS
-
-
-def _bare(annotation: Any) -> Any:
-    """Return the type of `Annotated[type, ...]`."""
-    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation

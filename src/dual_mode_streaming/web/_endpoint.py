@@ -120,8 +120,6 @@ def dual_mode(
         raise TypeError(f"a fold is an async function of the async iterator of items, not {fold!r}")
     if inspect.isasyncgenfunction(fold) or inspect.isgeneratorfunction(fold):
         raise TypeError(f"the fold {fold.__qualname__} must return the batch body, not yield it")
-    if wire is not None and (isinstance(wire, type) or not hasattr(wire, "begin")):
-        raise TypeError(f"wire must be a wire format such as UIMessageStream(), not {wire!r}")
     return decorate if function is None else decorate(function)
 
 

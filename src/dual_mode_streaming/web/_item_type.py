@@ -112,8 +112,9 @@ def elements_of(model: Any, item: Any) -> Any:
     found = _elements(model, (*_ITERATORS, *_LISTS), strict=True)
     if found is not None:
         return _checked(plain(found), item, model)
-    if _is_mapping(model) and not is_typeddict(model):
-        return _checked(_of_mapping(model, item), item, model)
+    mapping = _mapping_in(model)
+    if mapping is not None and not is_typeddict(mapping):
+        return _checked(_of_mapping(mapping, model, item), item, model)
     if dataclasses.is_dataclass(model) or is_typeddict(model):
         fields = typing.get_type_hints(model, include_extras=True)
         found = _elements(fields["data"], _LISTS, strict=True) if {*fields} == {"data"} else None
@@ -133,15 +134,17 @@ def elements_of(model: Any, item: Any) -> Any:
     return plain(found)
 
 
-def _of_mapping(model: Any, item: Any) -> Any:
+def _of_mapping(mapping: Any, model: Any, item: Any) -> Any:
     """Return the item type under a `response_model` that is a mapping: itself, or its lists' T."""
-    values = _values(model)
-    if values in (Any, object) and not _may_be_mapping(item, unknown=False):
+    arguments = get_args(mapping)
+    values = plain(arguments[-1]) if arguments else Any
+    yields_mappings = _yields_mappings(item)
+    if values in (Any, object) and not yields_mappings:
         return item  # any batch is such a dict
     found = _elements(values, _LISTS, strict=True)
-    if found is None or _may_be_mapping(item, unknown=False):
+    if found is None or yields_mappings:
         return model
-    if item is Any:
+    if yields_mappings is None:
         raise NotItems(
             f"response_model={_shown(model)} may be the batch or an item: annotate the generator, "
             f"as AsyncIterator[{_shown(plain(found))}] or as AsyncIterator[{_shown(model)}]"
@@ -151,7 +154,7 @@ def _of_mapping(model: Any, item: Any) -> Any:
 
 def _checked(found: Any, item: Any, model: Any) -> Any:
     """Return the item type under a `response_model`. Raises NotItems if no item can be of it."""
-    if _is_mapping(found) and not _may_be_mapping(item, unknown=True):
+    if _mapping_in(found) is not None and _yields_mappings(item) is False:
         raise NotItems(
             f"response_model={_shown(model)} takes dicts, but the items are {_shown(item)}: give "
             "the route the type of the items, or annotate the generator with what it yields"
@@ -159,41 +162,25 @@ def _checked(found: Any, item: Any, model: Any) -> Any:
     return found
 
 
-def _values(mapping: Any) -> Any:
-    """Return the type of the values of a mapping."""
-    arguments = get_args(_unwrapped(mapping))
-    return plain(arguments[-1]) if arguments else Any
-
-
-def _unwrapped(annotation: Any) -> Any:
-    """Return a type without aliases, `Annotated` and RootModels around it."""
-    while True:
-        annotation = plain(annotation)
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif isinstance(annotation, type) and issubclass(annotation, RootModel):
-            annotation = annotation.model_fields["root"].annotation
-        else:
-            return annotation
-
-
-def _is_mapping(annotation: Any) -> bool:
-    """Return whether a type is that of a mapping, a TypedDict or a RootModel of one."""
-    annotation = _unwrapped(annotation)
-    cls = get_origin(annotation) or annotation
-    return is_typeddict(cls) or (isinstance(cls, type) and _is(cls, abc.Mapping))
-
-
-def _may_be_mapping(annotation: Any, *, unknown: bool) -> bool:
-    """Return whether items of a type may be mappings; `unknown` is the answer for any type."""
+def _mapping_in(annotation: Any) -> Any:
+    """Return a mapping or a TypedDict without what is around it; None if the type is neither."""
     annotation = plain(annotation)
-    if get_origin(annotation) in (Union, types.UnionType):
-        return any(_may_be_mapping(each, unknown=unknown) for each in get_args(annotation))
-    if _is_mapping(annotation):
+    if get_origin(annotation) is Annotated:
+        return _mapping_in(get_args(annotation)[0])
+    if isinstance(annotation, type) and _is(annotation, RootModel):
+        return _mapping_in(annotation.model_fields["root"].annotation)  # type: ignore[attr-defined]
+    cls = get_origin(annotation) or annotation
+    is_mapping = is_typeddict(cls) or (isinstance(cls, type) and _is(cls, abc.Mapping))
+    return annotation if is_mapping else None
+
+
+def _yields_mappings(item: Any) -> bool | None:
+    """Return whether some items of a type are mappings; None if the type does not say it."""
+    kinds = kinds_of(item)
+    if any(_mapping_in(kind) is not None for kind in kinds):
         return True
-    cls = get_origin(_unwrapped(annotation)) or _unwrapped(annotation)
-    is_known = isinstance(cls, type) and cls not in (Any, object, abc.Iterable, abc.Collection)
-    return unknown and not is_known
+    unknown = (Any, object, abc.Iterable, abc.Collection)
+    return None if any(not isinstance(k, type) or k in unknown for k in kinds) else False
 
 
 def filled_for(fold: Any, items: Any, item: Any) -> Any:

@@ -129,12 +129,20 @@ def _encloses(code: CodeType, function: FunctionType) -> bool:
     return function.__qualname__.startswith((f"{outer}.<locals>.", f"{outer}."))
 
 
+def bare(annotation: Any) -> Any:
+    """Return the type of `Annotated[type, ...]`."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def notes_of(parameter: inspect.Parameter) -> tuple[Any, ...]:
+    """Return what is said about a parameter beside its type: its default, and its notes."""
+    return parameter.default, *getattr(parameter.annotation, "__metadata__", ())
+
+
 def parameter_of(parameters: Mapping[str, inspect.Parameter], kind: type) -> str | None:
     """Return the name of the parameter of type `kind`, if any. FastAPI fills only one of each."""
     for name, parameter in parameters.items():
-        annotation = parameter.annotation
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
+        annotation = bare(parameter.annotation)
         if isinstance(annotation, type) and issubclass(annotation, kind):
             return name
     return None

@@ -7,7 +7,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Any, Final, Union, get_args, get_origin
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends, Form, Param
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dual_mode_streaming.negotiation import ResponseMode
+from dual_mode_streaming.web._signatures import bare, notes_of
 
 _BOOL: Final = TypeAdapter(bool)
 _SCALARS: Final = {str, int, float, bool, bytes, type(None), Request, Response}
@@ -42,7 +43,7 @@ class StreamFlag:
 
     def __init__(self, name: str | None, signature: inspect.Signature) -> None:
         self.name = name
-        notes = {key: _notes(each) for key, each in signature.parameters.items()}
+        notes = {key: notes_of(each) for key, each in signature.parameters.items()}
         self._parameter = next((key for key in notes if name in {key, *_aliases(notes[key])}), None)
         self._bodies = tuple(
             key
@@ -158,15 +159,10 @@ def _reader(kind: type, name: str) -> Callable[[Any], Any]:
 
 def _is_scalar(annotation: Any) -> bool:
     """Return whether a parameter of this type has no fields, so that it is no body with a flag."""
-    if get_origin(annotation) is Annotated:
-        return _is_scalar(get_args(annotation)[0])
+    annotation = bare(annotation)
     if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
         return all(map(_is_scalar, get_args(annotation)))
     return isinstance(annotation, type) and annotation in _SCALARS
-
-
-def _notes(parameter: inspect.Parameter) -> tuple[Any, ...]:
-    return (parameter.default, *get_args(parameter.annotation)[1:])
 
 
 def _aliases(notes: Iterable[Any]) -> set[str]:
