@@ -324,3 +324,49 @@ async def test_a_store_that_fails_interrupts_a_subscription_and_its_reader_goes_
     assert answer.status_code == 200
     assert "event: error" not in answer.text
     assert answer.text.rstrip().splitlines()[-1].startswith("retry: ")
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+async def test_of_two_apps_in_a_loop_each_has_its_own_channels(mounted):
+    notes = Channel("notes-of-two", str)
+
+    def an_app():
+        app = FastAPI()
+        install(app, store="memory", signals=False)
+
+        @app.post("/notes")
+        async def publish(text: str) -> str:
+            return await notes.publish(text)
+
+        @app.post("/threaded")
+        def threaded(text: str) -> str:
+            return notes.sync.publish(text)
+
+        @app.get("/notes")
+        @dual_mode
+        def watch() -> AsyncIterator[str]:
+            return notes.subscribe()
+
+        return app
+
+    one, other = an_app(), an_app()
+    if mounted:
+        one.mount("/other", other)
+    async with AsyncExitStack() as stack:
+        for app in (one, other):
+            http = httpx.AsyncClient(transport=StreamingTransport(app), base_url="http://test")
+            async with http:  # before its lifespan
+                assert (await http.get("/notes")).json() == {"data": []}
+            await stack.enter_async_context(app.router.lifespan_context(app))
+        http = httpx.AsyncClient(transport=StreamingTransport(one), base_url="http://test")
+        http = await stack.enter_async_context(http)
+        if not mounted:
+            http2 = httpx.AsyncClient(transport=StreamingTransport(other), base_url="http://test")
+            http2 = await stack.enter_async_context(http2)
+        assert (await http.post("/notes?text=a")).status_code == 200
+        assert (await http.post("/threaded?text=b")).status_code == 200
+        assert (await http.get("/notes")).json() == {"data": ["a", "b"]}
+        there = await (http.get("/other/notes") if mounted else http2.get("/notes"))
+        assert there.json() == {"data": []}
+        with pytest.raises(RuntimeError, match="more than one app"):
+            await notes.publish("x")

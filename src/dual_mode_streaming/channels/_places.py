@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import os
+from contextvars import ContextVar
 from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
@@ -24,13 +25,17 @@ class Place(Protocol):
 
 _Loops = WeakKeyDictionary[asyncio.AbstractEventLoop, list[Place]]
 
+serving: Final[ContextVar[Place]] = ContextVar("the place of the app whose request is answered")
+
 _apps: Final[_Loops] = WeakKeyDictionary()
 _programs: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, "_Program"]] = WeakKeyDictionary()
 
 
 def begin(place: Place) -> None:
     """Note that an app serves in the running event loop."""
-    _apps.setdefault(asyncio.get_running_loop(), []).append(place)
+    places = _apps.setdefault(asyncio.get_running_loop(), [])
+    if place not in places:  # a request may have come before the lifespan
+        places.append(place)
 
 
 def end(place: Place) -> None:
@@ -53,6 +58,8 @@ def recordings_at(store: StoreLike) -> Recordings:
     """
     loop = asyncio.get_running_loop()
     places = _apps.get(loop, [])
+    if (own := serving.get(None)) is not None and own in places:
+        return own.recordings_at(store)
     if store is not None and not places:
         return _programs.setdefault(loop, _Program()).recordings_at(store)
     if store is None and len(places) != 1:

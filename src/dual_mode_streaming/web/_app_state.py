@@ -59,12 +59,14 @@ class AppState:
         body_values: the most values and names in a JSON body; None for no limit.
         lifespan: the context of what runs for as long as the app serves, set by `install`. Its
             argument is whether the app handles signals.
+        on_request: called in the context of each request, set by `install`.
         on_first_request: called when the app is served without a lifespan, set by `install`. Its
             argument is whether it is mounted in an app without `install`.
     """
 
     on_begin: Callable[[], None]
     lifespan: Callable[[bool], AbstractAsyncContextManager[None]]
+    on_request: Callable[[], object]
     on_first_request: Callable[[bool], None]
 
     def __init__(

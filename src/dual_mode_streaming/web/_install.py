@@ -124,6 +124,7 @@ def install(
     registry = RecordingRegistry(app, state, store, limits, owner, prefix)
     app.state.dual_mode, app.state.dual_mode_recordings = state, registry
     state.on_begin = lambda: _places.begin(registry)
+    state.on_request = lambda: _places.serving.set(registry)
     for kind in (Problem, StoreError):
         app.exception_handlers.setdefault(kind, rendered_problem)  # the app may have its own
     for kind, handler in app.exception_handlers.items():

@@ -36,6 +36,7 @@ class RequestStateMiddleware:
             return await self._lifespan(scope, receive, send)
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        self._state.on_request()
         if isinstance(outer := scope.get(KEY), RequestState):  # this app is mounted in another
             outer.enter(self._state)
             return await self._app(scope, receive, send)
