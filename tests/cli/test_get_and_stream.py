@@ -35,6 +35,13 @@ def test_get_posts_what_curl_would(run, quick, tmp_path):
     assert run("get", f"{quick}/chat", "-d", "@-", input='{"messages": "Hi"}').code == 0
 
 
+@pytest.mark.parametrize("body", ["{'messages': 'Hi'}", '{"messages": }', " [1", "{messages: Hi}"])
+def test_a_body_that_was_meant_to_be_json(run, quick, body):
+    answer = run("get", f"{quick}/chat", "-d", body)
+    assert answer.code == 4
+    assert "looks like JSON, but is not" in answer.stderr
+
+
 def test_stream_prints_data_as_it_comes_and_nothing_else(scripted):
     def answer(connection):
         connection.send(b": a comment\n", frame(1, "one"))

@@ -158,7 +158,11 @@ def test_mistakes_have_an_exit_code_and_one_line(run, quick, channel):
         "empty key": (["publish", channel, "1", "--key", ""], 2, "--key"),
         "key": (["publish", channel, "1", "--key", "a\nb"], 2, "--key"),
         "name": (["publish", f"{quick}/channels/a//b", "1"], 4, "a segment of the name"),
-        "no route": (["publish", f"{quick}/data", "1"], 4, "405"),
+        "no route": (["publish", f"{quick}/data", "1"], 4, "/channels/NAME"),
+        "typo": (["publish", f"{quick}/channel/a", "1"], 4, "/channels/NAME"),
+        "root": (["publish", quick, "1"], 4, "/channels/NAME"),
+        "watch typo": (["watch", f"{quick}/channel/a"], 4, "/channels/NAME"),
+        "watch POST": (["watch", f"{quick}/chat"], 4, "/channels/NAME"),
         "both": (["watch", channel, "--after", "x", "--from", "now"], 2, "--from"),
         "after": (["watch", channel, "--after", ""], 2, "not a cursor"),
         "from": (["watch", channel, "--from", "end"], 2, "Invalid value for '--from'"),
@@ -176,6 +180,17 @@ def test_mistakes_have_an_exit_code_and_one_line(run, quick, channel):
         if name != "from":  # typer's own words
             assert answer.stderr.count("\n") == 1, (name, answer)
     assert run("watch", f"{channel}/x", "--once").stdout == "1\n"  # up to the wrong line
+
+
+def test_nothing_to_publish_is_told(run, channel):
+    answer = run("publish", channel, input="\n\n")
+    assert (answer.code, answer.stdout) == (0, "")
+    assert "nothing is published" in answer.stderr
+    with Terminal("publish", channel) as terminal:
+        terminal.until("Ctrl-D ends")
+        terminal.type("typed\n\x04")
+        assert terminal.left() == 0
+    assert run("watch", channel, "--once").stdout == '"typed"\n'
 
 
 def test_an_endpoint_that_is_no_channel_is_watched_too(run, quick):

@@ -61,7 +61,7 @@ def publish(
     """
     with one_line_errors():
         with needed("cli"):
-            from dual_mode_streaming.commands._remote_channel import RemoteChannel
+            from dual_mode_streaming.commands._remote_channel import RemoteChannel, channel_hints
         if key is not None and not (
             key.isascii() and key.isprintable() and 0 < len(key.strip()) == len(key) <= LONGEST_KEY
         ):
@@ -78,7 +78,7 @@ def publish(
             messages = _lines()
         else:
             messages = iter([(data, "the message")])
-        with RemoteChannel(request, timeout, attempts) as channel:
+        with channel_hints(), RemoteChannel(request, timeout, attempts) as channel:
             Publisher(channel, key or secrets.token_hex(16), text=text).run(messages, close=close)
 
 
@@ -101,7 +101,7 @@ class Publisher:
 
     def run(self, messages: Iterator[tuple[str, str]], *, close: bool) -> None:
         """Publish each message with its cursor on stdout, and then close the channel."""
-        repeated = 0
+        published = repeated = 0
         for message, where in messages:
             if any("\ud800" <= each <= "\udfff" for each in message):  # bytes that are no text
                 fail(f"{where} is not UTF-8", ExitCode.USAGE)
@@ -109,9 +109,12 @@ class Publisher:
             if response.status_code == 204:
                 repeated += 1
             else:
+                published += 1
                 write(response.headers.get("stream-next-offset", "") + "\n")
         if repeated:
             note(f"dual-mode: {repeated} published before with this key: not added again")
+        elif not published and not close:
+            note("dual-mode: stdin has no line: nothing is published")
         if close:
             self._append(b"", {"Stream-Closed": "true"})
 
@@ -190,6 +193,8 @@ def _no_number(name: str) -> None:
 
 def _lines() -> Iterator[tuple[str, str]]:
     """Yield the lines of stdin as they come, without the empty ones."""
+    if sys.stdin.isatty():
+        note("dual-mode: each line that you type is published; Ctrl-D ends")
     for number, line in enumerate(sys.stdin.buffer, 1):
         if stripped := line.rstrip(b"\r\n"):
             yield stripped.decode("utf-8", "surrogateescape"), f"line {number}"

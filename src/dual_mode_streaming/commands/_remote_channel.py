@@ -177,6 +177,18 @@ class RemoteChannel:
                 yield Event("", None, offset), bool(control.get("streamClosed"))
 
 
+@contextlib.contextmanager
+def channel_hints() -> Iterator[None]:
+    """Say what the URL of a channel is, if what answers at the URL knows no channels."""
+    try:
+        yield
+    except RequestRefused as refusal:
+        if refusal.status in (404, 405) and "channel" not in refusal.detail:
+            hint = "the URL of a channel is as http://HOST:PORT/channels/NAME"
+            raise RequestRefused(refusal.status, f"{refusal.detail}; {hint}", {}) from None
+        raise
+
+
 def offset_of(position: str) -> str:
     """Return a cursor of this package as an offset; an offset as it is."""
     if (cursor := _CURSOR.fullmatch(position)) is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from dual_mode_streaming.commands._errors import ExitCode, fail
+from dual_mode_streaming.commands._errors import ExitCode, fail, note
 
 Url = Annotated[str, typer.Argument(help="The URL; http:// may be left out.", show_default=False)]
 Method = Annotated[
@@ -64,8 +64,11 @@ def request_from(
     headers = dict(map(_header, header or ()))
     content = b"&".join(map(_content, data)) if data else None
     if content is not None and "content-type" not in {name.lower() for name in headers}:
+        is_json = _is_json(content)
+        if not is_json and content.lstrip()[:1] in (b"{", b"["):
+            note("dual-mode: the body of -d looks like JSON, but is not: it is sent as a form")
         headers["Content-Type"] = (
-            "application/json" if _is_json(content) else "application/x-www-form-urlencoded"
+            "application/json" if is_json else "application/x-www-form-urlencoded"
         )
     method = (method or ("GET" if content is None else "POST")).upper()
     if not method.isalpha():

@@ -63,7 +63,7 @@ def watch(
     """
     with one_line_errors():
         with needed("cli"):
-            from dual_mode_streaming.commands._remote_channel import RemoteChannel
+            from dual_mode_streaming.commands._remote_channel import RemoteChannel, channel_hints
         if after is not None and from_ is not None:
             fail("--after and --from exclude each other: both say where to begin", ExitCode.USAGE)
         if after is not None and not (after and after.isascii() and after.isprintable()):
@@ -71,7 +71,7 @@ def watch(
         request = request_from(url, "GET", None, header)
         form = json_line if as_json else data_line
         saved = None if resume is None else ResumeFile.load(resume, request)
-        with RemoteChannel(request, timeout, attempts) as channel:
+        with channel_hints(), RemoteChannel(request, timeout, attempts) as channel:
             position = (saved and saved.last_event_id) or after or ""
             if not position and from_ is Beginning.NOW and not (position := channel.end()):
                 fail(f"{url} is not a channel: --from now needs one", ExitCode.USAGE)
