@@ -1,6 +1,8 @@
 """Leases: a worker whose event loop is busy for long keeps its streams and its readers."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +16,14 @@ from dual_mode_streaming.recordings import (
     Recordings,
     StreamRecord,
 )
-from dual_mode_streaming.stores import Limits, MemoryStore, RedisStore, SQLiteStore, StoreError
+from dual_mode_streaming.stores import (
+    Limits,
+    MemoryStore,
+    RedisStore,
+    SQLiteStore,
+    StoreError,
+    open_store,
+)
 
 LEASE = 1.5
 SHARED = pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=pytest.mark.full)])
@@ -202,3 +211,57 @@ async def test_an_outage_is_logged_once_and_its_end(caplog):
             await asyncio.sleep(0.01)
     assert len(caplog.messages) == 3
     await recordings.aclose()
+
+
+STOPPED_WORKER = """
+import asyncio, signal, sys
+from dual_mode_streaming.recordings import RecordingRequest, Recordings
+from dual_mode_streaming.stores import Limits, open_store
+from tests.recordings.test_leases import operation
+
+async def items():
+    yield "before"
+    await asyncio.Event().wait()
+
+async def main():
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    recordings = Recordings(open_store(sys.argv[1], Limits(lease=3600)))
+    request = RecordingRequest(operation=operation(resumes=True), owner="", fingerprint="")
+    info = await recordings.start(request, items)
+    while not await recordings.store.read(info.new.stream, 0):
+        await asyncio.sleep(0.01)
+    print(info.new.stream, flush=True)
+    await stopped.wait()
+    await recordings.aclose()
+
+asyncio.run(main())
+"""
+
+
+@SHARED
+async def test_a_worker_that_is_stopped_hands_its_streams_over_at_once(kind, tmp_path, request):
+    """Its lease would last for an hour."""
+    if kind == "sqlite":
+        address = f"sqlite:{tmp_path / 'file'}"
+    else:
+        address = request.getfixturevalue("redis_server").url
+    command = [sys.executable, "-c", STOPPED_WORKER, address]
+    worker = await asyncio.to_thread(subprocess.Popen, command, stdout=subprocess.PIPE, text=True)
+    recordings = Recordings(open_store(address, Limits(lease=3600)))
+    recordings.add(operation(resumes=True))
+    try:
+        stream = (await asyncio.to_thread(worker.stdout.readline)).strip()
+        running = await recordings.find(stream, "")
+        assert (running.state, running.is_abandoned) == ("running", False)
+        worker.terminate()
+        assert await asyncio.to_thread(worker.wait, 60) == 0
+        info = await recordings.find(stream, "")
+        async with asyncio.timeout(60):
+            read = [each async for each in recordings.read(info, Cursor(stream, 1, 0))]
+        assert [each.record.data for each in read[:-1]] == [b"before", b"after 1"]
+        assert read[-1].record.name == "done"
+    finally:
+        worker.kill()
+        await asyncio.to_thread(worker.communicate)
+        await recordings.aclose()

@@ -151,8 +151,10 @@ class Producer:
                 self._stream,
                 exc_info=error,
             )
-        if end is End.SUPERSEDED or (end is End.DRAINING and self.resumes):
+        if end is End.SUPERSEDED:
             return
+        if end is End.DRAINING and self.resumes:
+            return await self._writer.release()
         state: EndState
         body: dict[str, Any]
         if end is End.STOPPED:

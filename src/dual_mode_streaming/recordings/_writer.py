@@ -20,6 +20,9 @@ append in between makes the check unnecessary."""
 _OWN_CHANGE: Final = 0.02
 """The time in seconds after an append in which a change is taken for that append."""
 
+_RELEASE: Final = 1.0
+"""The time in seconds in which a lease is ended at a shutdown."""
+
 _RETRY_PAUSES: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -99,6 +102,17 @@ class LeasedWriter:
             if result in (AppendResult.OK, AppendResult.CANCEL):
                 self.head += len(payloads)
             return result
+
+    async def release(self) -> None:
+        """End the lease, so that another writer can go on at once, if the store can do that."""
+        for task in self._tasks:
+            task.cancel()  # or it would be renewed
+        if (release := getattr(self._store, "release", None)) is not None:
+            try:
+                async with asyncio.timeout(_RELEASE), self._writing:
+                    await release(self._stream, self._generation)
+            except (StoreError, TimeoutError) as error:
+                logger.warning("the lease of %s ends by itself: %s", self._stream, error)
 
     async def _subscribe(self) -> None:
         """Subscribe to changes of the stream, again whenever the store fails."""

@@ -205,8 +205,8 @@ class Store(Protocol):
     `append`, can then be repeated safely. Methods that take the id of a stream raise ValueError if
     it is not 32 lowercase hexadecimal digits.
 
-    A shared store should also have a method `renew(writers)`, which renews the leases of streams,
-    given the generation of each writer. It is called in another thread while the loop is busy.
+    A shared store should also have `renew(writers)`, called in a thread with the generation of each
+    writer while the loop is busy, and `async release(stream, generation)`, which ends a lease.
     """
 
     limits: Limits

@@ -291,6 +291,12 @@ class RedisStore:
 
         asyncio.run(renew_all())
 
+    async def release(self, stream: str, generation: int) -> None:
+        """See `Store`."""
+        if len(reply := await self._append(self._client, stream, generation, 0, (), lease=0)) == 3:
+            self._index.note(stream, "running", reply[1], reply[2])
+            await self._index.write()
+
     async def aclose(self) -> None:
         """Close the connections, and end the task that reads messages."""
         await self._pubsub.aclose()
@@ -304,12 +310,13 @@ class RedisStore:
         first: int,
         payloads: Sequence[bytes],
         end: EndState | None = None,
+        lease: int | None = None,
     ) -> Any:
         """Return the reply of the script APPEND."""
-        limits = self.limits
+        lease = self._lease if lease is None else lease
         return await client.run(
-            "APPEND", stream, generation, first, end or "", self._lease, self._retention,
-            int(limits.stream_entries), int(limits.stream_bytes), client.channel(stream),
+            "APPEND", stream, generation, first, end or "", lease, self._retention,
+            int(self.limits.stream_entries), int(self.limits.stream_bytes), client.channel(stream),
             *payloads, delay=0 if payloads or end else _RENEWAL_DELAY,
         )  # fmt: skip
 

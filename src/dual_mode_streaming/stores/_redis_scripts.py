@@ -111,7 +111,7 @@ if ending == '' then lease = lease + ARGV[4] else state = ending end
 redis.call('HSET', meta, 'state', state, 'head', text(head), 'size', text(size),
   'lease', text(lease))
 expire(lease, tonumber(ARGV[5]))
-if count > 0 or ending ~= '' then redis.call('PUBLISH', ARGV[8], '') end
+if count > 0 or ending ~= '' or ARGV[4] == '0' then redis.call('PUBLISH', ARGV[8], '') end
 return {cancelling and ending == '' and 'CANCEL' or 'OK', text(lease), text(size)}
 """
 )

@@ -199,6 +199,10 @@ class SQLiteStore:
             fixed = dict(writers)
             self._writer.put(WriteRequest(lambda tables: tables.renew(fixed)))
 
+    async def release(self, stream: str, generation: int) -> None:
+        """See `Store`."""
+        await self._write(lambda tables: tables.release(stream, generation))
+
     async def aclose(self) -> None:
         """Do what was asked for before, then close the file and end the threads."""
         self._is_closed = True

@@ -197,6 +197,13 @@ class Tables:
         for stream, generation in writers.items():
             self.append(stream, generation, 0, (), None)
 
+    def release(self, stream: str, generation: int) -> None:
+        """See `Store`."""
+        row = self._row(stream)
+        if row is not None and row.generation == generation and row.state == "running":
+            row.lease = self._clock
+            self._touch(row, is_change=True)
+
     def cancel(self, stream: str) -> None:
         """See `Store.cancel`."""
         row = self._row(stream)
