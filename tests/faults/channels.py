@@ -5,6 +5,7 @@ import contextlib
 import json
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ class ChannelRun:
         writer: the process, which others kill.
         steady: held while nothing may be lost that has been read: at the end.
         dice: random numbers.
+        count: how many messages each writer publishes; by chance if None.
     """
 
     def __init__(
@@ -36,44 +38,62 @@ class ChannelRun:
         writer: WriterProcess,
         steady: asyncio.Lock,
         dice: random.Random,
+        count: int | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self.name = f"chaos/{uuid4().hex}"
+        self.readers: list[Reader] = []
         self._stage, self._line, self._writer, self._steady = stage, line, writer, steady
-        self._count = dice.randrange(40, 200)
+        self._count = count or dice.randrange(40, 200)
         self._dice = dice
         self._posted: list[float] = []
 
-    async def run(self) -> None:
-        """Publish, read, close, compare, and delete."""
+    async def run(self, *faults: Callable[[], Awaitable[None]]) -> None:
+        """Publish, read, close, compare, and delete. Each fault comes amid some messages."""
         path = f"/channels/{self.name}"
         async with contextlib.AsyncExitStack() as stack:
-            readers: list[Reader] = []
 
             def read(url: str) -> Reader:
                 reader = Reader(url, path)
                 stack.push_async_callback(reader.aclose)
                 return reader
 
-            publishing = asyncio.create_task(self._writer.publish(self.name, self._count))
-            stack.callback(publishing.cancel)
+            tasks = [asyncio.create_task(self._publish(*faults))]
+            stack.callback(tasks[0].cancel)
             await self._writer.until(self.name, 1)
-            posting = asyncio.create_task(self._post())
-            stack.callback(posting.cancel)
-            readers += [read(self._line.url), read(self._line.url)]
+            tasks.append(asyncio.create_task(self._post()))
+            stack.callback(tasks[1].cancel)
+            self.readers += [read(self._line.url), read(self._line.url)]
             await self._writer.until(self.name, self._dice.randrange(1, self._count))
-            readers.append(read(self._line.url))
-            await asyncio.gather(publishing, posting)
+            self.readers.append(read(self._line.url))
+            await asyncio.gather(*tasks)
             async with self._steady:
                 await self._ask("POST", headers={"stream-closed": "true"}, good={200, 204})
-                for reader in readers:
+                for reader in self.readers:
                     await reader.ended()
                 truth = read(self._line.url)
                 await truth.ended()
-            self._check(truth, readers)
-            self._check_ids([*readers, truth])
+            self._check(truth)
+            self._check_ids([*self.readers, truth])
             await self._ask("DELETE", good={200, 204, 404})
+
+    async def all_is_read(self) -> None:
+        """Wait until the first reader has as many messages as are acknowledged now."""
+        while not self.readers:
+            await asyncio.sleep(0)
+        count = len(self._writer.acknowledged[self.name]) + len(self._posted)
+        await self.readers[0].until(count)
+
+    async def _publish(self, *faults: Callable[[], Awaitable[None]]) -> None:
+        """Let the process publish all, a part of it about each fault."""
+        for number, fault in enumerate(faults, 1):
+            part = self._count * number // (len(faults) + 1)
+            publishing = asyncio.create_task(self._writer.publish(self.name, part))
+            await self._writer.until(self.name, part - 5)
+            await fault()
+            await publishing
+        await self._writer.publish(self.name, self._count)
 
     async def _post(self) -> None:
         """Publish over HTTP. A producer whose last number is lost begins another epoch."""
@@ -118,7 +138,7 @@ class ChannelRun:
                         raise AssertionError(f"{method}: {answer.status_code} {answer.text}")
                 await asyncio.sleep(0.05)
 
-    def _check(self, truth: Reader, readers: list[Reader]) -> None:
+    def _check(self, truth: Reader) -> None:
         """All readers have what there is; and there is what was acknowledged, once and in order."""
         held = [json.loads(data) for data in truth.data]
         acknowledged = {"process": self._writer.acknowledged[self.name], "http": self._posted}
@@ -134,7 +154,7 @@ class ChannelRun:
                     self.counts["lost"] += 1
                     self.problems.append(f"{self.name}: {writer} {number} is not there")
         self.counts["altered"] += sum(each != message(each["writer"], each["n"]) for each in held)
-        for reader in readers:
+        for reader in self.readers:
             self.counts["events"] += len(reader.seen)
             self.counts["dropped"] += reader.events.duplicates
             self.counts["told"] += len(reader.resets)

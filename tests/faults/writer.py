@@ -50,7 +50,7 @@ class WriterProcess:
     async def publish(self, channel: str, count: int) -> None:
         """Publish the numbers below `count`, in order, and wait until the store has all."""
         self._due[channel] = count
-        self.acknowledged[channel] = []
+        self.acknowledged.setdefault(channel, [])
         self._send(channel)
         try:
             await self.until(channel, count)

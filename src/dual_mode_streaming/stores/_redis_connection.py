@@ -8,7 +8,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import AskError, ClusterError, NoPermissionError, RedisError
 
 from dual_mode_streaming.errors import StoreError
 from dual_mode_streaming.stores import _redis_scripts as scripts
@@ -18,6 +18,7 @@ from dual_mode_streaming.stores._redis_pool import pool_of
 from dual_mode_streaming.stores._redis_publish import PUBLISH
 
 _OLDEST: Final = (6, 2)
+_CLUSTER: Final = "is a Redis Cluster: use a Redis of its own, or redis+sentinel://"
 _REFUSED: Final = "user executing the script"  # may not do what the script does
 _RIGHTS: Final = "its user needs the rights ~{0}:* &{0}:* +@all -@admin -@dangerous +info"
 
@@ -79,6 +80,8 @@ class ScriptClient:
                 return await call()
         except TimeoutError:
             raise StoreError(f"{self._where} has not answered within {self._timeout:g} s") from None
+        except (AskError, ClusterError) as error:  # in a program, which checks no server first
+            raise StoreError(f"{self._where} {_CLUSTER}") from error
         except (RedisError, OSError) as error:
             message = str(error)
             if isinstance(error, NoPermissionError) or _REFUSED in message:
@@ -98,7 +101,7 @@ class ScriptClient:
         mode, role, version = known
         wrong = ""
         if mode == "cluster":
-            wrong = "is a Redis Cluster: use a Redis of its own, or redis+sentinel://"
+            wrong = _CLUSTER
         elif mode == "sentinel":
             wrong = "is a Sentinel: use redis+sentinel://HOST:PORT/SERVICE"
         elif role != "master":
