@@ -7,6 +7,7 @@ finds beyond them is added if `keep` is set, as long as the file stays small.
 import base64
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -41,9 +42,8 @@ def guided(
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     inputs, findings, deadline = 0, [], time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
-        corpus, fewest = Path(folder, "corpus"), Path(folder, "fewest")
-        for each in (corpus, fewest):
-            each.mkdir()
+        corpus = Path(folder, "corpus")
+        corpus.mkdir()
         for number, data in enumerate([*corpus_of(target), *seeds]):
             (corpus / f"seed{number}").write_bytes(data)
 
@@ -55,19 +55,19 @@ def guided(
 
         while (left := deadline - time.monotonic()) > 1 and len(findings) < 5:
             flags = [f"-max_total_time={round(left)}", f"-max_len={_LONGEST}"]
-            flags += [f"-timeout={_HANG}", f"-rss_limit_mb={_MEMORY}", "-print_final_stats=1"]
+            flags += [f"-timeout={_HANG}", f"-rss_limit_mb={_MEMORY}"]
             done = run(str(corpus), *flags, f"-artifact_prefix={folder}/found-")
-            counted = re.search(r"number_of_executed_units: (\d+)", done.stderr)
-            inputs += int(counted[1]) if counted else 0
+            counted = re.findall(r"^#(\d+)\t", done.stderr, re.M)
+            inputs += int(counted[-1]) if counted else 0
             for found in Path(folder).glob("found-*"):
                 told = done.stderr.partition("=== Uncaught Python exception: ===")[2][:3000]
                 findings.append(f"{found.read_bytes()!r}: {told or done.stderr[-2000:]}")
                 found.unlink()
-            if done.returncode != 0 and not findings:
+            # Its timer may still ring when Python has ended, which is no failure.
+            if done.returncode not in (0, -signal.SIGALRM) and not findings:
                 findings.append(f"atheris ended with {done.returncode}: {done.stderr[-2000:]}")
         if keep:
-            run("-merge=1", str(fewest), str(corpus), f"-rss_limit_mb={_MEMORY}")
-            _keep(target, sorted((each.read_bytes() for each in fewest.iterdir()), key=len))
+            _keep(target, sorted({each.read_bytes() for each in corpus.iterdir()}, key=len))
     return inputs, findings
 
 

@@ -5,9 +5,11 @@ import itertools
 
 import pytest
 
+from .guided import corpus_of
 from .parsers import PARSERS
 from .run import fuzz, rng_of, schemathesis
 from .service import SERVICE
+from .targets import TARGETS
 
 FEW = {"faces": 800, "routes": 500, "bodies": 400, "sockets": 300, "upstreams": 600}
 
@@ -44,3 +46,10 @@ def test_a_minute_of_schemathesis_finds_nothing():
     report = schemathesis(60, seed=7)
     assert not report.findings, report.findings
     assert report.inputs > 100
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_corpus_of_each_guided_target_is_read_without_a_finding(target):
+    read, known = TARGETS[target]
+    for data in (b"", *known, *corpus_of(target)):
+        read(data)
