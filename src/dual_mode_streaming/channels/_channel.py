@@ -1,7 +1,7 @@
 """`Channel`: a named, durable stream of typed messages that anyone may publish to."""
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from pydantic import PydanticUserError
@@ -144,11 +144,7 @@ class Channel(Generic[T]):
         """
         if from_ not in ("start", "now"):
             raise ValueError(f"from_ must be 'start' or 'now', not {from_!r}")
-        name = self._template.fill(parameters)
-
-        def log() -> ChannelLog:
-            return ChannelLog(_places.recordings_at(self._store), name, self.retention)
-
+        name, log = self._named(parameters)
         return Subscription(log, self.codec, parsed_cursor(after, name), from_)
 
     async def read(
@@ -196,11 +192,7 @@ class Channel(Generic[T]):
             Problem: 400 for a wrong parameter. At the start of the block: 409 if the channel has
                 ended, was published to, or has another writer.
         """
-        name = self._template.fill(parameters)
-
-        def log() -> ChannelLog:
-            return ChannelLog(_places.recordings_at(self._store), name, self.retention)
-
+        _, log = self._named(parameters)
         return ChannelWriter(log, self.record)
 
     async def cancel(self, **parameters: Any) -> None:
@@ -218,8 +210,13 @@ class Channel(Generic[T]):
         await _places.aclose()
 
     def _log(self, parameters: dict[str, Any]) -> ChannelLog:
+        _, log = self._named(parameters)
+        return log()
+
+    def _named(self, parameters: dict[str, Any]) -> tuple[str, Callable[[], ChannelLog]]:
+        """Return a name, and what gives its log in the event loop that runs then."""
         name = self._template.fill(parameters)
-        return ChannelLog(_places.recordings_at(self._store), name, self.retention)
+        return name, lambda: ChannelLog(_places.recordings_at(self._store), name, self.retention)
 
 
 def channel_of(name: str) -> Channel[Any] | None:
