@@ -9,7 +9,8 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dual_mode_streaming import EventDecoder, install
-from dual_mode_streaming.llm import LLMClient, llm_routes
+from dual_mode_streaming.llm import LLMClient, ProviderError, llm_routes
+from dual_mode_streaming.llm._problems import problem_of_provider
 from dual_mode_streaming.llm.providers import AnthropicProvider, OpenAIProvider
 from dual_mode_streaming.testing import serving
 
@@ -110,7 +111,12 @@ async def gateway(monkeypatch, request):
         app = FastAPI()
         if "kept" in request.node.name:
             install(app, signals=False, owner=lambda _: "")
-        app.include_router(llm_routes(LLMClient(router, attempts=2, on_end=ends.append)))
+        attempts = 2
+        if "is_a_refusal" in request.node.name:  # its status waits for the first event
+            install(app, signals=False, grace=60)
+            attempts = 1
+        client = LLMClient(router, attempts=attempts, on_end=ends.append)
+        app.include_router(llm_routes(client))
         async with serving(app) as ours, httpx.AsyncClient(base_url=ours) as http:
             yield Gateway(upstream, http, ends)
         await router.aclose()
@@ -326,3 +332,39 @@ async def test_the_provider_counts_the_tokens_of_a_request_or_we_estimate_them(g
     assert (await gateway.post(path, body)).json() == counted | {"input_tokens": 2}
     gateway.upstream.answers[path] = lambda: JSONResponse({"error": {"message": "no"}}, 429)
     assert (await gateway.post(path, body)).status_code == 429
+
+
+EVENTS = {
+    "an error": (b'data: {"error": {"message": "boom", "code": 503}}\n\n', 503, "boom"),
+    "named": (b'event: error\ndata: {"message": "boom", "code": 503}\n\n', 503, "boom"),
+    "Anthropic's": (
+        b'event: error\ndata: {"type": "error", "error": '
+        b'{"type": "overloaded_error", "message": "boom"}}\n\n',
+        529,
+        "boom",
+    ),
+    "as text": (b'data: {"error": "boom"}\n\n', 502, "boom"),
+    "no JSON": (b"event: error\ndata: boom\n\n", 502, "boom"),
+}
+
+
+@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("path", FORMS)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_error_as_the_first_event_is_a_refusal_in_the_format_of_the_caller(
+    gateway, name, path, stream
+):
+    event, status, words = EVENTS[name]
+    for first in ([], FORMS[path][1][:1]):  # before a batch is complete, it is the same
+        if first and stream:
+            continue
+        gateway.upstream.answers[path] = [*first, event]
+        response = await gateway.post(path, body_of(path, stream=stream))
+        assert response.status_code == status, response.text
+        assert words in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("status", [600, 999, 100, 299])
+def test_a_status_that_is_none_of_an_error_is_none_of_ours(status):
+    error = ProviderError("odd", "server", status=status)
+    assert problem_of_provider(error).status_code == 502

@@ -34,7 +34,7 @@ def problem_of_provider(error: ProviderError, headers: Mapping[str, str] | None 
         headers: those of the provider's answer that are for the caller.
     """
     status = error.status
-    if status is None or status == CUT:
+    if status is None or status == CUT or not 400 <= status <= 599:
         status = STATUS[error.error_type]
     code = error.code or ("model_not_found" if error.error_type == "not_found" else None)
     members = {} if error.body is None else {"upstream": error.body}

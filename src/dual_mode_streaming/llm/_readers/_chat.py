@@ -10,7 +10,7 @@ from dual_mode_streaming.llm._readers._reader import Reader
 
 _BLOCKS: Final = ("reasoning_details", "thinking_blocks")
 _PLAIN: Final = ("reasoning_content", "reasoning", "thinking")
-_REASONING: Final = frozenset((*_BLOCKS, *_PLAIN))
+_UNUSUAL: Final = frozenset((*_BLOCKS, *_PLAIN, "audio"))
 
 
 class ChatReader(Reader):
@@ -28,8 +28,9 @@ class ChatReader(Reader):
         for holder in (get(chunk, "x_groq"), choice, chunk):
             self._set_usage(get(holder, "usage"))
         delta = get(choice, "delta") or get(choice, "message")
-        if type(delta) is not dict or not _REASONING.isdisjoint(delta):
+        if type(delta) is not dict or not _UNUSUAL.isdisjoint(delta):
             yield from self._reasoning(delta)
+            yield from self._text(get(get(delta, "audio"), "transcript"))
         for part in parts(get(delta, "content")) or parts(get(choice, "text")):
             yield from self._part(part)
         yield from self._refusal(get(delta, "refusal"))
@@ -94,7 +95,7 @@ class ChatReader(Reader):
 def _first(choices: Any) -> Any:
     """Return the choice with the index 0, or the first that has none."""
     for choice in parts(choices):
-        if get(choice, "index") in (0, None):
+        if get(choice, "index") in (0, None, "0"):
             return choice
     return None
 

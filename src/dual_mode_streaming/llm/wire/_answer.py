@@ -1,6 +1,8 @@
 """One request in a wire format, from admission to the last frame, and all of its refusals."""
 
+import contextlib
 import dataclasses
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -181,6 +183,16 @@ def _problem_of(error: Exception, path: str) -> Problem:
 def _render(wire: ModelFormat, problem: Problem, request_id: str) -> Response:
     headers = MutableHeaders(headers=problem.headers or {})
     headers.setdefault(wire.id_header, request_id)
-    upstream = problem.members.get("upstream")
-    body = dumps(upstream if isinstance(upstream, dict) else wire.error(problem, request_id))
+    upstream = _body_of(problem.members.get("upstream"))
+    body = dumps(wire.error(problem, request_id) if upstream is None else upstream)
     return Response(body, problem.status_code, headers, media_type="application/json")
+
+
+def _body_of(upstream: Any) -> dict[str, Any] | None:
+    """Return the body of a refusal that came whole, or as the data of an event."""
+    if not isinstance(upstream, dict) or upstream.keys() != {"name", "data"}:
+        return upstream if isinstance(upstream, dict) else None
+    with contextlib.suppress(ValueError, RecursionError):
+        body = json.loads(upstream["data"])
+        return body if isinstance(body, dict) and isinstance(body.get("error"), dict) else None
+    return None
