@@ -138,6 +138,12 @@ def test_an_ag_ui_client_takes_a_run_as_valid(seen):
     assert seen["agui"]["breaks"]["events"][-1] == "RUN_ERROR"
 
 
+def test_an_ag_ui_client_sees_a_stop_as_cancelled_and_a_refusal_as_an_error(seen):
+    assert seen["aguiStopped"] == {"outcome": "cancelled", "stopped": True}
+    assert seen["aguiLimited"]["error"].startswith("HTTP 429: ")
+    assert '"type":"RUN_ERROR"' in seen["aguiLimited"]["error"]
+
+
 def test_a_tanstack_client_goes_on_after_a_cut_and_joins(seen):
     assert seen["tanstack"]["got"] == {"whole": LONG, "last": "RUN_FINISHED"}
     assert seen["tanstack"]["joined"] == {"whole": LONG, "last": "RUN_FINISHED"}

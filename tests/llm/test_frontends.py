@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -404,6 +405,46 @@ async def test_a_new_request_of_a_chat_ends_the_one_that_runs(two):
     later = await one.post("/chat", json=again)
     assert kinds(chunks_of(later.content))[-2:] == ["finish", "[DONE]"]
     assert gated.runs == 3
+
+
+class Lean(BaseModel):
+    """What a page sends with `prepareSendMessagesRequest`: the id, and the last message only."""
+
+    id: str
+    message: dict[str, Any]
+
+
+@pytest.mark.parametrize("chat", ["c-1", "ä ö", "a/b", "%", "a?b#c", "..", "💬", "x" * 500])
+async def test_a_body_of_ones_own_and_a_chat_id_of_any_characters(chat):
+    gated = Gated()
+    app = FastAPI()
+    install(app, signals=False, grace=0, owner=lambda request: request.headers.get("who", ""))
+
+    @app.post("/chat")
+    @dual_mode(wire=UIMessageStream(), record=True)
+    def answer(body: Lean) -> AsyncIterator[str]:
+        return gated.words(body.message["parts"][0]["text"])
+
+    app.get("/chat/{chat_id:path}/stream")(answer.resume)
+    app.post("/chat/{chat_id:path}/stop")(answer.stop)
+    body = {"id": chat, "message": ui()["messages"][0]}
+    path = f"/chat/{urllib.parse.quote(chat, safe='').replace('..', '%2E%2E')}"
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with streamed(client, "POST", "/chat", json=body, headers={"who": "a"}) as (_, mine):
+            gated.allow(1)
+            for _ in range(3):
+                await anext(mine)
+            other = streamed(client, "POST", "/chat", json=body, headers={"who": "b"})
+            async with other as (_, theirs):  # the same id of another owner is another chat
+                assert kinds([await anext(theirs)]) == ["start"]
+                stopped = await client.post(f"{path}/stop", headers={"who": "b"})
+                assert stopped.json() == {"stopped": True}
+                assert kinds(await rest(theirs))[-2:] == ["abort", "[DONE]"]
+            resumed = streamed(client, "GET", f"{path}/stream", headers={"who": "a"})
+            async with resumed as (response, again):
+                assert response.status_code == 200
+                gated.allow(3)
+                assert kinds(await rest(again))[-2:] == ["finish", "[DONE]"]
 
 
 async def test_a_message_that_goes_on_keeps_its_id():

@@ -96,6 +96,18 @@ async function agui(content) {
   return { events: [...new Set(events)], error, messages: agent.messages.slice(1) }
 }
 
+async function aguiStopped() {
+  const agent = new HttpAgent({ url: `${url}/agui`, threadId: 't' })
+  agent.messages = [{ id: 'u1', role: 'user', content: 'long' }]
+  let outcome, stop
+  const onTextMessageContentEvent = () => {
+    stop ??= fetch(`${other}/agui/run-stopped/stop`, { method: 'POST' }).then((answer) => answer.json())
+  }
+  const onRunFinishedEvent = (finished) => { outcome = finished.outcome }
+  await agent.runAgent({ runId: 'run-stopped' }, { onTextMessageContentEvent, onRunFinishedEvent })
+  return { outcome, ...(await stop) }
+}
+
 async function tanstack() {
   const posts = []
   /** Cuts the first answer after some of it. */
@@ -139,6 +151,8 @@ const document = {
   stopped: await stopped(),
   regenerated: await regenerated(),
   agui: { short: await agui('short'), weather: await agui('weather'), breaks: await agui('breaks') },
+  aguiLimited: await agui('limited'),
+  aguiStopped: await aguiStopped(),
   tanstack: await tanstack(),
 }
 console.log(JSON.stringify(document))
