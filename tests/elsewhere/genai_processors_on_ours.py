@@ -7,7 +7,6 @@ combine processors: the items and their order, errors, reserved substreams, and 
 import asyncio
 import functools
 import sys
-import time
 import types
 
 from dual_mode_streaming import streams
@@ -49,14 +48,19 @@ def insert(text, match=None):
     return processor.part_processor_function(insert, match_fn=match or (lambda part: True))
 
 
-def slow(text, seconds=0.1):
-    class Slow(processor.PartProcessor):
+def meeting(text, present, count):
+    """A stage in which one part waits until as many parts wait in theirs."""
+
+    class Meeting(processor.PartProcessor):
         async def call(self, part):
             if part.text == text:
-                await asyncio.sleep(seconds)
+                present.append(text)
+                async with asyncio.timeout(60):
+                    while len(present) < count:
+                        await asyncio.sleep(0.01)
             yield part
 
-    return Slow()
+    return Meeting()
 
 
 def fails(kind):
@@ -152,9 +156,9 @@ def check_reserved_substreams():
 
 def check_it_is_concurrent():
     numbers = [str(number) for number in range(100)]
-    began = time.monotonic()
-    assert texts(sum((slow(number) for number in numbers), same), numbers) == numbers
-    assert time.monotonic() - began < 5
+    present = []
+    stages = (meeting(number, present, len(numbers)) for number in numbers)
+    assert texts(sum(stages, same), numbers) == numbers
 
 
 def check_caches():
