@@ -14,7 +14,8 @@ import httpx
 
 from dual_mode_streaming.testing import read_events
 from tests.faults.checks import differences
-from tests.faults.workers import Line, Reader, reset
+from tests.faults.front_ends import answer_to, front_end
+from tests.faults.workers import Line, Reader, http_to, reset
 
 from .observed import ObservedService
 
@@ -48,6 +49,8 @@ class Readers:
             self.chat,
             self.stopped_chat,
             self.openai_chat,
+            self.channel,
+            self.front_end,
         ]
 
     async def one(self, kind: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
@@ -210,6 +213,52 @@ class Readers:
         self.counts["events"] += len(events)
         if events[-1].data != "[DONE]" or said != document["choices"][0]["message"]["content"]:
             self.problems.append(f"{path}: {said!r}, not {document}; then {events[-1]}")
+
+    async def channel(self) -> None:
+        """One that is created, written and read by way of both workers, closed and removed."""
+        count, path = self._dice.randrange(1, 60), f"/channels/soak/{uuid4().hex}"
+        kind = {"content-type": "application/json"}
+        async with self._asking() as http, self._asking() as other:
+            (await http.put(path, headers=kind)).raise_for_status()
+            reader = Reader(self._line.url, path)
+            try:
+                for number in range(count):
+                    sent = await other.post(path, headers=kind, content=str(number))
+                    sent.raise_for_status()
+                (await http.post(path, headers={"stream-closed": "true"})).raise_for_status()
+                outcome = await reader.ended()
+            finally:
+                await reader.aclose()
+            (await other.delete(path)).raise_for_status()
+        if outcome != "done" or reader.resets:
+            self.problems.append(f"{path} ended as {outcome}, {reader.resets}")
+        self._compare([int(data) for data in reader.data], count)
+
+    async def front_end(self) -> None:
+        """useChat, AG-UI, or a response in the background, over connections that are cut."""
+        stream = front_end(self._dice)
+        expected, stops = await answer_to(stream.question), self._dice.random() < 0.2
+        while not stream.ended:
+            with contextlib.suppress(httpx.HTTPError):
+                async with (
+                    http_to(self._line.url) as http,
+                    http.stream(**stream.request()) as answer,
+                ):
+                    if answer.status_code == 204:
+                        stream.missing(204)
+                        continue
+                    answer.raise_for_status()
+                    async for event in read_events(answer):
+                        stream.take(event)
+                        if stops and len(stream.text) > 20:
+                            stops = False
+                            await http.post(stream.stop())
+            self.counts["returns"] += 1
+        due = expected if stream.ended == "whole" else expected[: len(stream.text)]
+        if stream.wrong or stream.ended == "failed" or stream.text != due:
+            name = type(stream).__name__
+            self.problems.append(f"{name} {stream.ended}: {stream.text!r}; {stream.wrong}")
+        self.counts["events"] += 1
 
 
 def _sequence(ids: list[str]) -> list[int]:

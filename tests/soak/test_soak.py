@@ -96,7 +96,17 @@ def test_a_short_soak_finds_nothing():
     done = soaked()
     assert done.returncode == 0, done.stdout + done.stderr
     figures = dict(line.rsplit(None, 1) for line in done.stdout.splitlines() if " " in line)
-    for name in ("batch", "lines", "chat", "events", "cuts", "line cuts", "stalls"):
+    for name in (
+        "batch",
+        "lines",
+        "chat",
+        "channel",
+        "front_end",
+        "events",
+        "cuts",
+        "line cuts",
+        "stalls",
+    ):
         assert int(figures[name].replace(",", "")) > 0, name
 
 
