@@ -60,8 +60,10 @@ def guided(
             counted = re.findall(r"^#(\d+)\t", done.stderr, re.M)
             inputs += int(counted[-1]) if counted else 0
             for found in Path(folder).glob("found-*"):
-                told = done.stderr.partition("=== Uncaught Python exception: ===")[2][:3000]
-                findings.append(f"{found.read_bytes()!r}: {told or done.stderr[-2000:]}")
+                _, _, told = (done.stdout + done.stderr).partition(
+                    "=== Uncaught Python exception: ==="
+                )
+                findings.append(f"{found.read_bytes()!r}: {told[:3000] or done.stderr[-2000:]}")
                 found.unlink()
             # Its timer may still ring when Python has ended, which is no failure.
             if done.returncode not in (0, -signal.SIGALRM) and not findings:

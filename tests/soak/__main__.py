@@ -3,11 +3,12 @@
     python -m tests.soak [--seconds 600] [--readers 32] [--memory 20] [--seed N]
 
 So many readers at a time take batches, streams, lines, feeds, chats, channels and the streams of
-front ends, quickly and slowly; they vanish, stall, are cut and come again. First all kinds of them warm the services up. Then what is
-open in the idle services is noted, the readers go on for so many seconds, and what is open must be
-the same again when they have left. The exit code is 1 if anything is lost, comes twice, in another
-order or altered, if a stream does not end as it should, if anything is left open, or if the memory
-grows by more than `--memory` MB an hour. Below a minute its growth is told, and not judged.
+front ends, quickly and slowly; they vanish, stall, are cut and come again. First all kinds of
+them warm the services up. Then what is open in the idle services is noted, the readers go on for
+so many seconds, and what is open must be the same again when they have left. The exit code is 1
+if anything is lost, comes twice, in another order or altered, if a stream does not end as it
+should, if anything is left open, or if the memory grows by more than `--memory` MB an hour. Below
+a minute its growth is told, and not judged.
 """
 
 import argparse
