@@ -1,6 +1,7 @@
 """Leases: a worker whose event loop is busy for long keeps its streams and its readers."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
@@ -261,6 +262,64 @@ async def test_a_worker_that_is_stopped_hands_its_streams_over_at_once(kind, tmp
             read = [each async for each in recordings.read(info, Cursor(stream, 1, 0))]
         assert [each.record.data for each in read[:-1]] == [b"before", b"after 1"]
         assert read[-1].record.name == "done"
+    finally:
+        worker.kill()
+        await asyncio.to_thread(worker.communicate)
+        await recordings.aclose()
+
+
+FROZEN_WORKER = """
+import asyncio, ctypes, signal, sys
+from dual_mode_streaming.recordings import RecordingRequest, Recordings
+from dual_mode_streaming.stores import Limits, open_store
+from tests.recordings.test_leases import LEASE, operation
+
+signal.signal(signal.SIGUSR1, lambda *_: None)
+
+async def main():
+    announced, woken = asyncio.Event(), asyncio.Event()
+
+    async def items():
+        yield "before"
+        await announced.wait()
+        ctypes.PyDLL(None).pause()  # until a signal; it keeps the global lock
+        woken.set()
+        yield "too late"
+        await asyncio.Event().wait()
+
+    recordings = Recordings(open_store(sys.argv[1], Limits(lease=LEASE)))
+    request = RecordingRequest(operation=operation(), owner="", fingerprint="")
+    info = await recordings.start(request, items)
+    while not await recordings.store.read(info.new.stream, 0):
+        await asyncio.sleep(0.01)
+    print(info.new.stream, flush=True)
+    announced.set()
+    await woken.wait()
+    while recordings.producing:
+        await asyncio.sleep(0.01)
+    await recordings.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def test_who_holds_the_global_lock_beyond_the_lease_loses_the_stream_and_it_is_said(tmp_path):
+    """No thread of the process can renew the lease then. There are never two writers."""
+    address = f"sqlite:{tmp_path / 'file'}"
+    command = [sys.executable, "-c", FROZEN_WORKER, address]
+    worker = await asyncio.to_thread(subprocess.Popen, command, stdout=subprocess.PIPE, text=True)
+    recordings = Recordings(open_store(address, Limits(lease=LEASE)))
+    recordings.add(operation())
+    try:
+        stream = (await asyncio.to_thread(worker.stdout.readline)).strip()
+        info = await recordings.find(stream, "")
+        async with asyncio.timeout(60):
+            read = [each async for each in recordings.read(info, Cursor(stream, 1, 0))]
+        assert [each.record.data for each in read[:-1]] == [b"before"]
+        assert read[-1].record.name == "interrupted"
+        worker.send_signal(signal.SIGUSR1)
+        assert await asyncio.to_thread(worker.wait, 60) == 0  # its generator has been stopped
+        assert len(await recordings.store.read(stream, 0)) == 2
     finally:
         worker.kill()
         await asyncio.to_thread(worker.communicate)
