@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import secrets
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -502,3 +503,44 @@ async def test_what_is_published_after_a_start_of_the_system_has_another_generat
     first, second = [await store.publish(new.stream, [b"x"]) for _ in range(2)]
     assert 7 < first.generation == second.generation
     assert (await store.info(new.stream)).generations == ((7, 1), (first.generation, 3))
+
+
+STOPPED_WRITER = """
+import asyncio, os, signal, sys
+from dual_mode_streaming.stores import SQLiteStore
+
+class Stopping(bytes):
+    def __len__(self):  # it is called in the turn of the writer
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return super().__len__()
+
+async def main():
+    store = SQLiteStore(sys.argv[1])
+    await store.append(sys.argv[2], 1, 1, [Stopping(b"first")])
+    await store.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_writer_that_is_stopped_in_its_turn_is_waited_for_within_the_timeout(tmp_path):
+    """Others say in one line why they fail; they read on, and write when it goes on or is gone."""
+    for ends_by in (signal.SIGCONT, signal.SIGKILL):
+        path, stream = tmp_path / ends_by.name, secrets.token_hex(16)
+        store = SQLiteStore(path, timeout=0.3)
+        await store.create(NewStream(stream=stream, operation="test"))
+        command = [sys.executable, "-c", STOPPED_WRITER, str(path), stream]
+        writer = await asyncio.to_thread(subprocess.Popen, command)
+        try:
+            _, status = await asyncio.to_thread(os.waitpid, writer.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status)
+            with pytest.raises(StoreError, match="locked by another process"):
+                await store.append(stream, 1, 1, [b"other"])
+            assert await store.read(stream, 0) == []
+            writer.send_signal(ends_by)
+            await asyncio.to_thread(writer.wait, 60)
+        finally:
+            writer.kill()
+        assert (await store.append(stream, 1, 1, [b"first"])).name == "OK"
+        assert [entry.payload for entry in await store.read(stream, 0)] == [b"first"]
+        await store.aclose()
