@@ -4,7 +4,7 @@ import gzip
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -71,6 +71,16 @@ def bodies() -> Iterator[tuple[str, bytes]]:
 
 def slowest(url: str, path: str, body: bytes, headers: dict[str, str]) -> float:
     """The slowest answer of /healthz, in seconds, while a body is posted."""
+
+    def post() -> None:
+        answer = httpx.post(f"{url}{path}", content=body, headers=headers, timeout=60)
+        assert answer.status_code < 500, (path, body[:60])
+
+    return slowest_while(url, post)
+
+
+def slowest_while(url: str, do: Callable[[], None]) -> float:
+    """The slowest answer of /healthz, in seconds, meanwhile."""
     over, worst = threading.Event(), [0.0]
 
     def ask() -> None:
@@ -83,11 +93,10 @@ def slowest(url: str, path: str, body: bytes, headers: dict[str, str]) -> float:
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        status = httpx.post(f"{url}{path}", content=body, headers=headers, timeout=60).status_code
+        do()
     finally:
         over.set()
         asking.join()
-    assert status < 500, (path, body[:60])
     return worst[0]
 
 
@@ -105,15 +114,16 @@ def check(url: str, process: psutil.Process, paths: list[str]) -> None:
             cases += [("members", gzip.compress(b"") * (SIZE // 20), coded)]
             cases += [("bomb", gzip.compress(bytes(100 * SIZE)), coded)]
         for name, body, headers in cases:
-            # The machine may be busy with others: the least of three counts.
-            times = (slowest(url, path, body, headers) for _ in range(3))
-            worst = min(next(times), 1.0)
-            for again in times:
-                if worst < 0.1:
+            # The machine may be busy with others: then the least of five counts, against what
+            # /healthz takes beside no body. What held the loop did so for 0.7 to 25 s.
+            worst, bound = slowest(url, path, body, headers), 0.1
+            for _ in range(4):
+                if worst < bound:
                     break
-                worst = min(worst, again)
+                bound = max(0.5, 3 * slowest_while(url, lambda: time.sleep(0.5)))
+                worst = min(worst, slowest(url, path, body, headers))
             grown = (process.memory_info().rss - before) / SIZE
-            if worst >= 0.1 or grown > 25:
+            if worst >= bound or grown > 25:
                 slow.append(f"{path} {name}: {worst:.3f} s, memory {grown:.0f} times the body")
     assert not slow, "\n".join(slow)
 
