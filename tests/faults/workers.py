@@ -51,6 +51,11 @@ class Worker:
         return is_started and not self._is_suspended and self._process.poll() is None
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    @property
     def pid(self) -> int:
         return self._process.pid
 
@@ -95,8 +100,11 @@ class Cluster:
 
     def all_up(self) -> list[Worker]:
         """Return the workers when all of them listen."""
-        for worker in self.workers:
+        for number, worker in enumerate(self.workers):
             assert worker.port
+            if worker.has_ended:  # it found no store when it started; a supervisor does the same
+                self.replace(number)
+                assert self.workers[number].port
         return self.workers
 
     def kill(self, *numbers: int) -> None:

@@ -29,6 +29,8 @@ CURSORS = (
     b"j\n1",
     b'vname\n{"a":1}',
     b"edone\n{}",
+    b"J\n1\n2",
+    b"J\nJ\n",
 )
 
 _TOOLS = [

@@ -68,7 +68,8 @@ class StreamRecord(NamedTuple):
         kind = _KINDS.get(head[:1])
         exact = b""
         if kind is None and (kind := _KINDS.get(head[:1].lower())) is not None:
-            data, newline, exact = data.partition(b"\n")
+            data, _, newline = data.partition(b"\n")
+            exact = newline  # it is there, or it is no such record
         if kind is None or not newline:
             raise ValueError(f"the payload {payload[:40]!r} is not a record of a stream")
         return cls(kind, head[1:].decode(), data, exact)
