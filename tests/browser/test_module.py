@@ -11,9 +11,17 @@ async (service) => {
     asked.push([request.method, request.headers.get("Last-Event-ID")]);
     const response = await fetch(request);
     if (cuts-- <= 0) return response;
-    let left = 2;  // chunks: then the connection is lost
-    const cut = new TransformStream({ transform: (chunk, given) =>
-      left-- > 0 ? given.enqueue(chunk) : given.error(new TypeError("network error")) });
+    let left = 3;  // events, however they were packed: then the connection is lost
+    const lost = (given) => given.error(new TypeError("network error"));
+    const cut = new TransformStream({
+      transform(chunk, given) {
+        if (left <= 0) return lost(given);
+        const blocks = new TextDecoder().decode(chunk).split(/(?<=\\n\\n)/).slice(0, left);
+        left -= blocks.length;
+        given.enqueue(new TextEncoder().encode(blocks.join("")));
+      },
+      flush: lost,
+    });
     return new Response(response.body.pipeThrough(cut), response);
   };
   const body = { messages: "one two three four five six", seed: 1 };
@@ -23,7 +31,8 @@ async (service) => {
   const whole = await (await fetch(`${service}/chat`, {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   })).json();
-  const second = follow(`${service}/chat`, { body });
+  const long = { messages: "one two three ".repeat(30) };
+  const second = follow(`${service}/chat`, { body: long });
   for await (const _ of second) { await stop(second.location); }
   return { text, whole: whole.message.content, end: stream.end, asked, stopped: second.end };
 }
