@@ -121,7 +121,7 @@ def test_a_dropped_connection_comes_back_where_it_was(playground):
 
 def test_disconnect_leaves_the_answer_running_and_stop_ends_it(playground):
     page = playground
-    ask(page, LONG)
+    ask(page, f"{LONG} {LONG}")
     said(page, 2)
     page.click("text=Disconnect")
     expect(page.locator("#stream-state")).to_have_text("disconnected")
