@@ -79,7 +79,7 @@ class ChannelRun:
             await self._ask("DELETE", good={200, 204, 404})
 
     async def all_is_read(self) -> None:
-        """Wait until the first reader has as many messages as are acknowledged now."""
+        """Wait until the first reader has what is acknowledged now, if nothing was lost before."""
         while not self.readers:
             await asyncio.sleep(0)
         count = len(self._writer.acknowledged[self.name]) + len(self._posted)
