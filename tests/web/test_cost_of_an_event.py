@@ -137,7 +137,7 @@ def test_a_busy_source_leaves_in_large_sends(long_timeslices):
     assert steps < 20, "a send that does not wait needs no turn of the loop, nor has anyone a task"
 
 
-def test_a_source_that_waits_is_sent_item_by_item_within_its_own_turns():
+def test_a_source_that_waits_is_sent_item_by_item_within_its_own_turns(long_timeslices):
     """One send an event, or it would be late; and no step of the loop but the source's own."""
     sends, steps, _ = cost(paced, 1_000)
     assert sends == 1_000 + 1, "the head, and an event each; the last goes with the end"

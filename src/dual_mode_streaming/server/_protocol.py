@@ -169,6 +169,7 @@ class StreamingProtocol(HttpToolsProtocol):
         self._expect(None)
         self._lost = True
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn leaves the timer where the client reset
         if self.cycle is not None:  # or the scope and this protocol would be a reference cycle
             scope: Any = self.cycle.scope
             scope.setdefault("extensions", {})["dual_mode.abort"] = _abort_nothing
