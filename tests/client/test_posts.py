@@ -3,10 +3,12 @@
 import asyncio
 import json
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
 from dual_mode_streaming.client import (
+    AsyncDualModeClient,
     ConnectionFailed,
     Reconnect,
     RequestRefused,
@@ -150,3 +152,16 @@ async def test_what_makes_no_sense_is_told_at_once(harness):
     for number in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="attempts"):
             Reconnect(attempts=number)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "get"])
+async def test_an_answer_without_a_byte_is_no_document_of_a_model(method):
+    def empty(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "application/json"})
+
+    http_client = httpx.AsyncClient(transport=httpx.MockTransport(empty), base_url="http://a")
+    async with AsyncDualModeClient(http_client=http_client) as client:
+        with pytest.raises(UnreadableAnswer):
+            await client.request(method, "/", dict[str, int])
+        if method == "POST":
+            assert await client.request(method, "/") is None

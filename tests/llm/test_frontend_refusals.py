@@ -212,3 +212,17 @@ def test_a_route_to_an_operation_that_is_not_there_is_an_error(options, why, nam
     for use in (FastAPI().get("/chat/{chat_id}"), lambda operation: operation()):
         with pytest.raises(TypeError, match=rf"chat\.{name} .*{why}"):
             use(operation)
+
+
+async def test_an_endpoint_of_others_may_have_a_wire_of_its_own():
+    class Endpoint:
+        wire = "copper"
+
+        async def __call__(self) -> None:
+            raise HTTPException(401, "no")
+
+    app = FastAPI()
+    install(app)
+    app.get("/")(Endpoint())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a") as client:
+        assert (await client.get("/")).status_code == 401

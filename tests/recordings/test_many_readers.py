@@ -9,8 +9,9 @@ import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming import dual_mode, install
-from dual_mode_streaming.recordings import Cursor, RecordingRequest, Recordings
-from dual_mode_streaming.stores import RedisStore
+from dual_mode_streaming.recordings import Cursor, RecordingRequest, Recordings, StreamRecord
+from dual_mode_streaming.recordings._tail import Tail, TailReader
+from dual_mode_streaming.stores import MemoryStore, NewStream, RedisStore
 from dual_mode_streaming.testing import StreamingTransport
 from tests.stores.redis_server import RedisServer
 
@@ -130,3 +131,50 @@ async def test_who_waits_for_a_document_is_told_that_the_store_is_out_of_reach()
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
         store.failing.clear()
+
+
+@pytest.mark.parametrize(("new", "size", "reads"), [(0, 10, 1), (1, 10, 1), (0, 4_000, None)])
+async def test_readers_that_are_a_little_behind_share_a_read_or_do_not_wait(new, size, reads):
+    """What is too large to be kept is read by each beside the others, not one after another."""
+    readers, stored = 20, 100
+    store = MemoryStore()
+    await store.create(NewStream(stream="a" * 32, operation="op"))
+    records = [StreamRecord("json", "", b"1" * size).pack() for _ in range(stored + new)]
+    await store.append("a" * 32, 1, 1, records[:stored])
+    tail = Tail(store, await store.info("a" * 32), recovered)
+    tail.readers = readers
+    if new:
+        await store.append("a" * 32, 1, stored + 1, records[stored:])
+        async with asyncio.timeout(60):
+            while not tail._kept:
+                await asyncio.sleep(0)
+    read, count, together, most = store.read, 0, 0, 0
+
+    async def slow(*arguments, **options):
+        nonlocal count, together, most
+        if "size" not in options:  # of the tail itself
+            return await read(*arguments, **options)
+        count, together = count + 1, together + 1
+        most = max(most, together)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        together -= 1
+        return await read(*arguments, **options)
+
+    store.read = slow
+
+    async def all_of_it() -> list[int]:
+        reader, got = TailReader(tail, Cursor("a" * 32, 1, 0)), []
+        while len(got) < stored + new:
+            got += [each.cursor.sequence for each in await reader.next()]
+        return got
+
+    try:
+        everything = await asyncio.gather(*(all_of_it() for _ in range(readers)))
+    finally:
+        await tail.close()
+    assert everything == [list(range(1, stored + new + 1))] * readers
+    assert count == reads or (reads is None and most >= readers - 1)
+
+
+async def recovered(stream: str) -> None: ...

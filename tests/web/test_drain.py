@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Response
 
 from dual_mode_streaming import BrokenTransfer, drain, dual_mode, install
 from dual_mode_streaming.running.owner import End, Owner
@@ -161,3 +161,26 @@ async def test_a_batch_has_some_time_to_complete_in_a_drain(patience, status):
             gate.set()
         await draining
     assert batch.status == status
+
+
+@pytest.mark.parametrize("late", ["1", "a\x01b"])
+async def test_headers_that_are_set_after_the_commit_are_told_in_a_drain_too(late, caplog):
+    app = FastAPI()
+    install(app)
+    set_late = asyncio.Event()
+
+    @app.get("/")
+    @dual_mode
+    async def source(response: Response) -> AsyncIterator[int]:
+        yield 1
+        response.headers["x-late"] = late
+        set_late.set()
+        await asyncio.Event().wait()
+
+    client = Client(app)
+    async with client.running():
+        await client.until(b"data: 1\n")
+        await set_late.wait()
+        await drain(app)
+    assert b"event: error" in client.body
+    assert "headers were set after they were sent" in caplog.text

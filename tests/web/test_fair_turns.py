@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from dual_mode_streaming import dual_mode, install
 from dual_mode_streaming.running import pull, timeslice
+from dual_mode_streaming.running.owner import Owner
 
 from .asgi import get
 
@@ -89,3 +90,42 @@ async def test_busy_sources_share_an_iteration_of_the_loop(how: str, wait: Any) 
     items = Counter(itertools.chain(*steady))
     assert len(items) == SOURCES
     assert max(items.values()) <= 4 * min(items.values()), items
+
+
+async def test_a_flush_that_waits_does_not_leave_the_timeslice_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The wait is not the source's time; each later flush would come after a few items."""
+    made = 5_000
+    flushed = [0]
+
+    class Sink:
+        def take(self, item: int) -> None:
+            flushed[-1] += 1
+
+        def check(self) -> None:
+            return None
+
+        async def flush(self) -> None:
+            flushed.append(0)
+            written = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(later, written)
+            await written
+
+    def later(written: asyncio.Future[None]) -> None:
+        for _ in range(10):
+            pull.perf_counter()
+        written.set_result(None)
+
+    async def source() -> AsyncIterator[int]:
+        for n in range(made):
+            if n % 1_000 == 0:
+                clock.ends = pull.perf_counter()  # the timeslice is over
+            yield n
+
+    monkeypatch.setattr(timeslice, "STREAM_SECONDS", 1e9)
+    clock = timeslice.Timeslice()
+    work = pull.pull(source(), Sink(), Owner(5), clock)
+    await pull.drive(work, lambda: None, clock)
+    assert sum(flushed) == made
+    assert len(flushed) <= 2 * made / 1_000 + 1

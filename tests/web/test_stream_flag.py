@@ -300,3 +300,17 @@ def test_a_body_of_the_function_comes_before_those_of_its_dependencies():
     wrong = client.post("/", json={"mine": {}, "body": {"stream": "maybe"}})
     assert wrong.status_code == 422
     assert len(wrong.json()["detail"]) == 1
+
+
+def test_the_routes_of_a_mounted_app_are_its_own():
+    """FastAPI tells the route of a Mount in an included router as that of the request."""
+
+    async def source(given: Any = Depends(reads)):
+        yield 1
+
+    inner, outer, router = FastAPI(), FastAPI(), APIRouter()
+    inner.post("/")(dual_mode(source))
+    install(outer)
+    router.mount("/inner", inner)
+    outer.include_router(router, prefix="/outer")
+    assert is_stream(TestClient(outer).post("/outer/inner/", json=BODY))

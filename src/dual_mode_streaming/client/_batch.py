@@ -23,14 +23,20 @@ from dual_mode_streaming.errors import ConnectionFailed, UnexpectedContent
 
 
 class BatchRequest:
-    """One request for a whole document; `read` makes the result of the JSON text."""
+    """One request for a whole document; `read` makes the result of the JSON text.
 
-    def __init__(self, call: Call, read: Callable[[str], Any], *, policy: Reconnect) -> None:
+    With `optional`, an answer to a POST and its kin may be empty.
+    """
+
+    def __init__(
+        self, call: Call, read: Callable[[str], Any], *, policy: Reconnect, optional: bool = True
+    ) -> None:
         self.result: Any = None
         """The document; None for a response without content."""
         self._call = call
         self._read = read
         self._retries = Retries(policy)
+        self._may_be_empty = optional and call.method.upper() not in ("GET", "QUERY")
 
     def steps(self) -> Steps[Any]:
         """Yield the I/O to perform, until there is a result; raise as `DualModeClient.request`."""
@@ -63,7 +69,7 @@ class BatchRequest:
             if not running and self._retries.after(self._call, head):
                 return False
             raise refusal(head, body)
-        if head.status in (204, 205) or (not body and self._call.method != "GET"):
+        if head.status in (204, 205) or (not body and self._may_be_empty):
             return True
         kind = media_type(head.headers)
         text = body.decode("utf-8", "replace")

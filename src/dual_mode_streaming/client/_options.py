@@ -76,7 +76,8 @@ class Defaults:
         call, rest = _call(method, url, "application/json", options)
         policy = rest.pop("reconnect", self.reconnect)
         _refuse(rest)
-        return BatchRequest(call, reader(Any if model is None else model), policy=policy)
+        read, optional = reader(Any if model is None else model), model is None
+        return BatchRequest(call, read, policy=policy, optional=optional)
 
     def session(
         self, url: str, model: Any, options: StreamOptions

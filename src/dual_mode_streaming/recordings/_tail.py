@@ -71,6 +71,7 @@ class Tail:
         self._last = Cursor.at(info, info.head)
         self._kept: deque[StoredRecord] = deque()  # the last records, up to `_last`
         self._size = 0
+        self._shares = True  # whether what one reader reads can be kept for the others
         self._rewrites = 0  # how often cursors that were valid may have become invalid
         self._ended = info.state != "running"
         self._error: Exception | None = None
@@ -188,25 +189,26 @@ class Tail:
         self._ended = self._kept[-1].record.kind == "end"
         self._notify_readers()
 
-    def _keep_older(self, records: Sequence[StoredRecord]) -> None:
-        """Keep records that a reader has read, if they come right before those that are kept."""
-        last = records[-1].cursor
-        first = (
-            self._kept[0].cursor
-            if self._kept
-            else self._last._replace(sequence=self._last.sequence + 1)
-        )
-        fits = last.sequence + 1 == first.sequence and last.generation <= first.generation
-        size = self._size + sum(map(_size_of, records))
-        if fits and size <= _KEPT_BYTES:
-            self._kept.extendleft(reversed(records))
-            self._size = size
+    def _keep_older(self, records: Sequence[StoredRecord]) -> bool:
+        """Keep what comes right before the kept records. Return False if it does not fit."""
+        first = self._last.sequence + 1 - len(self._kept)
+        older = [each for each in records if each.cursor.sequence < first]
+        if not older or older[-1].cursor.sequence + 1 != first:
+            return False
+        after = self._kept[0].cursor if self._kept else self._last
+        size = self._size + sum(map(_size_of, older))
+        if older[-1].cursor.generation > after.generation or size > _KEPT_BYTES:
+            return False
+        self._kept.extendleft(reversed(older))
+        self._size = size
+        return True
 
     def _forget(self) -> None:
         """Drop the kept records, and make each reader check its position."""
         self._kept.clear()
         self._size = 0
         self._rewrites += 1
+        self._shares = True
 
     async def _info(self) -> StreamInfo:
         info = await self._store.info(self.stream)
@@ -275,17 +277,18 @@ class TailReader:
         all: its records are kept, and rendered once.
         """
         tail = self._tail
-        if tail.readers == 1 or tail._last.sequence - self._position.sequence > _LITTLE:
+        is_little = tail._last.sequence - self._position.sequence <= _LITTLE
+        if tail.readers == 1 or not tail._shares or not is_little:
             return await self._read()
         async with tail._reading:
             rewrites = tail._rewrites
             if self._checked != rewrites:
                 return []
-            if not (records := self._from_tail()):
+            if not (records := self._from_tail()) and tail._shares:
                 records = await self._read()
                 if records and tail._rewrites == rewrites:
-                    tail._keep_older(records)
-            return records
+                    tail._shares = tail._keep_older(records)
+        return records or await self._read()
 
     async def _read(self) -> list[StoredRecord]:
         tail, position = self._tail, self._position

@@ -78,10 +78,11 @@ async def pull(source: AsyncIterator[Any], sink: Sink, owner: Owner, timeslice: 
                         unchecked = timeslice.items_until_check(now)
                         if limit is not None and limit < unchecked:
                             unchecked = limit
-                        if full or now > timeslice.ends:
+                        ends = timeslice.ends
+                        if full or now > ends:
                             outside = True
                             await sink.flush()
-                            if now > timeslice.ends:
+                            if now > ends or timeslice.ends != ends:  # over, or moved by a wait
                                 await timeslice.yield_to_others()
                             outside = False
                         if owner.end is not None:

@@ -49,12 +49,14 @@ def _wrong_head(version: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, 
     """Return status and detail of the refusal of a head that the parser takes (RFC 9112)."""
     if version not in ("1.1", "1.0"):
         return 505, "The version of the request is neither HTTP/1.1 nor HTTP/1.0."
-    hosts = [value for name, value in headers if name == b"host"]
+    hosts = [value.strip(b" \t") for name, value in headers if name == b"host"]
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         return 400, "A request needs one Host header."
     if hosts and not _HOST.fullmatch(hosts[0]):
         return 400, "The Host header is no host and port."
-    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    codings = [
+        value.strip(b" \t").lower() for name, value in headers if name == b"transfer-encoding"
+    ]
     if codings and version == "1.0":
         return 400, "A request of HTTP/1.0 has no Transfer-Encoding."
     if codings not in ([], [b"chunked"]):

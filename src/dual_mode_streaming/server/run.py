@@ -29,9 +29,10 @@ __all__ = ["HttpLimits", "SignalledServer", "StreamingProtocol", "Supervisor", "
 _HEALTHCHECK: Final = 15
 """The time in seconds in which a worker must start, and in which a busy one must answer."""
 
-_ACCEPTS: Final = 16
+_ACCEPTS: Final = 8
 """The number of connections that are accepted in one iteration of the event loop: uvloop accepts
-one for each listening socket, so a crowd that connects would be waited for."""
+one for each listening socket, so a crowd that connects would be waited for. The workers share them:
+each socket wakes each worker for each connection."""
 
 _ENDING: Final = 5.0
 """The time in seconds after `drain_timeout` in which a worker ends; then it is killed."""
@@ -123,7 +124,7 @@ def serve(settings: Settings) -> None:
         listener = bound(config)
     except OSError as error:
         raise SettingsError(str(error)) from None
-    sockets = [listener, *(listener.dup() for _ in range(_ACCEPTS - 1))]
+    sockets = [listener, *(listener.dup() for _ in range(_ACCEPTS // settings.workers - 1))]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"Serving on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201
     if several:

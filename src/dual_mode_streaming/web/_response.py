@@ -211,16 +211,17 @@ class DualModeResponse(Response):
                 "headers": headers.raw,
             }
             reset = None
-            follows = isinstance(self.content, Returned) and self.content.follows
-            if begun.resumes and not self._handles_last_event_id and not follows:
+            resumed = self._handles_last_event_id or self._follows
+            if begun.resumes and not resumed:
                 reset = {"reason": "not_recorded", "requested": begun.cursor[:MAX_ECHO]}
-            return message, reset, follows or self.continues
+            return message, reset
 
         sink = StreamSink(
             self._frames(begun.form, options),
             owner=owner,
             send=send,
             start=start,
+            continues=self._goes_on,
             options=options,
             observed=state.observed,
         )
@@ -248,6 +249,15 @@ class DualModeResponse(Response):
         if isinstance(self.content, Returned):
             mode, cursor, codec = begun.form.mode, begun.cursor, self._representation.codec
             self.content.subscribed = lambda channel: items_of(channel, mode, cursor, codec)
+
+    @property
+    def _follows(self) -> bool:
+        """Whether the items are a channel's; known when the source was called."""
+        return isinstance(self.content, Returned) and self.content.follows
+
+    def _goes_on(self) -> bool:
+        """Tell whether the next answer goes on where this one is interrupted, in plain events."""
+        return self._representation.frames is None and (self._follows or self.continues)
 
     def _frames(self, form: Negotiated, options: Options) -> Frames:
         representation = self._representation

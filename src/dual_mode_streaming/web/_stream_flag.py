@@ -80,7 +80,9 @@ class StreamFlag:
         """
         # The route as an app or router includes it, with the dependencies of that.
         included = request.scope.get("fastapi", {}).get("effective_route_context")
-        route = included or request.scope["route"]
+        route = request.scope["route"]
+        if getattr(included, "original_route", None) is route:  # not that of a Mount around it
+            route = included
         kept, bodies = self._of_routes.get(id(route), (None, []))
         if kept is not route:
             bodies = _bodies_of_dependencies(route)

@@ -25,9 +25,9 @@ from dual_mode_streaming.web._problems import problem_of, problem_of_end
 FLUSH_BYTES: Final = 32 * 1024
 """The size at which the buffer is sent even if more items are ready, in bytes."""
 
-Start = tuple[Message, Any, bool]
+Start = tuple[Message, Any]
 """The `http.response.start` message; the data of the `reset` event if the client's cursor cannot be
-served, else None; whether the items are a channel's, which goes on in the next answer."""
+served, else None."""
 
 
 class StreamSink:
@@ -35,7 +35,8 @@ class StreamSink:
 
     Args:
         frames: the wire format.
-        start: a function that is called at the commit, when status and headers become final.
+        start: a function that is called once, at the commit, when status and headers become final.
+        continues: tells after the commit whether the next answer goes on where this one is cut.
         observed: the `Answer` that is updated at each send, if there is an app.
 
     Attributes:
@@ -46,6 +47,7 @@ class StreamSink:
         "_beat",
         "_buffer",
         "_committed",
+        "_continues",
         "_deadlines",
         "_frames",
         "_items_sent",
@@ -70,6 +72,7 @@ class StreamSink:
         owner: Owner,
         send: Send,
         start: Callable[[], Start],
+        continues: Callable[[], bool],
         options: Options,
         observed: Answer | None = None,
     ) -> None:
@@ -78,6 +81,7 @@ class StreamSink:
         self._owner = owner
         self._send = send
         self._start = start
+        self._continues = continues
         self._options = options
         self._observed = observed
         self._buffer = bytearray()
@@ -148,7 +152,7 @@ class StreamSink:
     def check(self) -> None:
         """Set status and headers, and open the stream: at the first item, or at the commit."""
         if self._start_message is None:
-            self._start_message, reset, _ = self._start()
+            self._start_message, reset = self._start()
             self._buffer[:0] = self._frames.opening(retry=self._options["retry"], reset=reset)
 
     def _on_wait(self) -> Awaitable[None] | None:
@@ -234,7 +238,7 @@ class StreamSink:
             if isinstance(error, BrokenTransfer):
                 ending = None
             elif isinstance(error, StoreError):
-                ending = self._interrupted(problem_of(error), continues=self._start()[2])
+                ending = self._interrupted(problem_of(error), continues=self._continues())
             else:
                 ending = self._frames.failed(problem_of(error).body)
         if ending is None:
@@ -255,7 +259,7 @@ class StreamSink:
         is_feed = self._options["feed"]
         if self._start_message is None and not is_feed:
             raise problem
-        return self._interrupted(problem, continues=is_feed or self._start()[2])
+        return self._interrupted(problem, continues=is_feed or self._continues())
 
     def _interrupted(self, problem: Problem, *, continues: bool) -> bytes | None:
         """Return the end of an answer with which the next request may go on."""

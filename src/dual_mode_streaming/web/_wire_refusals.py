@@ -34,7 +34,7 @@ def in_wire_format(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _wire_of(connection: HTTPConnection) -> WireFormat | None:
-    wire: WireFormat | None = getattr(connection.scope.get("endpoint"), "wire", None)
+    wire: WireFormat | None = getattr(connection.scope.get("endpoint"), "dual_mode_wire", None)
     if wire is None or not isinstance(connection, Request):
         return None
     form = None if "stream" in connection.query_params else wire_form(wire, connection, None)

@@ -86,7 +86,7 @@ async def answer_recorded_wired(
 
 def add_operations(endpoint: Any, spec: EndpointSpec) -> None:
     """Add the path operations `resume` and `stop` to an endpoint, which take the key."""
-    wire = endpoint.wire = spec.wire
+    wire = endpoint.dual_mode_wire = spec.wire
     if wire is None or spec.record is None or not wire.key:
         endpoint.resume = _Missing(spec, "resume")
         endpoint.stop = _Missing(spec, "stop")
@@ -119,7 +119,7 @@ def add_operations(endpoint: Any, spec: EndpointSpec) -> None:
         operation.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             parameters, return_annotation=None
         )
-        operation.wire = wire  # type: ignore[attr-defined]
+        operation.dual_mode_wire = wire  # type: ignore[attr-defined]
         setattr(endpoint, name, operation)
 
 
