@@ -6,10 +6,12 @@ The validators of the protocols read the same lists in `make test-full`.
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from dual_mode_streaming.llm import EventType
+from dual_mode_streaming.llm import EventType, StreamEvent, ToolResult
 from dual_mode_streaming.llm.wire import AGUI, UIMessageStream
 from tests.environments import environment
 
@@ -169,3 +171,107 @@ def test_the_validator_reads_a_live_run(service):
     command = [environment("agui", PINS) / "bin" / "ag-ui-validate", f"{service}/agui"]
     done = subprocess.run([*command, "--max-warnings", "0"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def unstreamed(kind, identity):
+    """A step of another server with a call whose input came at once."""
+    called = {"type": kind, "toolCallId": identity, "toolName": "f", "input": {}}
+    more = {"errorText": "no"} if kind == "tool-input-error" else {}
+    return [
+        {"type": "start-step"},
+        called | more,
+        {"type": "tool-approval-request", "toolCallId": identity, "approvalId": "a"},
+        {"type": "tool-output-available", "toolCallId": identity, "output": 1},
+        {"type": "finish-step"},
+    ]
+
+
+@pytest.mark.parametrize("kind", ["tool-input-available", "tool-input-error"])
+def test_a_call_that_is_not_streamed_begins_its_step(kind):
+    said = [
+        {"type": "start-step"},
+        {"type": "custom", "kind": "a.b"},
+        {"type": "finish-step"},
+        {"type": "finish"},
+    ]
+    chunks = kinds(ui([{"type": "start"}, *unstreamed(kind, "a"), *unstreamed(kind, "b"), *said]))
+    step = ["start-step", kind, "tool-approval-request", "tool-output-available", "finish-step"]
+    last = ["start-step", "custom", "finish-step", "finish", "[DONE]"]
+    assert chunks == ["start", *step, *step, *last]
+
+
+def test_an_approval_goes_on_with_the_step_of_its_call():
+    asked = {"type": "tool-approval-request", "toolCallId": "c1", "approvalId": "a"}
+    assert kinds(ui([*CALL, CALLS_TOOLS, asked])).count("start-step") == 1
+
+
+MESSAGE = {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"}
+TOOL = {"type": "TOOL_CALL_START", "toolCallId": "a", "toolCallName": "f"}
+LEFT_OPEN = {
+    "a message": [MESSAGE, {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x"}],
+    "a call": [TOOL, {"type": "TOOL_CALL_ARGS", "toolCallId": "a", "delta": "{"}],
+    "one of two calls": [TOOL, TOOL | {"toolCallId": "b"}, TOOL | {"type": "TOOL_CALL_END"}],
+    "one of two steps": [STATE[0], STATE[0] | {"stepName": "b"}, STATE[-1]],
+    "a reasoning": [
+        {"type": "REASONING_START", "messageId": "m"},
+        {"type": "REASONING_MESSAGE_START", "messageId": "m", "role": "reasoning"},
+        {"type": "REASONING_MESSAGE_END", "messageId": "m"},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OPEN)
+def test_a_stopped_run_is_not_finished_while_something_is_open(name):
+    assert agui(LEFT_OPEN[name], "stopped")[-1]["type"] == "RUN_ERROR"
+
+
+@pytest.mark.parametrize("items", [OTHERS[:-1], STATE])
+def test_a_stopped_run_is_finished_when_all_is_closed(items):
+    assert agui(items, "stopped")[-1]["outcome"] == {"type": "cancelled"}
+
+
+class Inner(BaseModel):
+    a: int | None = None
+    b: int = 1
+
+
+class Item(BaseModel):
+    type: str
+    data: Any = None
+    snapshot: Any = None
+    note: str | None = None
+
+
+class OfAnotherLibrary:
+    def model_dump(self, **options):
+        return {"type": "data-x", "data": {"a": None}}
+
+
+@pytest.mark.parametrize(
+    ("item", "sent"),
+    [
+        (
+            Item(type="STATE_SNAPSHOT", snapshot={"a": None, "b": [Inner()]}),
+            {"type": "STATE_SNAPSHOT", "snapshot": {"a": None, "b": [{"a": None, "b": 1}]}},
+        ),
+        (Item(type="data-x", data=Inner()), {"type": "data-x", "data": {"a": None, "b": 1}}),
+        (Item(type="data-x", data=None, note=None), {"type": "data-x", "data": None}),
+        (Item(type="data-x"), {"type": "data-x"}),
+        (OfAnotherLibrary(), {"type": "data-x", "data": {"a": None}}),
+    ],
+)
+def test_nulls_in_the_data_of_a_model_are_sent(item, sent):
+    assert ui([item])[2] == sent
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[" * 300 + "]" * 300, '"\\ud800"'])
+def test_json_that_no_client_could_read_is_sent_as_text(content):
+    """It is nested too deeply, or has half a character."""
+    result = StreamEvent(
+        type=EventType.TOOL_RESULT, tool_result=ToolResult(id="c1", content=content)
+    )
+    *_, output, _, _, _ = ui([*CALL, result])
+    assert (output["type"], output["output"]) == ("tool-output-available", content)
+    given = [*OPEN[:2], call(EventType.TOOL_CALL_DELTA, arguments=content)]
+    *_, wrong, _, _, _ = ui([*given, call(EventType.TOOL_CALL_END)])
+    assert (wrong["type"], wrong["input"]) == ("tool-input-error", content)

@@ -1,11 +1,14 @@
 """AG-UI 1.0, which CopilotKit, TanStack AI and `@ag-ui/client` read."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.llm._events import StreamEvent, ToolResult
 from dual_mode_streaming.llm.wire._items import PartFrames, frame
+
+_IDS: Final = ("messageId", "toolCallId", "stepName")
+"""What names the object that an event begins or ends."""
 
 
 class AGUI:
@@ -52,7 +55,7 @@ class AGUIFrames(PartFrames):
         super().__init__()
         self._run = {"threadId": thread, "runId": run}
         self._identity = identity
-        self._given: set[str] = set()  # the kinds of objects that have begun, such as STEP
+        self._given: set[tuple[str, ...]] = set()  # the objects that are open: the kind and the id
 
     def opening(self, *, retry: int | None = None, reset: Any = None) -> bytes:
         """Return the start of the run."""
@@ -71,7 +74,11 @@ class AGUIFrames(PartFrames):
             self._is_complete = True
             return self._end_part() + frame(chunk)
         name, _, step = kind.rpartition("_")
-        (self._given.add if step in ("START", "STARTED") else self._given.discard)(name)
+        which = (name, *(str(chunk[key]) for key in _IDS if key in chunk))
+        if step in ("START", "STARTED"):
+            self._given.add(which)
+        elif step in ("END", "FINISHED"):
+            self._given.discard(which)
         return frame(chunk)
 
     def _begin_part(self, kind: str) -> bytes:

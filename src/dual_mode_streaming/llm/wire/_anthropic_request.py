@@ -190,7 +190,8 @@ def _part(block: dict[str, Any], where: str) -> dict[str, Any] | None:
             return {"type": "opaque", "dialect": "anthropic", "value": block}
         case "search_result":
             texts = content_of(block.get("content"), f"{where}.content", _part)
-            text = texts if isinstance(texts, str) else "\n".join(p["text"] for p in texts)
+            said = [] if isinstance(texts, str) else [p for p in texts if p["type"] == "text"]
+            text = texts if isinstance(texts, str) else "\n".join(p["text"] for p in said)
             title = f"{block.get('title')} ({block.get('source')})"
             return {"type": "file", "name": title, "text": text}
         case "tool_reference":

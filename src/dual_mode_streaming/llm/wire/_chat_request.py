@@ -81,7 +81,7 @@ def _output(given: Any) -> dict[str, Any] | None:
         return None
     if kind == "json_object":
         return JSON_OBJECT
-    if kind != "json_schema":
+    if kind != "json_schema" or not isinstance(given, dict):
         reason = "text, json_object or json_schema is needed"
         raise invalid("response_format.type", reason, "unsupported_value")
     return output_of(given.get("json_schema"), "response_format.json_schema")
@@ -157,4 +157,4 @@ def _tools(given: Any, choice: Any, allowed: set[str] | None) -> list[dict[str, 
             continue
         function = tool.get("function") if isinstance(tool, dict) else None
         tools.append(function_of(tool, function, where))
-    return [tool for tool in tools if allowed is None or tool.get("name") in allowed]
+    return [tool for tool in tools if allowed is None or str(tool.get("name")) in allowed]

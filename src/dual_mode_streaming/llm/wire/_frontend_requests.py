@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from dual_mode_streaming.llm._requests import ChatRequest
 from dual_mode_streaming.llm.wire._openai import data_or_url
-from dual_mode_streaming.llm.wire._parsing import invalid, problem_of
+from dual_mode_streaming.llm.wire._parsing import as_list, invalid, problem_of
 
 _Objects = Annotated[list[dict[str, Any]], BeforeValidator(lambda given: given or [])]
 """A list of objects that may be null."""
@@ -90,7 +90,8 @@ class AGUIRun(BaseModel):
             Problem: a message is wrong.
         """
         made = []
-        answered = {each.get("toolCallId") for each in self.messages if each.get("role") == "tool"}
+        results = (each for each in self.messages if each.get("role") == "tool")
+        answered = {str(each.get("toolCallId")) for each in results}
         for number, message in enumerate(self.messages):
             role, where = message.get("role"), f"messages[{number}]"
             if role in ("reasoning", "activity"):
@@ -107,8 +108,8 @@ class AGUIRun(BaseModel):
             if role == "assistant":
                 each["tool_calls"] = [
                     {"id": call.get("id"), **_function(call)}
-                    for call in message.get("toolCalls") or []
-                    if isinstance(call, dict) and call.get("id") in answered
+                    for call in as_list(message.get("toolCalls") or [])
+                    if isinstance(call, dict) and str(call.get("id")) in answered
                 ]
             made.append(each)
         fields = ("name", "description", "parameters")

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from dual_mode_streaming.llm._events import (
     EventType,
@@ -42,7 +42,7 @@ def event_of(item: Any) -> StreamEvent | dict[str, Any]:
     if isinstance(item, str):
         return StreamEvent(type=EventType.TEXT_DELTA, text_delta=TextDelta(content=item))
     if hasattr(item, "model_dump"):
-        item = item.model_dump(mode="json", by_alias=True, exclude_none=True)
+        item = _dumped(item)
     if isinstance(item, dict) and isinstance(item.get("type"), str):
         if item["type"] in _EVENTS:
             try:
@@ -53,6 +53,15 @@ def event_of(item: Any) -> StreamEvent | dict[str, Any]:
     raise TypeError(
         f"an answer in this format has text, StreamEvents, or objects with a type, not {item!r:.80}"
     )
+
+
+def _dumped(item: Any) -> Any:
+    """Return a model as an object without its nulls, except those in the app's own data."""
+    dumped = item.model_dump(mode="json", by_alias=True, exclude_none=True)
+    kept = item.model_fields_set.intersection(_MAY_BE_NULL) if isinstance(item, BaseModel) else None
+    if kept and isinstance(dumped, dict):
+        dumped |= item.model_dump(mode="json", by_alias=True, include=kept)
+    return dumped
 
 
 class PartFrames(ABC):

@@ -76,9 +76,10 @@ def tool_choice_of(given: Any) -> tuple[Any, set[str] | None]:
                 raise invalid("tool_choice", "a list of tools is needed")
             names = set()
             for tool in tools:
-                inner = tool.get("function") if isinstance(tool, dict) else None
-                name = (inner if isinstance(inner, dict) else tool or {}).get("name")
-                names.add(str(name))
+                if not isinstance(tool, dict):
+                    raise invalid("tool_choice", "each tool is an object")
+                inner = tool.get("function")
+                names.add(str((inner if isinstance(inner, dict) else tool).get("name")))
             return allowed.get("mode") or "auto", names
         case "function" | "custom" | None:
             return {"name": named.get("name")}, None

@@ -72,7 +72,9 @@ def parse_responses(
             "messages": messages_of_items(body.get("instructions"), body.get("input"), item_of),
             "model": model,
             "max_tokens": positive(body, "max_output_tokens"),
-            "tools": [tool for tool in tools if allowed is None or tool.get("name") in allowed],
+            "tools": [
+                tool for tool in tools if allowed is None or str(tool.get("name")) in allowed
+            ],
             "tool_choice": choice,
             "parallel_tool_calls": body.get("parallel_tool_calls"),
             "temperature": body.get("temperature"),

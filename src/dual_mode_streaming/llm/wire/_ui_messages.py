@@ -17,7 +17,11 @@ _REASONS: Final[dict[FinishReason, str]] = {
 }
 
 _ENDS: Final = ("finish", "error", "abort")
-_WITHIN: Final = ("-delta", "-end", "-available", "-error", "-denied", "metadata")  # of a part
+_WITHIN: Final = (
+    *("-delta", "-end", "output-available", "output-error", "output-denied"),
+    *("approval-request", "approval-response", "metadata"),
+)
+"""How the types of chunks end that go on with a part; any other one may be the first of a step."""
 
 
 class UIMessageStream:
@@ -103,23 +107,23 @@ class UIFrames(PartFrames):
         chunk = {"toolCallId": identity, "toolName": name}
         try:
             given = json.loads(arguments or "{}")
-        except ValueError:
+            return frame({"type": "tool-input-available", **chunk, "input": given})
+        except (ValueError, RecursionError):
             error = "the input is not valid JSON"
             return frame(
                 {"type": "tool-input-error", **chunk, "input": arguments, "errorText": error}
             )
-        return frame({"type": "tool-input-available", **chunk, "input": given})
 
     def _result(self, result: ToolResult) -> bytes:
         self._step_is_over = self._has_content = True
         chunk = {"toolCallId": result.id}
         if result.is_error:
             return frame({"type": "tool-output-error", **chunk, "errorText": result.content})
+        chunk["type"] = "tool-output-available"
         try:
-            output = json.loads(result.content)
-        except ValueError:
-            output = result.content
-        return frame({"type": "tool-output-available", **chunk, "output": output})
+            return frame({**chunk, "output": json.loads(result.content)})
+        except (ValueError, RecursionError):
+            return frame({**chunk, "output": result.content})
 
     def _complete(self, event: StreamEvent | None) -> bytes:
         finish: dict[str, Any] = {"type": "finish", "finishReason": "stop"}
