@@ -185,3 +185,15 @@ async def test_the_tokens_of_a_request_are_counted():
         with pytest.raises(openai.BadRequestError) as refused:
             await one.responses.input_tokens.count(input="x", previous_response_id="resp_0")
         assert refused.value.code == "previous_response_not_found"
+
+
+@pytest.mark.parametrize("kept", ["short", "long " * 100_000])
+async def test_what_continues_a_large_response_is_handled_as_a_large_request(kept):
+    async with worker() as one:
+        one.model.allow(2 * len(WORDS))
+        made = await answered(one.responses, stream=False, input=kept)
+        assert await answered(one.responses, stream=False, previous_response_id=made.id)
+        await one.responses.input_tokens.count(**ASKED, previous_response_id=made.id)
+        first, second = one.model.requests
+        assert first.is_large is second.is_large is one.model.counted[-1].is_large
+        assert second.is_large is (len(kept) > 1000)

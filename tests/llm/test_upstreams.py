@@ -278,3 +278,36 @@ async def test_a_mistake_of_a_provider_is_an_error_and_logged(stream, caplog):
         error = await ask(Mistaken(), stream)
     assert (error.type, error.error_type, error.status) == (EventType.ERROR, "server", 500)
     assert caplog.records[0].exc_info
+
+
+HI = {"role": "user", "content": "Hi"}
+HALF = {"name": "f", "arguments": '{"half": "\\ud800"}'}
+
+
+async def refused(upstream, path, content):
+    server, provider, _ = upstream
+    app = FastAPI()
+    app.include_router(llm_routes(LLMClient(provider)))
+    transport = StreamingTransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+        answer = await http.post(path, content=content)
+    assert (answer.status_code, server.asked) == (400, []), answer.text
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    return answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_infinite_number_that_would_be_passed_on_is_refused(upstream, stream):
+    path = "/v1/chat/completions" if upstream[2] == "openai" else "/v1/messages"
+    body = {"model": "m", "max_tokens": 5, "messages": [HI], "stream": stream, "metadata": 0}
+    content = json.dumps(body).replace('"metadata": 0', '"metadata": {"x": 1e999}')
+    assert "a number that is not finite" in await refused(upstream, path, content)
+
+
+@pytest.mark.parametrize("upstream", ["anthropic"], indirect=True)  # its arguments are objects
+@pytest.mark.parametrize("stream", [False, True])
+async def test_half_a_character_in_arguments_is_refused(upstream, stream):
+    call = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": HALF}]}
+    messages = [HI, call, {"role": "tool", "tool_call_id": "c", "content": "x"}]
+    content = json.dumps({"model": "m", "messages": messages, "stream": stream})
+    assert "a lone surrogate" in await refused(upstream, "/v1/chat/completions", content)

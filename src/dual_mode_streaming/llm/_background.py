@@ -92,7 +92,7 @@ class Responses:
                 raise invalid("background", reason, "unsupported_value")
             headers = self._hop.passed(request.headers)
             is_kept = body.get("store") is not False and self._kept.answers.is_possible(request)
-            body, unknown = await self._complete(request, body)
+            body, unknown, is_large = await self._complete(request, body, is_large)
             parsed = await off_loop(
                 is_large, self._parsed, body, headers, background, is_kept, unknown, is_large
             )
@@ -114,7 +114,7 @@ class Responses:
             body, is_large = await read_body(request, self._limits)
             body.setdefault("model", self._client.provider.default_model)
             headers = self._hop.passed(request.headers)
-            body, unknown = await self._complete(request, body)
+            body, unknown, is_large = await self._complete(request, body, is_large)
             parsed = await off_loop(
                 is_large, self._parsed, body, headers, False, False, unknown, is_large
             )
@@ -172,12 +172,14 @@ class Responses:
         return WireResponse(self._wire, request, admit, found)
 
     async def _complete(
-        self, request: Request, body: dict[str, Any]
-    ) -> tuple[dict[str, Any], Problem | None]:
+        self, request: Request, given: dict[str, Any], is_large: bool
+    ) -> tuple[dict[str, Any], Problem | None, bool]:
         """Return a body with the kept items that it names; see `KeptResponses.continued`."""
         output_of = functools.partial(self._kept.output_of, request)
-        body = await with_items(body, self._wire.is_known, output_of)
-        return await self._kept.continued(request, body)
+        body = await with_items(given, self._wire.is_known, output_of)
+        is_large = is_large or body is not given  # what is named may be large
+        body, unknown, is_added = await self._kept.continued(request, body)
+        return body, unknown, is_large or is_added
 
     def _parsed(
         self,
@@ -256,7 +258,7 @@ class Responses:
             held.close()
         if answer.info.new.fingerprint != fingerprint:
             raise Problem(400, "this Idempotency-Key was used with another request")
-        return KeptResponse(answer, await answer.head())
+        return await KeptResponse.of(answer)
 
     async def _retrieve(self, request: Request, kept: KeptResponse, request_id: str) -> Response:
         query = request.query_params

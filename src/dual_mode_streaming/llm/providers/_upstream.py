@@ -157,7 +157,18 @@ class Upstream:
 
 
 def _encoded(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """Return a body as JSON. Raises ProviderError."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode()
+    except (ValueError, RecursionError) as error:
+        what = "a number that is not finite"
+        if isinstance(error, UnicodeError):
+            what = "a lone surrogate"
+        elif isinstance(error, RecursionError):
+            what = "values that are nested too deeply"
+        message = f"the request cannot be sent as JSON: it has {what}"
+        raise ProviderError(message, "invalid_request") from error
 
 
 class _Read:

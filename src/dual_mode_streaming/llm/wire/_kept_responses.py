@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import pydantic_core
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from dual_mode_streaming.llm._events import EventType
 from dual_mode_streaming.llm._forwarding import Answer, Forwarded
 from dual_mode_streaming.llm._off_loop import off_loop
 from dual_mode_streaming.llm.wire._format import event_frame, message_of
+from dual_mode_streaming.llm.wire._json_body import STEP, parse_json
 from dual_mode_streaming.llm.wire._parsing import invalid
 from dual_mode_streaming.llm.wire._recorded import RecordedAnswer, RecordedAnswers
 from dual_mode_streaming.llm.wire._response_objects import ResponseFrames
@@ -80,13 +81,21 @@ class KeptResponse:
     Attributes:
         answer: its recording.
         input: the items that it was made from, those of earlier responses included.
+        is_large: whether it takes long to encode them.
     """
 
-    def __init__(self, answer: RecordedAnswer, head: bytes) -> None:
-        kept = pydantic_core.from_json(head)
+    def __init__(self, answer: RecordedAnswer, kept: dict[str, Any], is_large: bool) -> None:
         self.answer = answer
-        self.input: list[dict[str, Any]] = kept["input"]
+        self.input: list[dict[str, Any]] = [i for i in kept["input"] if isinstance(i, dict)]
+        self.is_large = is_large
         self._begun: dict[str, Any] = kept["response"]
+
+    @classmethod
+    async def of(cls, answer: RecordedAnswer) -> Self:
+        """Return the response in a recording. Raises StreamGone."""
+        head = await answer.head()
+        is_large = len(head) > STEP
+        return cls(answer, await off_loop(is_large, parse_json, head, len(head)), is_large)
 
     @property
     def id(self) -> str:
@@ -193,24 +202,25 @@ class KeptResponses:
         if answer is None:
             return None
         try:
-            return KeptResponse(answer, await answer.head())
+            return await KeptResponse.of(answer)
         except StreamGone:  # at this moment
             return None
 
     async def continued(
         self, request: Request, body: dict[str, Any]
-    ) -> tuple[dict[str, Any], Problem | None]:
+    ) -> tuple[dict[str, Any], Problem | None, bool]:
         """Return a body with the items of the response that it continues.
 
         Returns:
-            The body, and why it cannot be continued here; a provider may know the response.
+            The body, and why it cannot be continued here; a provider may know the response. And
+            whether the items are large.
 
         Raises:
             Problem: the response is kept here, but cannot be continued.
         """
         previous = body.get("previous_response_id")
         if previous is None:
-            return body, None
+            return body, None, False
         if not isinstance(previous, str):
             raise invalid("previous_response_id", "a string is needed")
         kept = await self.find(request, previous)
@@ -221,15 +231,16 @@ class KeptResponses:
         if kept is None or response is None:
             message = f"Previous response with id '{previous[:80]}' not found."
             code = "previous_response_not_found"
-            return body, Problem(400, message, param="previous_response_id", code=code)
+            problem = Problem(400, message, param="previous_response_id", code=code)
+            return body, problem, False
         if response["status"] not in ("completed", "incomplete"):
             reason = f"the response {previous} is {response['status']}, so it can't be continued"
             raise invalid("previous_response_id", reason)
         given = body.get("input")
         if not isinstance(given, str | list):
-            return body, None  # the parser says what is wrong
+            return body, None, False  # the parser says what is wrong
         items = [*kept.input, *without_ids(response["output"]), *as_items(given)]
-        return {**body, "input": items}, None
+        return {**body, "input": items}, None, kept.is_large
 
     async def output_of(self, request: Request, identity: str) -> list[dict[str, Any]]:
         """Return the output items of a response; none if it is not kept, or has another owner."""
@@ -293,7 +304,7 @@ class ResponseKeeper:
 
 def _listed(item: dict[str, Any], response: str, number: int) -> dict[str, Any]:
     """Return an item of the input with all that its type needs."""
-    kind = item.get("type") or "message"
+    kind = str(item.get("type") or "message")
     prefix = _PREFIXES.get(kind, "item")
     identity = item.get("id") or f"{prefix}_{response.removeprefix('resp_')}_in{number}"
     listed = {"status": "completed", **item, "type": kind, "id": identity}

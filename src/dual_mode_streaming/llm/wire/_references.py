@@ -36,7 +36,9 @@ async def with_items(
         if identity is not None and not is_known(identity) and (made := _OURS.fullmatch(identity)):
             response = f"resp_{made[1]}"
             if response not in outputs and len(outputs) < _MOST:
-                outputs[response] = {each["id"]: each for each in await output_of(response)}
+                outputs[response] = {
+                    str(each.get("id")): each for each in await output_of(response)
+                }
             item = outputs.get(response, {}).get(identity, item)
         items.append(item)
     return {**body, "input": items} if outputs else body
