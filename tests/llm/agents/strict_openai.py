@@ -34,7 +34,7 @@ class StrictOpenAI(StrictModel):
     CHAT = (
         "model messages tools tool_choice parallel_tool_calls reasoning_effort stream "
         "stream_options max_tokens max_completion_tokens temperature top_p stop response_format "
-        "seed presence_penalty frequency_penalty"
+        "seed presence_penalty frequency_penalty verbosity"
     )
     MESSAGES: ClassVar = {
         "system": "role content name",
