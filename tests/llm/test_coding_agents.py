@@ -100,7 +100,8 @@ def test_a_tool(agent, requests):
 
 
 def test_parallel_tools(agent, requests):
-    assert agent.ask("read two") == "The second is papaya."
+    answers = ("The second is papaya.", "The first is kumquat.")
+    assert agent.ask("read two") in answers  # the last result counts: an agent may finish either
     assert "kumquat" in last(requests()[1])
     assert "papaya" in last(requests()[1])
     assert agent.ask("and now", goes_on=True) == "Still here."
