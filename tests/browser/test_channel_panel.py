@@ -139,6 +139,24 @@ def test_a_channel_that_begins_again_or_ends(page, place, name):
     expect(page.locator("#channel-problem")).to_contain_text("409")
 
 
+def test_a_channel_that_is_deleted_is_published_to_again(page, place, name):
+    join(page, place, name)
+    expect(page.locator("#channel-readers")).to_have_text("1")
+    for text in ("one", "two"):
+        publish(page, text)
+    shows(page, "one", "two")
+    url = f"{place}/channels/{name}"
+    httpx.delete(url).raise_for_status()
+    publish(page, "refused")
+    expect(page.locator("#channel-problem")).to_contain_text("404")
+    publish(page, "three")
+    expect(page.locator("#messages bdi").last).to_have_text("three")
+    httpx.delete(f"{url}/readers").raise_for_status()
+    other = join(page.context.new_page(), place, name)
+    for tab in (page, other):
+        expect(tab.locator("#channel-readers")).to_have_text("2", timeout=60_000)
+
+
 def test_the_key_of_a_service_and_its_owner(page):
     with run_service("--log-level", "warning", DUAL_MODE_API_KEYS=",".join(KEYS)) as running:
         page.goto(running.url)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -144,3 +145,16 @@ class Terminal:
 def scripted() -> Iterator[SocketServer]:
     with socket_server() as server:
         yield server
+
+
+@pytest.fixture
+def channel(quick):
+    """The URL of a channel that is not there yet."""
+    return f"{quick}/channels/cli/{secrets.token_hex(8)}"
+
+
+def respond(status, *headers, body=b""):
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return lambda connection: connection.socket.sendall(
+        "\r\n".join([*lines, "", ""]).encode() + body
+    )

@@ -1,7 +1,6 @@
 """`dual-mode publish` and `dual-mode watch`: with our service, and with another server."""
 
 import json
-import secrets
 import signal
 
 import httpx
@@ -9,13 +8,7 @@ import pytest
 
 from tests.helpers.scripted import socket_server
 
-from .conftest import Terminal, started
-
-
-@pytest.fixture
-def channel(quick):
-    """The URL of a channel that is not there yet."""
-    return f"{quick}/channels/cli/{secrets.token_hex(8)}"
+from .conftest import Terminal, respond, started
 
 
 def test_what_is_published_is_watched(run, channel):
@@ -230,13 +223,6 @@ def test_a_channel_that_was_closed_with_an_error(run, scripted):
     assert "the job failed" in answer.stderr
 
 
-def respond(status, *headers, body=b""):
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return lambda connection: connection.socket.sendall(
-        "\r\n".join([*lines, "", ""]).encode() + body
-    )
-
-
 def test_a_key_goes_to_its_own_origin_only(run, scripted):
     with socket_server() as other:
         other.answers = [respond("404 Not Found")]
@@ -252,60 +238,21 @@ def test_a_key_goes_to_its_own_origin_only(run, scripted):
         assert not any(asked.startswith("POST") for asked in other.asked)
 
 
-class AnotherServer:
-    """A server of the protocol that has no plain event streams, and cuts its connections."""
-
-    messages = ("one", 2, [3], {"four": 4.5})
-
-    def __init__(self) -> None:
-        self.cut = 0
-        self.appended = []
-
-    def __call__(self, connection):
-        head, _, body = connection.request.partition("\r\n\r\n")
-        method, target, _ = head.split(" ", 2)
-        query = httpx.URL(target).params
-        done = len(self.messages)
-        kind = "Content-Type: application/json"
-        if method == "POST":
-            self.appended += json.loads(body)
-            return respond("200 OK", f"Stream-Next-Offset: {len(self.appended)}")(connection)
-        if method == "HEAD":
-            return respond("200 OK", kind, f"Stream-Next-Offset: {done}")(connection)
-        begin = max(0, int(query.get("offset", -1)))
-        if query.get("live") != "sse":
-            end = min(begin + 3, done)
-            body = json.dumps(self.messages[begin:end]).encode()
-            ends = ["Stream-Up-To-Date: true"] if end == done else []
-            return respond("200 OK", kind, f"Stream-Next-Offset: {end}", *ends, body=body)(
-                connection
-            )
-        connection.send()
-        if begin == done:
-            connection.chunks(b"event: control\ndata: %s\n\n" % self.control(done, closed=True))
-            return connection.end()
-        data = json.dumps(self.messages[begin : begin + 1]).encode()
-        connection.chunks(b"event: data\ndata: %s\n\n" % data)
-        self.cut += 1
-        if self.cut != 2:  # then the position is not told, and the message comes again
-            connection.chunks(b"event: control\ndata: %s\n\n" % self.control(begin + 1))
-        if self.cut % 2:
-            connection.end()
-
-    @staticmethod
-    def control(offset, closed=False):
-        return json.dumps({"streamNextOffset": str(offset), "streamClosed": closed}).encode()
-
-
-def test_another_server_is_read_by_its_offsets(run, scripted):
-    server = AnotherServer()
-    scripted.answers = [server]
-    answer = run("watch", scripted.url)
-    assert (answer.code, answer.stderr) == (0, "")
-    assert list(map(json.loads, answer.stdout.splitlines())) == list(server.messages)
-    assert run("watch", scripted.url, "--once").stdout == answer.stdout
-    after = run("watch", scripted.url, "--once", "--after", "3", "--json")
-    assert json.loads(after.stdout) == {"id": "4", "data": {"four": 4.5}}
-    assert run("watch", scripted.url, "--from", "now").stdout == ""
-    assert run("publish", scripted.url, "-", input="1\n[2]\n").stdout == "1\n2\n"
-    assert server.appended == [1, [2]]
+def test_no_message_has_the_password_of_a_url(run, quick, tmp_path):
+    secret = quick.replace("//", "//ada:swordfish@")
+    cases = [
+        ["watch", f"{secret}/data?token=swordfish", "--from", "now"],
+        ["watch", f"{secret}/data?token=swordfish", "--once", "--after", "x"],
+        ["watch", "http://ada:swordfish@127.0.0.1:9/x?token=swordfish", "--attempts", "0"],
+        ["publish", "redis://ada:swordfish@127.0.0.1:9/x", "1"],
+        ["publish", "http://ada:swordfish@[/x", "1"],
+        ["get", "ada:swordfish@[/x"],
+        ["doctor", "--url", "http://ada:swordfish@127.0.0.1:9/x?token=swordfish"],
+        ["doctor", "--url", f"{secret}/healthz?token=swordfish"],
+        ["bench", f"{secret}/data?count=1&interval=0", "-c", "1", "--requests", "1", "--json"],
+        ["record", "redis://ada:swordfish@127.0.0.1:9/x", str(tmp_path / "script")],
+    ]
+    for command, answer in zip(cases, run.all(*cases), strict=True):
+        assert answer.stdout + answer.stderr, command
+        assert "swordfish" not in answer.stdout + answer.stderr, answer
+        assert "Traceback" not in answer.stderr, answer

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -20,6 +21,7 @@ from dual_mode_streaming.recordings import (
 from dual_mode_streaming.stores import (
     Limits,
     MemoryStore,
+    NewStream,
     RedisStore,
     SQLiteStore,
     StoreError,
@@ -324,3 +326,16 @@ async def test_who_holds_the_global_lock_beyond_the_lease_loses_the_stream_and_i
         worker.kill()
         await asyncio.to_thread(worker.communicate)
         await recordings.aclose()
+
+
+async def test_a_writer_that_leaves_keeps_the_lease_of_a_newer_one():
+    recordings = Recordings(MemoryStore())
+    await recordings.store.create(
+        NewStream(stream="a" * 32, operation="", owner="", fingerprint="")
+    )
+    async with AsyncExitStack() as newer:
+        async with recordings.writing("a" * 32, 1, 0, print):
+            await newer.enter_async_context(recordings.writing("a" * 32, 2, 0, print))
+        assert recordings._writers() == {"a" * 32: 2}
+    assert recordings._writers() == {}
+    await recordings.aclose()

@@ -5,6 +5,7 @@ import contextlib
 import enum
 import functools
 import json
+import re
 import signal
 import sys
 import time
@@ -86,7 +87,8 @@ def bench(
             end_event=not plain,
         )
         finished = asyncio.run(_measure(load, statistics, duration))
-        report = {"url": request.url, "mode": str(mode), "connections": connections}
+        shown = re.sub("//[^/?#]*@", "//", request.url, count=1)
+        report = {"url": shown, "mode": str(mode), "connections": connections}
         report |= statistics.as_json()
         if as_json:
             write(json.dumps(report) + "\n")

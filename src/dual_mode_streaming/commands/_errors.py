@@ -58,6 +58,11 @@ def printable(text: str, file: TextIO) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) if file.isatty() else text
 
 
+def shown_url(url: str) -> str:
+    """Return a URL for a message: without user, password, query and fragment, as secrets."""
+    return re.split("[?#]", re.sub("^([^/?#]*//)?[^/?#]*@", r"\1", url))[0]
+
+
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn the errors that a command expects into one line and an exit code."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from dual_mode_streaming.commands._checks import CheckResult
+from dual_mode_streaming.commands._errors import shown_url
 from dual_mode_streaming.commands._request_options import http_options
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check_url(url: str, headers: dict[str, str], timeout: float) -> Iterator[Che
             yield from _stream(http, parsed, _INTERVAL if ours else None)
         except httpx.HTTPError as error:
             why = str(error) or type(error).__name__
-            yield CheckResult("fail", "reachable", f"{url}: {why}")
+            yield CheckResult("fail", "reachable", f"{shown_url(url)}: {why}")
 
 
 def _health(http: "httpx.Client", url: "httpx.URL") -> Iterator[CheckResult]:
@@ -58,7 +59,8 @@ def _stream(
     with http.stream("GET", url, headers={"Accept": "text/event-stream"}) as response:
         kind = response.headers.get("content-type", "").partition(";")[0]
         if not response.is_success or kind != "text/event-stream":
-            said = f"{url} answered {response.status_code} {kind}, not text/event-stream"
+            said = f"answered {response.status_code} {kind}, not text/event-stream"
+            said = f"{shown_url(str(url))} {said}"
             yield CheckResult("fail", "streaming", said)
             return
         for name in ("Via", "X-Cache", "CF-Ray"):

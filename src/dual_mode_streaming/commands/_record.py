@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from dual_mode_streaming.commands._errors import ExitCode, fail, needed, note, one_line_errors
+from dual_mode_streaming.commands._errors import (
+    ExitCode,
+    fail,
+    needed,
+    note,
+    one_line_errors,
+    shown_url,
+)
 
 
 def record(
@@ -29,7 +36,10 @@ def record(
             from dual_mode_streaming.llm.simulator._recorder import Recorder
             from dual_mode_streaming.server.run import SignalledServer, bound
         if not url.startswith(("http://", "https://")):
-            fail(f"{url}: the URL of an API begins with http:// or https://", ExitCode.USAGE)
+            fail(
+                f"{shown_url(url)}: the URL of an API begins with http:// or https://",
+                ExitCode.USAGE,
+            )
         try:
             recorder = Recorder(url, file, note)
         except (ValueError, OSError) as error:
@@ -42,7 +52,9 @@ def record(
         except OSError as error:
             fail(str(error), ExitCode.USAGE)
         address = f"[{host}]" if ":" in host else host
-        note(f"Recording {url} on http://{address}:{listener.getsockname()[1]} to {file}")
+        note(
+            f"Recording {shown_url(url)} on http://{address}:{listener.getsockname()[1]} to {file}"
+        )
 
         async def run() -> None:
             async with contextlib.aclosing(recorder):

@@ -1,6 +1,8 @@
 """A channel at a URL, for `publish` and `watch`: the requests of the Durable Streams protocol."""
 
+import collections
 import contextlib
+import itertools
 import json
 import re
 import time
@@ -10,7 +12,7 @@ from typing import Any, Final, Self
 import httpx
 
 from dual_mode_streaming.client import FOREIGN, DualModeClient, Event, Reconnect
-from dual_mode_streaming.commands._errors import note, note_wait
+from dual_mode_streaming.commands._errors import note, note_wait, shown_url
 from dual_mode_streaming.commands._request_options import HTTPRequest, http_options
 from dual_mode_streaming.errors import (
     AnswerError,
@@ -40,7 +42,7 @@ class RemoteChannel:
         self._headers = request.headers
         self._timeout = timeout
         self._policy = Reconnect(attempts=attempts, on_wait=note_wait)
-        self._responses: list[httpx.Response] = []
+        self._responses = collections.deque[httpx.Response](maxlen=1)
         hooks = {"response": [self._responses.append]}
         self._http = httpx.Client(**http_options(timeout), event_hooks=hooks)
         self._client = DualModeClient(http_client=self._http, reconnect=self._policy)
@@ -75,23 +77,25 @@ class RemoteChannel:
 
         An endpoint that is no channel gives the items of its batch document, if there is no offset.
         """
-        offset = offset_of(after)
+        place, skipped = _parted(after)
+        offset = offset_of(place)
         while True:
             response = self.request("GET", params={"offset": offset})
             if NEXT not in response.headers:
                 yield from self._batch(response, after)
                 return
-            offset = response.headers[NEXT]
+            before, offset = offset, response.headers[NEXT]
             found = messages_of(response.text, response.headers.get("content-type", ""))
-            for left, data in zip(range(len(found), 0, -1), found, strict=True):
-                yield Event(data, None, offset if left == 1 else None)  # it is after the last
-            if "stream-up-to-date" in response.headers or "stream-closed" in response.headers:
+            yield from itertools.islice(_numbered(found, before, offset), skipped, None)
+            skipped = max(0, skipped - len(found))
+            ends = {"stream-up-to-date", "stream-closed"} & response.headers.keys()
+            if ends or offset == before:  # a server may tell the end by no progress only
                 return
 
     @staticmethod
     def _batch(response: httpx.Response, after: str) -> Iterator[Event[str]]:
         if after:
-            url = response.url.copy_with(username=None, password=None, query=None)
+            url = shown_url(str(response.url))
             raise AnswerError(f"{url} is not a channel: it cannot be read from an offset on")
         match response.json():
             case {"data": list(items)}:
@@ -104,22 +108,23 @@ class RemoteChannel:
 
         A server of this package sends events with ids. Another one is read by offsets.
         """
+        place, skipped = _parted(after)
         events = self._client.stream(
             str(self._url),
             headers=self._headers,
-            last_event_id=after or None,
+            last_event_id=None if place in ("", START) else place,
             read_timeout=self._timeout,
             on_reset=_note_reset,
             keep=0,
         )
         try:
-            yield from events
+            yield from itertools.islice(events, skipped, None)
             if events.outcome not in ("done", "no-content", "closed"):
                 raise StreamTruncated(f"the stream is not complete: {events.outcome}")
         except UnexpectedContent:
             if NEXT not in self._responses[-1].headers:
                 raise
-            yield from self._by_offsets(offset_of(after))
+            yield from itertools.islice(self._by_offsets(offset_of(place)), skipped, None)
 
     def _by_offsets(self, offset: str) -> Iterator[Event[str]]:
         failed = 0
@@ -170,9 +175,9 @@ class RemoteChannel:
                 waiting += messages_of(event.data, kind)
             elif event.event == "control":
                 control = json.loads(event.data)
-                offset = control.get("streamNextOffset", offset)
-                for data in waiting:
-                    yield Event(data, None, offset), False
+                before, offset = offset, control.get("streamNextOffset", offset)
+                for message in _numbered(waiting, before, offset):
+                    yield message, False
                 waiting.clear()
                 yield Event("", None, offset), bool(control.get("streamClosed"))
 
@@ -194,6 +199,22 @@ def offset_of(position: str) -> str:
     if (cursor := _CURSOR.fullmatch(position)) is not None:
         return f"{int(cursor[1]):016d}_{int(cursor[2]):016d}"
     return position or START
+
+
+def _numbered(messages: list[str], before: str, after: str) -> Iterator[Event[str]]:
+    """Yield the messages between two offsets. Only the last one has an offset after it.
+
+    The id of another one is the offset before them, and a number of messages to skip; an offset of
+    the protocol has no comma.
+    """
+    for number, data in enumerate(messages, 1):
+        yield Event(data, None, after if number == len(messages) else f"{before},{number}")
+
+
+def _parted(position: str) -> tuple[str, int]:
+    """Return the offset or the cursor of a position, and how many messages after it to skip."""
+    place, _, number = position.partition(",")
+    return (place, int(number)) if number.isdecimal() else (position, 0)
 
 
 def messages_of(body: str, content_type: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from dual_mode_streaming.commands._errors import ExitCode, fail, note
+from dual_mode_streaming.commands._errors import ExitCode, fail, note, shown_url
 
 Url = Annotated[str, typer.Argument(help="The URL; http:// may be left out.", show_default=False)]
 Method = Annotated[
@@ -84,9 +84,12 @@ def full_url(url: str) -> str:
     try:
         parsed = httpx.URL(whole)
     except httpx.InvalidURL as error:
-        fail(f"{url!r} is not a URL: {error}", ExitCode.USAGE)
+        fail(f"{shown_url(url)!r} is not a URL: {error}", ExitCode.USAGE)
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        fail(f"{url!r} is not an HTTP URL: use http://HOST or https://HOST", ExitCode.USAGE)
+        fail(
+            f"{shown_url(url)!r} is not an HTTP URL: use http://HOST or https://HOST",
+            ExitCode.USAGE,
+        )
     return whole
 
 

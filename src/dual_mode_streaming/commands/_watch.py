@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from dual_mode_streaming.commands._errors import ExitCode, fail, needed, one_line_errors, write
+from dual_mode_streaming.commands._errors import (
+    ExitCode,
+    fail,
+    needed,
+    one_line_errors,
+    shown_url,
+    write,
+)
 from dual_mode_streaming.commands._request_options import Header, ReadTimeout, Url, request_from
 from dual_mode_streaming.commands._resume_file import ResumeFile
 from dual_mode_streaming.commands._stream import data_line, json_line
@@ -74,7 +81,7 @@ def watch(
         with channel_hints(), RemoteChannel(request, timeout, attempts) as channel:
             position = (saved and saved.last_event_id) or after or ""
             if not position and from_ is Beginning.NOW and not (position := channel.end()):
-                fail(f"{url} is not a channel: --from now needs one", ExitCode.USAGE)
+                fail(f"{shown_url(url)} is not a channel: --from now needs one", ExitCode.USAGE)
             events = channel.kept(position) if once else channel.follow(position)
             for event in itertools.islice(events, max_events):
                 write(form(event))

@@ -190,7 +190,7 @@ class Recordings:
             async with writer:
                 yield writer
         finally:
-            self._written = {s: g for s, g in self._written.items() if s != stream}
+            self._written = dict(self._written.items() - {(stream, generation)})  # no newer one's
 
     async def cancel(self, stream: str) -> None:
         """Ask the producer of a stream to stop, in whichever process it runs.
@@ -264,9 +264,9 @@ class Recordings:
         if self._is_closing:
             producer.stop(End.DRAINING)
 
-        def remove(_: object) -> None:
-            self._producers.pop(stream, None)
-            self._running.pop(stream, None)
+        def remove(done: object) -> None:
+            if self._running.get(stream) is done:  # not a newer one
+                del self._producers[stream], self._running[stream]
 
         task.add_done_callback(remove)
 

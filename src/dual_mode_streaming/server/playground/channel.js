@@ -46,8 +46,8 @@ class Publisher {
         return;
       } catch (error) {
         this.known = error.status !== 404; // it was deleted
-        if (error.status && ![429, 502, 503, 504].includes(error.status)) throw error;
-        if (failed === 5) {
+        if (failed === 5 || (error.status && ![429, 502, 503, 504].includes(error.status))) {
+          // What is published next begins as a new producer: a new channel knows nothing of this one.
           Object.assign(this, {producer: randomName(), sequence: 0});
           throw error;
         }
@@ -170,7 +170,9 @@ class Readers {
     try {
       await ensure(this.path, {"Stream-TTL": "600"});
       await this.look();
-    } catch { /* not allowed, perhaps: the messages are shown without their readers */ }
+    } catch ({status}) {
+      if (![401, 403, 404].includes(status)) this.draw(); // which tries again; else the messages are shown without readers
+    }
   }
 
   end() {
