@@ -123,7 +123,8 @@ def check(url: str, process: psutil.Process, paths: list[str]) -> None:
                 bound = max(0.5, 3 * slowest_while(url, lambda: time.sleep(0.5)))
                 worst = min(worst, slowest(url, path, body, headers))
             grown = (process.memory_info().rss - before) / SIZE
-            if worst >= bound or grown > 25:
+            # /v1 may have ten times as many values, and parses large bodies in threads.
+            if worst >= bound or grown > (40 if path.startswith("/v1") else 25):
                 slow.append(f"{path} {name}: {worst:.3f} s, memory {grown:.0f} times the body")
     assert not slow, "\n".join(slow)
 
