@@ -18,6 +18,7 @@ from dual_mode_streaming.recordings import (
     Recordings,
     StreamRecord,
 )
+from dual_mode_streaming.running._tasks import end_tasks
 from dual_mode_streaming.stores import (
     Limits,
     MemoryStore,
@@ -339,3 +340,51 @@ async def test_a_writer_that_leaves_keeps_the_lease_of_a_newer_one():
         assert recordings._writers() == {"a" * 32: 2}
     assert recordings._writers() == {}
     await recordings.aclose()
+
+
+class DeafStore(MemoryStore):
+    """A store whose calls may lose a cancellation, as redis-py's do under Python 3.11."""
+
+    def __init__(self) -> None:
+        super().__init__(Limits(lease=0.1))
+        self.asked, self.lost = asyncio.Event(), asyncio.Event()
+
+    async def abandoned(self):
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if self.lost.is_set():
+                raise
+            self.lost.set()
+        return []
+
+
+async def test_a_cancellation_that_is_lost_does_not_keep_recordings_open():
+    store = DeafStore()
+    recordings = Recordings(store)
+    recordings.start_recovery()
+    await store.asked.wait()
+    await asyncio.wait_for(asyncio.create_task(recordings.aclose()), 60)
+    assert store.lost.is_set()
+
+
+async def test_tasks_are_cancelled_until_they_end():
+    lost, begun = 0, asyncio.Event()
+
+    async def deaf() -> None:
+        nonlocal lost
+        while True:
+            try:
+                begun.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+
+    task = asyncio.get_running_loop().create_task(deaf())
+    await begun.wait()
+    await end_tasks(task, None)
+    assert task.cancelled()
+    assert lost == 3

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from dual_mode_streaming.limits._memory import MemoryLimits
+from dual_mode_streaming.running._tasks import end_tasks
 from dual_mode_streaming.stores._outages import OutageLog
 from dual_mode_streaming.stores._redis_pool import pool_of
 from limits import RateLimitItemPerMinute
@@ -141,9 +142,7 @@ class RedisLimits:
 
     async def aclose(self) -> None:
         """Release all slots, if Redis can be reached, and close the connections."""
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.wait({self._renewing})
+        await end_tasks(self._renewing)
         for ticket in tuple(self._held):
             self.release(ticket)
         if self._releasing:

@@ -17,6 +17,7 @@ from dual_mode_streaming.recordings._operation import Operation, RecordingReques
 from dual_mode_streaming.recordings._producer import Producer
 from dual_mode_streaming.recordings._tail import Tail, TailReader
 from dual_mode_streaming.recordings._writer import LeasedWriter
+from dual_mode_streaming.running._tasks import end_tasks
 from dual_mode_streaming.running.owner import End
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import AppendResult, NewStream, Store, StoreError, StreamInfo
@@ -223,9 +224,7 @@ class Recordings:
                 that another worker can resume.
         """
         self._is_closing = True
-        if self._recovery is not None:
-            self._recovery.cancel()
-            self._closing.add(self._recovery)
+        await end_tasks(self._recovery)
         for timer in self._unread_timers.values():
             timer.cancel()
         for producer in self._producers.values():

@@ -14,6 +14,7 @@ from typing import Final
 
 from dual_mode_streaming.errors import Problem
 from dual_mode_streaming.recordings._entries import Cursor, Gap, StoredRecord
+from dual_mode_streaming.running._tasks import end_tasks
 from dual_mode_streaming.stores._base import Entry, Store, StoreError, StreamInfo
 
 logger = logging.getLogger("dual_mode_streaming")
@@ -88,8 +89,7 @@ class Tail:
 
     async def close(self) -> None:
         """Stop following the stream. Its readers get a StoreError."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await end_tasks(self._task)
 
     async def _wait(self) -> None:
         """Wait until there is something new for the readers."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Final
 
+from dual_mode_streaming.running._tasks import end_tasks
 from dual_mode_streaming.sse import EndState
 from dual_mode_streaming.stores._base import AppendResult, Store, StoreError
 from dual_mode_streaming.stores._outages import OutageLog
@@ -67,9 +68,7 @@ class LeasedWriter:
         self._tasks = [loop.create_task(self._subscribe()), loop.create_task(self._renew_lease())]
 
     async def __aexit__(self, *exc_info: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await end_tasks(*self._tasks)
 
     async def append(
         self, payloads: Sequence[bytes], *, end: EndState | None = None

@@ -12,6 +12,8 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError, NoScriptError
 
+from dual_mode_streaming.running._tasks import end_tasks
+
 _SIZE: Final = 1024 * 1024  # bytes of arguments in one pipeline
 _CLOSED: Final = "the store was closed"
 
@@ -58,9 +60,7 @@ class Pipeliner:
         """Stop. Calls that are in flight fail."""
         task = self._task
         self._stop_timer()
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
         while self._waiting:
             self._waiting.popleft().settle(ConnectionError(_CLOSED))
 

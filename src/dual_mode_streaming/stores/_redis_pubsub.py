@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from dual_mode_streaming.running._tasks import end_tasks
 from dual_mode_streaming.stores._base import OnChange
 
 _SLICES: Final = 10  # parts of a round, so that not all subscribers wake at once
@@ -70,9 +71,7 @@ class PubSub:
     async def aclose(self) -> None:
         """End the task and its connection."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
 
     async def _run(self) -> None:
         """Connect and read, again and again."""
