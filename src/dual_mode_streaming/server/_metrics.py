@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from dual_mode_streaming.llm import FinishReason, Spent
 from dual_mode_streaming.observability.prometheus import PrometheusObserver
+from dual_mode_streaming.running._tasks import end_tasks
 
 SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which several workers share their metrics. It has to be set
@@ -71,9 +72,7 @@ class Metrics:
         try:
             yield
         finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
+            await end_tasks(task)
 
     def routes(self) -> APIRouter:
         """Return the route `GET /metrics`."""

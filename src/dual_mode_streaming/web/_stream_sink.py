@@ -14,6 +14,7 @@ from starlette.types import Message, Send
 
 from dual_mode_streaming.errors import BrokenTransfer, ItemTooLarge, Problem, StoreError
 from dual_mode_streaming.rendering import Frames
+from dual_mode_streaming.running._tasks import end_tasks
 from dual_mode_streaming.running.owner import End, Owner, logger
 from dual_mode_streaming.running.pull import drive, pull
 from dual_mode_streaming.running.timeslice import Timeslice
@@ -114,8 +115,7 @@ class StreamSink:
             if self._timer is not None:
                 self._timer.cancel()
             if self._beat is not None:
-                self._beat.cancel()
-                await asyncio.wait({self._beat})
+                await end_tasks(self._beat)
 
     @property
     def begun(self) -> bool:
