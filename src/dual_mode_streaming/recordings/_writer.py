@@ -110,7 +110,7 @@ class LeasedWriter:
             try:
                 async with asyncio.timeout(_RELEASE), self._writing:
                     await release(self._stream, self._generation)
-            except (StoreError, TimeoutError) as error:
+            except Exception as error:  # the store may be a user's
                 logger.warning("the lease of %s ends by itself: %s", self._stream, error)
 
     async def _subscribe(self) -> None:
