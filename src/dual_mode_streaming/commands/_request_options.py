@@ -28,6 +28,12 @@ ReadTimeout = Annotated[
     float,
     typer.Option("--timeout", min=0.001, help="Give up after this many seconds of silence."),
 ]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        help="Save the position in FILE; the next call continues from it.", metavar="FILE"
+    ),
+]
 Attempts = Annotated[
     int,
     typer.Option("--attempts", min=0, help="How often to try again before giving up."),

@@ -5,7 +5,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +25,7 @@ from dual_mode_streaming.commands._request_options import (
     HTTPRequest,
     Method,
     ReadTimeout,
+    Resume,
     Url,
     request_from,
 )
@@ -55,12 +55,7 @@ def stream(
     raw: Annotated[
         bool, typer.Option("--raw", help="Print the bytes as they come; do not reconnect.")
     ] = False,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="Save the position in FILE; the next call continues from it.", metavar="FILE"
-        ),
-    ] = None,
+    resume: Resume = None,
     max_events: Annotated[
         int | None, typer.Option("--max-events", min=1, help="Stop after this number of events.")
     ] = None,

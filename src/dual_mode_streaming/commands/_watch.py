@@ -2,7 +2,6 @@
 
 import enum
 import itertools
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,13 @@ from dual_mode_streaming.commands._errors import (
     shown_url,
     write,
 )
-from dual_mode_streaming.commands._request_options import Header, ReadTimeout, Url, request_from
+from dual_mode_streaming.commands._request_options import (
+    Header,
+    ReadTimeout,
+    Resume,
+    Url,
+    request_from,
+)
 from dual_mode_streaming.commands._resume_file import ResumeFile
 from dual_mode_streaming.commands._stream import data_line, json_line
 
@@ -46,12 +51,7 @@ def watch(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each message as a JSON object: id, data.")
     ] = False,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="Save the position in FILE; the next call continues from it.", metavar="FILE"
-        ),
-    ] = None,
+    resume: Resume = None,
     max_events: Annotated[
         int | None, typer.Option("--max-events", min=1, help="Stop after this number of messages.")
     ] = None,
