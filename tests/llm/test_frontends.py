@@ -597,6 +597,25 @@ async def test_a_full_store_and_a_trimmed_answer_are_refused_in_the_format():
         assert (refused.status_code, refused.json()["type"]) == (410, "RUN_ERROR")
 
 
+@pytest.mark.parametrize(("generation", "further"), [(0, 1), (1, 0), (1, 1)])
+async def test_an_id_that_the_store_has_lost_is_refused(generation, further):
+    """An answer without a frame, and without an end, would be asked for again for ever."""
+    gated = Gated()
+    gated.allow(9)
+    async with serving(app_of(gated)) as url, httpx.AsyncClient(base_url=url) as client:
+        async with streamed(client, "POST", "/agui", json={"runId": "r"}) as (answer, chunks):
+            await rest(chunks)
+        stream = answer.headers["location"].rpartition("/")[2]
+        (last,) = (await client.get("/agui?runId=r&offset=-1")).text.split("id: ")[-1:]
+        identity, number, sequence, frame = last.partition("\n")[0].split(".")
+        assert identity == stream
+        lost = f"{stream}.{int(number) + generation}.{int(sequence) + further}.{frame}"
+        for method, path in [("GET", "/agui?runId=r"), ("POST", "/agui")]:
+            headers = {"last-event-id": lost}
+            refused = await client.request(method, path, headers=headers, json={"runId": "r"})
+            assert (refused.status_code, refused.json()["type"]) == (410, "RUN_ERROR")
+
+
 async def test_the_service_serves_both(monkeypatch):
     monkeypatch.setenv("DUAL_MODE_LLM_FIRST", "0")
     monkeypatch.setenv("DUAL_MODE_LLM_RATE", "0")

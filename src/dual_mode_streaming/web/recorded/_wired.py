@@ -181,12 +181,13 @@ class _Asked:
     async def after(self, cursor: str) -> Response:
         """Return the rest of an answer after the id of a frame. Raises Problem."""
         position = FramePosition.parse(cursor)
-        info = None
-        if position is not None:
-            info = await self._recordings.find(position.stream, self.owner)
-        is_other = info is not None and info.new.operation != self._operation.operation.name
-        if info is None or info.expired or is_other:
+        if position is None:
             raise _unknown(self._wire)
+        info = await self._recordings.find(position.stream, self.owner)
+        if info is None or info.expired or info.new.operation != self._operation.operation.name:
+            raise _unknown(self._wire)
+        if not info.has(position.generation, position.sequence):
+            raise Problem(410, "the store has lost what the client has seen; ask again")
         return self.replayed(info, position)
 
     def replayed(
